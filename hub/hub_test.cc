@@ -1,0 +1,172 @@
+#include "grove/hub/hub.h"
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <functional>
+#include <thread>
+#include <vector>
+
+namespace grove {
+namespace {
+
+TEST(Hub, RunsCallbacksInOrderAndEndsWhenNothingIsLeft) {
+  Hub hub;
+  std::vector<int> order;
+  hub.RunCallback([&] {
+    order.push_back(1);
+    hub.RunCallback([&] { order.push_back(3); });
+  });
+  hub.RunCallback([&] { order.push_back(2); });
+  hub.Run();
+  EXPECT_EQ(order, (std::vector<int>{1, 2, 3}));
+}
+
+TEST(Hub, IsThisThreadsHub) {
+  EXPECT_EQ(Hub::Current(), nullptr);
+  Hub hub;
+  EXPECT_EQ(Hub::Current(), &hub);
+  std::thread([] { EXPECT_EQ(Hub::Current(), nullptr); }).join();
+}
+
+struct FnTimer : Timer {
+  explicit FnTimer(std::function<void()> f) : Timer(&OnFire), fn(std::move(f)) {}
+  static void OnFire(Timer* t) { static_cast<FnTimer*>(t)->fn(); }
+  std::function<void()> fn;
+};
+
+TEST(Hub, AnHourPassesInNoTimeOnAManualClock) {
+  ManualClock clock;
+  Hub hub({.clock = &clock});
+  const MonotonicNanos start = hub.Now();
+  MonotonicNanos fired_at = 0;
+  FnTimer timer([&] { fired_at = hub.Now(); });
+  hub.timers().Arm(&timer, start + 3'600'000'000'000);
+  hub.Run();
+  EXPECT_GE(fired_at - start, 3'600'000'000'000);
+  EXPECT_LE(fired_at - start, 3'600'000'001'024);
+}
+
+TEST(Hub, AManualClockWithoutAutoAdvanceIsMovedByOthers) {
+  ManualClock clock;
+  clock.set_auto_advance(false);
+  Hub hub({.clock = &clock});
+  bool fired = false;
+  FnTimer timer([&] { fired = true; });
+  hub.timers().Arm(&timer, hub.Now() + 1'000'000'000);
+  hub.Turn(false);
+  EXPECT_FALSE(fired);
+  std::thread mover([&] { clock.Advance(absl::Seconds(2)); });
+  hub.Run();
+  EXPECT_TRUE(fired);
+  mover.join();
+}
+
+TEST(Hub, ATimerIsNotEarlyThoughALongCallbackRanAfterTheLastPoll) {
+  // gevent#97: libev's own clock stands still during a callback.
+  Hub hub;
+  MonotonicNanos armed_for = 0;
+  MonotonicNanos fired_at = 0;
+  FnTimer timer([&] { fired_at = hub.Now(); });
+  hub.RunCallback([&] {
+    const MonotonicNanos until = Clock::ReadMonotonic() + 50'000'000;
+    while (Clock::ReadMonotonic() < until) {
+    }
+    armed_for = hub.Now() + 10'000'000;
+    hub.timers().Arm(&timer, armed_for);
+  });
+  hub.Run();
+  EXPECT_GE(fired_at, armed_for);
+}
+
+// Readiness for ever: each run makes itself ready again.
+struct Busy : Runnable {
+  explicit Busy(Hub* h) : Runnable(&RunBusy), hub(h) {}
+  static void RunBusy(Runnable* r) {
+    Busy* self = static_cast<Busy*>(r);
+    ++self->runs;
+    if (!self->enough) self->hub->MakeReady(self);
+  }
+  Hub* hub;
+  int64_t runs = 0;
+  bool enough = false;
+};
+
+TEST(Hub, ReadyWorkStarvesNeitherTimersNorIoNorMail) {
+  Hub hub;
+  Busy busy(&hub);
+  hub.MakeReady(&busy);
+  bool timer_fired = false;
+  bool io_seen = false;
+  bool mail_seen = false;
+  FnTimer timer([&] { timer_fired = true; });
+  hub.timers().Arm(&timer, hub.Now() + 1'000'000);
+  int fds[2];
+  ASSERT_EQ(pipe(fds), 0);
+  ASSERT_EQ(write(fds[1], "x", 1), 1);
+  IoWatcher io;
+  io.Set(
+      &hub.loop(), fds[0], kReadable, [](void* seen, int) { *static_cast<bool*>(seen) = true; },
+      &io_seen);
+  ASSERT_TRUE(io.Start());
+  ASSERT_TRUE(hub.handle().Post([&] { mail_seen = true; }).ok());
+  while (!timer_fired || !io_seen || !mail_seen) ASSERT_TRUE(hub.Turn());
+  io.Stop();
+  busy.enough = true;
+  hub.Run();
+  close(fds[0]);
+  close(fds[1]);
+}
+
+TEST(Hub, SlowReadyWorkGetsSmallerSlices) {
+  // Each run takes 2 ms, more than a slice: soon the loop is polled after every one.
+  Hub hub({.slice = absl::Milliseconds(1)});
+  struct Slow : Busy {
+    explicit Slow(Hub* h) : Busy(h) { run = &RunSlow; }
+    static void RunSlow(Runnable* r) {
+      const MonotonicNanos until = Clock::ReadMonotonic() + 2'000'000;
+      while (Clock::ReadMonotonic() < until) {
+      }
+      RunBusy(r);
+    }
+  } slow(&hub);
+  hub.MakeReady(&slow);
+  for (int i = 0; i < 8; ++i) hub.Turn();
+  const int64_t before = slow.runs;
+  hub.Turn();
+  EXPECT_EQ(slow.runs - before, 1);
+  slow.enough = true;
+  hub.Run();
+}
+
+TEST(Hub, TurnSaysWhenNothingCouldWakeIt) {
+  Hub hub;
+  EXPECT_FALSE(hub.Turn());
+  {
+    KeepAlive alive(&hub);
+    EXPECT_TRUE(hub.Turn(/*wait=*/false));
+    EXPECT_TRUE(hub.HasWakers());
+  }
+  Timer daemon([](Timer*) {});
+  hub.timers().Arm(&daemon, hub.Now() + 3'600'000'000'000, /*ref=*/false);
+  EXPECT_FALSE(hub.Turn()) << "a timer without ref does not keep the hub";
+  hub.timers().Cancel(&daemon);
+}
+
+TEST(Hub, WaitForMailSleepsUntilAPost) {
+  Hub hub;
+  bool got = false;
+  std::thread sender([&, handle = hub.handle()] {
+    ASSERT_TRUE(handle.Post([&] { got = true; }).ok());
+  });
+  while (!got) hub.WaitForMail();
+  sender.join();
+}
+
+TEST(HubDeathTest, TwoHubsOnOneThreadAreFatal) {
+  Hub hub({.name = "first"});
+  EXPECT_DEATH(Hub(), "that has hub 'first'");
+}
+
+}  // namespace
+}  // namespace grove

@@ -1,0 +1,280 @@
+#include "grove/hub/loop.h"
+
+#include <errno.h>
+#include <ev.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <new>
+#include <utility>
+
+#include "grove/hub/internal/check.h"
+
+namespace grove {
+namespace {
+
+// libev calls this when a system call of its own fails; the message names the call.
+void LibevFailed(const char* message) noexcept {
+  GROVE_FATAL("the event loop failed: ", message, ": ", strerror(errno));
+}
+
+struct ev_loop* NewLoop() {
+  ev_set_syserr_cb(&LibevFailed);
+  struct ev_loop* loop = ev_loop_new(EVFLAG_AUTO);
+  GROVE_CHECK(loop != nullptr,
+              "libev made no event loop (LIBEV_FLAGS=",
+              getenv("LIBEV_FLAGS") ? getenv("LIBEV_FLAGS") : "unset",
+              ", descriptors exhausted?): ", strerror(errno));
+  return loop;
+}
+
+}  // namespace
+
+// What ends a Poll() that waits. Its function does nothing: that it was called is all.
+class LoopWakeup {
+ public:
+  explicit LoopWakeup(struct ev_loop* loop) : loop_(loop) {
+    ev_timer_init(&timer_, [](struct ev_loop*, ev_timer*, int) {}, 0., 0.);
+  }
+
+  void Arm(absl::Duration after) {
+    ev_timer_stop(loop_, &timer_);
+    ev_now_update(loop_);
+    ev_timer_set(&timer_, absl::ToDoubleSeconds(after), 0.);
+    ev_timer_start(loop_, &timer_);
+  }
+
+  bool armed() const { return ev_is_active(&timer_); }
+
+ private:
+  struct ev_loop* const loop_;
+  ev_timer timer_;
+};
+
+Loop::Loop() : loop_(NewLoop()), wakeup_(std::make_unique<LoopWakeup>(loop_)) {
+  // ev_run() does not wait when nothing is active; a hub may have to, for its mailbox.
+  ev_ref(loop_);
+}
+
+Loop::~Loop() {
+  GROVE_CHECK(active_ == 0, "a loop ends with ", active_, " active watchers");
+  ev_loop_destroy(loop_);
+}
+
+void Loop::Poll(bool wait) { ev_run(loop_, wait ? EVRUN_ONCE : EVRUN_NOWAIT); }
+
+void Loop::WakeAfter(absl::Duration after) { wakeup_->Arm(after); }
+
+bool Loop::wake_set() const { return wakeup_->armed(); }
+
+std::string Loop::backend() const {
+  switch (ev_backend(loop_)) {
+    case EVBACKEND_SELECT:
+      return "select";
+    case EVBACKEND_POLL:
+      return "poll";
+    case EVBACKEND_EPOLL:
+      return "epoll";
+#ifdef EVBACKEND_LINUXAIO
+    case EVBACKEND_LINUXAIO:
+      return "linuxaio";
+#endif
+#ifdef EVBACKEND_IOURING
+    case EVBACKEND_IOURING:
+      return "iouring";
+#endif
+    default:
+      return absl::StrCat("backend ", ev_backend(loop_));
+  }
+}
+
+void Loop::Reinit() { ev_loop_fork(loop_); }
+
+// --- IoWatcher ------------------------------------------------------------------
+
+struct IoWatcherCallback {
+  static ev_io* Raw(IoWatcher* w) { return reinterpret_cast<ev_io*>(w->ev_); }
+
+  static void Call(struct ev_loop*, ev_io* io, int revents) {
+    IoWatcher* w = static_cast<IoWatcher*>(io->data);
+    if (revents & EV_ERROR) {
+      // The descriptor was closed behind our back; libev has stopped the watcher.
+      // Whoever waits will see the error at the next system call.
+      revents = kReadable | kWritable;
+      w->Stop();
+    }
+    w->callback_(w->arg_, revents & (kReadable | kWritable));
+  }
+};
+
+void IoWatcher::Set(Loop* loop, int fd, int events, Callback callback, void* arg) {
+  static_assert(sizeof(ev_io) <= kStorage && alignof(ev_io) <= 8);
+  static_assert(int{kReadable} == int{EV_READ} && int{kWritable} == int{EV_WRITE});
+  GROVE_CHECK(!active_, "an IoWatcher is set while active");
+  loop_ = loop;
+  callback_ = callback;
+  arg_ = arg;
+  ev_io* io = new (ev_) ev_io;
+  ev_io_init(io, &IoWatcherCallback::Call, fd, events);
+  io->data = this;
+}
+
+bool IoWatcher::Start() {
+  if (active_) return true;
+  if (fcntl(IoWatcherCallback::Raw(this)->fd, F_GETFD) < 0) return false;
+  active_ = true;
+  ++loop_->active_;
+  ev_io_start(loop_->raw(), IoWatcherCallback::Raw(this));
+  return true;
+}
+
+void IoWatcher::Stop() {
+  if (!active_) return;
+  active_ = false;
+  --loop_->active_;
+  ev_io_stop(loop_->raw(), IoWatcherCallback::Raw(this));
+}
+
+// --- the others -----------------------------------------------------------------
+
+Watcher::~Watcher() { GROVE_CHECK(!active_, "a watcher's class did not stop it"); }
+
+void Watcher::Start(Callback callback) {
+  if (active_) return;
+  callback_ = std::move(callback);
+  active_ = true;
+  ++loop_->active_;
+  DoStart();
+}
+
+void Watcher::Stop() {
+  if (!active_) return;
+  active_ = false;
+  --loop_->active_;
+  DoStop();
+}
+
+struct WatcherCallback {
+  template <typename Ev>
+  static void Call(struct ev_loop*, Ev* ev, int) {
+    Watcher* w = static_cast<Watcher*>(ev->data);
+    // One-shot watchers have stopped by themselves; ours say so too.
+    if (!ev_is_active(ev) && w->active_) {
+      w->active_ = false;
+      --w->loop_->active_;
+    }
+    w->Call();
+  }
+};
+
+#define GROVE_DEFINE_WATCHER(Name, kind)                        \
+  struct Name::Impl {                                           \
+    ev_##kind ev;                                               \
+  };                                                            \
+  Name::~Name() { Stop(); }                                     \
+  void Name::DoStart() { ev_##kind##_start(loop_->raw(), &impl_->ev); } \
+  void Name::DoStop() { ev_##kind##_stop(loop_->raw(), &impl_->ev); }
+
+GROVE_DEFINE_WATCHER(LoopTimer, timer)
+GROVE_DEFINE_WATCHER(SignalWatcher, signal)
+GROVE_DEFINE_WATCHER(AsyncWatcher, async)
+GROVE_DEFINE_WATCHER(IdleWatcher, idle)
+GROVE_DEFINE_WATCHER(PrepareWatcher, prepare)
+GROVE_DEFINE_WATCHER(CheckWatcher, check)
+GROVE_DEFINE_WATCHER(ForkWatcher, fork)
+
+#undef GROVE_DEFINE_WATCHER
+
+LoopTimer::LoopTimer(Loop* loop, absl::Duration after, absl::Duration repeat)
+    : Watcher(loop), impl_(std::make_unique<Impl>()) {
+  GROVE_CHECK(repeat >= absl::ZeroDuration(), "a LoopTimer repeats after a negative time");
+  ev_timer_init(&impl_->ev, &WatcherCallback::Call<ev_timer>,
+                absl::ToDoubleSeconds(after), absl::ToDoubleSeconds(repeat));
+  impl_->ev.data = this;
+  ev_now_update(loop->raw());
+}
+
+SignalWatcher::SignalWatcher(Loop* loop, int signum)
+    : Watcher(loop), impl_(std::make_unique<Impl>()) {
+  GROVE_CHECK(signum > 0 && signum < NSIG, "no such signal: ", signum);
+  ev_signal_init(&impl_->ev, &WatcherCallback::Call<ev_signal>, signum);
+  impl_->ev.data = this;
+}
+
+AsyncWatcher::AsyncWatcher(Loop* loop) : Watcher(loop), impl_(std::make_unique<Impl>()) {
+  ev_async_init(&impl_->ev, &WatcherCallback::Call<ev_async>);
+  impl_->ev.data = this;
+}
+
+void AsyncWatcher::Send() { ev_async_send(loop_->raw(), &impl_->ev); }
+
+IdleWatcher::IdleWatcher(Loop* loop) : Watcher(loop), impl_(std::make_unique<Impl>()) {
+  ev_idle_init(&impl_->ev, &WatcherCallback::Call<ev_idle>);
+  impl_->ev.data = this;
+}
+
+PrepareWatcher::PrepareWatcher(Loop* loop)
+    : Watcher(loop), impl_(std::make_unique<Impl>()) {
+  ev_prepare_init(&impl_->ev, &WatcherCallback::Call<ev_prepare>);
+  impl_->ev.data = this;
+}
+
+CheckWatcher::CheckWatcher(Loop* loop) : Watcher(loop), impl_(std::make_unique<Impl>()) {
+  ev_check_init(&impl_->ev, &WatcherCallback::Call<ev_check>);
+  impl_->ev.data = this;
+}
+
+ForkWatcher::ForkWatcher(Loop* loop) : Watcher(loop), impl_(std::make_unique<Impl>()) {
+  ev_fork_init(&impl_->ev, &WatcherCallback::Call<ev_fork>);
+  impl_->ev.data = this;
+}
+
+struct StatWatcher::Impl {
+  ev_stat ev;
+  std::string path;  // libev keeps a pointer to it
+};
+
+StatWatcher::StatWatcher(Loop* loop, std::string path, absl::Duration interval)
+    : Watcher(loop), impl_(std::make_unique<Impl>()) {
+  impl_->path = std::move(path);
+  ev_stat_init(&impl_->ev, &WatcherCallback::Call<ev_stat>, impl_->path.c_str(),
+               absl::ToDoubleSeconds(interval));
+  impl_->ev.data = this;
+}
+
+StatWatcher::~StatWatcher() { Stop(); }
+void StatWatcher::DoStart() { ev_stat_start(loop_->raw(), &impl_->ev); }
+void StatWatcher::DoStop() { ev_stat_stop(loop_->raw(), &impl_->ev); }
+const struct stat& StatWatcher::now() const { return impl_->ev.attr; }
+const struct stat& StatWatcher::before() const { return impl_->ev.prev; }
+
+ChildWatcher::ChildWatcher(Loop* loop, pid_t pid)
+    // By number: glibc has a wrapper only since 2.36, and no header everywhere.
+    : Watcher(loop), pidfd_(static_cast<int>(syscall(SYS_pidfd_open, pid, 0))) {
+  if (!valid()) return;
+  io_.Set(
+      loop, pidfd_, kReadable,
+      [](void* self, int) {
+        ChildWatcher* w = static_cast<ChildWatcher*>(self);
+        w->Stop();
+        w->Call();
+      },
+      this);
+}
+
+ChildWatcher::~ChildWatcher() {
+  Stop();
+  if (valid()) close(pidfd_);
+}
+
+void ChildWatcher::DoStart() {
+  GROVE_CHECK(valid() && io_.Start(),
+              "a ChildWatcher is started for a process that is not there");
+}
+
+void ChildWatcher::DoStop() { io_.Stop(); }
+
+}  // namespace grove

@@ -1,0 +1,110 @@
+#include "grove/hub/mailbox.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "grove/hub/internal/check.h"
+
+namespace grove {
+namespace {
+
+struct FunctionLetter : Letter {
+  explicit FunctionLetter(absl::AnyInvocable<void()> f)
+      : Letter(&DeliverFunction), fn(std::move(f)) {}
+
+  static void DeliverFunction(Letter* letter, bool hub_alive) {
+    std::unique_ptr<FunctionLetter> self(static_cast<FunctionLetter*>(letter));
+    if (hub_alive) self->fn();
+  }
+
+  absl::AnyInvocable<void()> fn;
+};
+
+}  // namespace
+
+Mailbox::Mailbox(std::string hub_name)
+    : hub_name_(std::move(hub_name)), wake_fd_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
+  GROVE_CHECK(wake_fd_ >= 0, "no eventfd for the mailbox of hub '", hub_name_,
+              "': ", strerror(errno));
+}
+
+Mailbox::~Mailbox() { close(wake_fd_); }
+
+absl::Status Mailbox::Post(absl::AnyInvocable<void()> fn) {
+  auto letter = std::make_unique<FunctionLetter>(std::move(fn));
+  if (!PostLetter(letter.get())) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("post: hub '", hub_name_, "' has ended"));
+  }
+  letter.release();
+  return absl::OkStatus();
+}
+
+bool Mailbox::PostLetter(Letter* letter) {
+  Letter* head = head_.load(std::memory_order_relaxed);
+  do {
+    if (head == Closed()) return false;
+    letter->next = head;
+    // Sequentially consistent, as is the read below: with PrepareToSleep() either the
+    // hub sees the letter or the sender sees the hub asleep.
+  } while (!head_.compare_exchange_weak(head, letter, std::memory_order_seq_cst,
+                                        std::memory_order_relaxed));
+  // Whoever posted the first letter of a burst has seen to the wakeup.
+  if (head == nullptr && asleep_.load(std::memory_order_seq_cst)) {
+    const int saved_errno = errno;
+    const uint64_t one = 1;
+    // The only error there can be, EAGAIN on a full counter, means that it is awake.
+    [[maybe_unused]] const ssize_t n = write(wake_fd_, &one, sizeof one);
+    errno = saved_errno;
+  }
+  return true;
+}
+
+bool Mailbox::PrepareToSleep() {
+  asleep_.store(true, std::memory_order_seq_cst);
+  if (head_.load(std::memory_order_seq_cst) == nullptr) return true;
+  FinishSleep();
+  return false;
+}
+
+void Mailbox::ClearWakeup() {
+  uint64_t count;
+  [[maybe_unused]] const ssize_t n = read(wake_fd_, &count, sizeof count);
+}
+
+Letter* Mailbox::InOrder(Letter* newest_first) {
+  Letter* oldest_first = nullptr;
+  while (newest_first) {
+    Letter* next = newest_first->next;
+    newest_first->next = oldest_first;
+    oldest_first = newest_first;
+    newest_first = next;
+  }
+  return oldest_first;
+}
+
+void Mailbox::DeliverAll() {
+  if (empty()) return;
+  Letter* letter = InOrder(head_.exchange(nullptr, std::memory_order_acquire));
+  while (letter) {
+    Letter* next = letter->next;
+    letter->deliver(letter, true);
+    letter = next;
+  }
+}
+
+void Mailbox::Close() {
+  Letter* letter = InOrder(head_.exchange(Closed(), std::memory_order_acq_rel));
+  while (letter) {
+    Letter* next = letter->next;
+    letter->deliver(letter, false);
+    letter = next;
+  }
+}
+
+}  // namespace grove

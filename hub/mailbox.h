@@ -1,0 +1,89 @@
+#ifndef GROVE_HUB_MAILBOX_H_
+#define GROVE_HUB_MAILBOX_H_
+
+#include <atomic>
+#include <memory>
+#include <string>
+
+#include "absl/functional/any_invocable.h"
+#include "absl/status/status.h"
+
+namespace grove {
+
+// Letter
+//
+// What can be posted to a hub without an allocation: the node lies in the sender's
+// object, which must live until `deliver` is called. `deliver` is called exactly once
+// per accepted post: on the hub's stack, with `hub_alive` true; or, if the hub ends
+// first, on the thread that ends it, with `hub_alive` false.
+struct Letter {
+  using Deliver = void (*)(Letter*, bool hub_alive);
+
+  explicit constexpr Letter(Deliver d) : deliver(d) {}
+
+  Deliver deliver;
+  Letter* next = nullptr;
+};
+
+// Mailbox
+//
+// How other threads and signal handlers reach a hub: a lock-free stack that many push
+// to and one takes whole (Treiber 1986; there is no pop, hence no ABA), and an eventfd
+// that is written only when the hub sleeps. A burst costs one wakeup. It outlives its
+// hub for as long as somebody holds it, so that posting to a hub that has ended is an
+// error and not a crash.
+class Mailbox {
+ public:
+  Mailbox(std::string hub_name);
+  Mailbox(const Mailbox&) = delete;
+  Mailbox& operator=(const Mailbox&) = delete;
+  ~Mailbox();
+
+  // Mailbox::Post()
+  //
+  // Runs `fn` on the hub's stack soon; `fn` must neither block nor throw. Letters of
+  // one sender are delivered in the order in which they were posted.
+  //
+  // Blocks: never.
+  // Threads: any thread. Not from a signal handler: it allocates.
+  // Returns kFailedPrecondition, naming the hub, if the hub has ended; `fn` is then
+  // destroyed without a call, as it is if the hub ends before its turn comes.
+  absl::Status Post(absl::AnyInvocable<void()> fn);
+
+  // Mailbox::PostLetter()
+  //
+  // As Post(), with the caller's own node. False if the hub has ended: the letter was
+  // not taken.
+  //
+  // Threads: any thread, and signal handlers. errno is kept.
+  bool PostLetter(Letter* letter);
+
+  const std::string& hub_name() const { return hub_name_; }
+
+ private:
+  friend class Hub;
+
+  // The rest is for the hub itself.
+  int wake_fd() const { return wake_fd_; }
+  bool empty() const { return head_.load(std::memory_order_relaxed) == nullptr; }
+  // Call before sleeping; false if there is mail and the hub must not sleep.
+  bool PrepareToSleep();
+  void FinishSleep() { asleep_.store(false, std::memory_order_relaxed); }
+  void ClearWakeup();
+  void DeliverAll();
+  // Refuses what comes from now on, and returns what is there to its senders.
+  void Close();
+
+  static Letter* InOrder(Letter* newest_first);
+  static Letter* Closed() { return reinterpret_cast<Letter*>(1); }
+
+  const std::string hub_name_;
+  const int wake_fd_;
+  // What senders write is kept apart from what only the hub reads.
+  alignas(64) std::atomic<Letter*> head_{nullptr};
+  std::atomic<bool> asleep_{false};
+};
+
+}  // namespace grove
+
+#endif  // GROVE_HUB_MAILBOX_H_

@@ -1,0 +1,135 @@
+#include "grove/hub/mailbox.h"
+
+#include <gtest/gtest.h>
+#include <signal.h>
+
+#include <atomic>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "grove/hub/hub.h"
+
+namespace grove {
+namespace {
+
+TEST(Mailbox, DeliversTheLettersOfASenderInOrder) {
+  Hub hub;
+  std::vector<int> got;
+  for (int i = 0; i < 100; ++i) {
+    ASSERT_TRUE(hub.handle().Post([&got, i] { got.push_back(i); }).ok());
+  }
+  hub.Turn(false);
+  ASSERT_EQ(got.size(), 100u);
+  for (int i = 0; i < 100; ++i) EXPECT_EQ(got[i], i);
+}
+
+TEST(Mailbox, ManyThreadsWakeASleepingHubAndNothingIsLost) {
+  constexpr int kThreads = 4;
+  constexpr int kPosts = 20'000;
+  Hub hub;
+  std::vector<int> last(kThreads, -1);
+  int total = 0;
+  KeepAlive alive(&hub);
+  std::vector<std::thread> threads;
+  for (int t = 0; t < kThreads; ++t) {
+    threads.emplace_back([&, t, handle = hub.handle()] {
+      for (int i = 0; i < kPosts; ++i) {
+        ASSERT_TRUE(handle
+                        .Post([&, t, i] {
+                          EXPECT_EQ(last[t], i - 1);
+                          last[t] = i;
+                          if (++total == kThreads * kPosts) hub.Stop();
+                        })
+                        .ok());
+      }
+    });
+  }
+  hub.Run();
+  EXPECT_EQ(total, kThreads * kPosts);
+  for (auto& t : threads) t.join();
+}
+
+TEST(Mailbox, PostingToAHubThatHasEndedIsAnErrorThatNamesIt) {
+  HubHandle handle;
+  auto captured = std::make_shared<int>(1);
+  {
+    Hub hub({.name = "brief"});
+    handle = hub.handle();
+    // Never delivered: the hub ends first. What it captured is let go.
+    ASSERT_TRUE(handle.Post([captured] { FAIL(); }).ok());
+  }
+  EXPECT_EQ(captured.use_count(), 1);
+  const absl::Status status = handle.Post([] { FAIL(); });
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_NE(status.message().find("brief"), absl::string_view::npos) << status;
+}
+
+struct TestLetter : Letter {
+  TestLetter() : Letter(&OnDeliver) {}
+  static void OnDeliver(Letter* l, bool hub_alive) {
+    TestLetter* self = static_cast<TestLetter*>(l);
+    ++(hub_alive ? self->delivered : self->returned);
+  }
+  int delivered = 0;
+  int returned = 0;
+};
+
+TEST(Mailbox, ALetterComesBackWhenTheHubEnds) {
+  TestLetter letter;
+  TestLetter refused;
+  HubHandle handle;
+  {
+    Hub hub;
+    handle = hub.handle();
+    EXPECT_TRUE(handle.PostLetter(&letter));
+  }
+  EXPECT_EQ(letter.returned, 1);
+  EXPECT_EQ(letter.delivered, 0);
+  EXPECT_FALSE(handle.PostLetter(&refused));
+  EXPECT_EQ(refused.returned + refused.delivered, 0);
+}
+
+TestLetter g_signal_letter;
+HubHandle* g_signal_target = nullptr;
+
+TEST(Mailbox, ASignalHandlerMayPostALetter) {
+  Hub hub;
+  HubHandle handle = hub.handle();
+  g_signal_target = &handle;
+  struct sigaction action {};
+  action.sa_handler = [](int) { g_signal_target->PostLetter(&g_signal_letter); };
+  struct sigaction before;
+  ASSERT_EQ(sigaction(SIGUSR1, &action, &before), 0);
+  {
+    KeepAlive alive(&hub);
+    // From another thread, so that it comes while the hub sleeps.
+    std::thread sender([pid = getpid()] { kill(pid, SIGUSR1); });
+    while (g_signal_letter.delivered == 0) hub.Turn();
+    sender.join();
+  }
+  sigaction(SIGUSR1, &before, nullptr);
+  EXPECT_EQ(g_signal_letter.delivered, 1);
+}
+
+TEST(Mailbox, PostsRaceWithTheEndOfTheHub) {
+  for (int round = 0; round < 200; ++round) {
+    auto hub = std::make_unique<Hub>();
+    std::atomic<int> called{0};
+    auto token = std::make_shared<int>(0);
+    int accepted = 0;
+    std::thread sender([&, handle = hub->handle()] {
+      for (int i = 0; i < 50; ++i) {
+        accepted += handle.Post([&called, token] { ++called; }).ok();
+      }
+    });
+    hub->Turn(false);
+    hub.reset();
+    sender.join();
+    EXPECT_LE(called, accepted);
+    EXPECT_EQ(token.use_count(), 1) << "a letter was leaked";
+  }
+}
+
+}  // namespace
+}  // namespace grove

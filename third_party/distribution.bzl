@@ -1,0 +1,91 @@
+"""Repositories made of the distribution's own packages.
+
+Headers lie in the compiler's default search path and libraries in the linker's, so
+such a repository holds labels and link options only. It fails early, naming the
+package to install, when the files it stands for are missing.
+"""
+
+def _missing(rctx, what, package):
+    fail("{}: {} is not installed. Install the package `{}`, or start Bazel by ./tools/bazel, which does it for you.".format(rctx.name, what, package))
+
+def _pkg_config_libs(rctx, modules, package):
+    """The linker's flags of pkg-config modules, each library before what it needs."""
+    result = rctx.execute(["pkg-config", "--libs"] + modules)
+    if result.return_code != 0:
+        _missing(rctx, "pkg-config module " + ", ".join(modules), package)
+
+    # Not --as-needed: where Bazel links our own libraries as shared objects, the need
+    # for these is in them, and the linker does not see it when it links the program.
+    return [flag for flag in result.stdout.strip().split(" ") if flag.startswith("-l")]
+
+def _cc_library(name, linkopts, deps = []):
+    return """
+cc_library(
+    name = {name},
+    linkopts = {linkopts},
+    deps = {deps},
+    visibility = ["//visibility:public"],
+)
+""".format(name = repr(name), linkopts = repr(linkopts), deps = repr(deps))
+
+def _distribution_library_impl(rctx):
+    attr = rctx.attr
+    for header in attr.headers:
+        if not rctx.path("/usr/include/" + header).exists:
+            _missing(rctx, "/usr/include/" + header, attr.package)
+    build_files = {}
+    for label, modules in attr.pkg_config.items():
+        folder, _, name = label.rpartition(":")
+        build_files.setdefault(folder, []).append(
+            _cc_library(name, _pkg_config_libs(rctx, modules, attr.package)),
+        )
+    for label, linkopts in attr.link.items():
+        folder, _, name = label.rpartition(":")
+        build_files.setdefault(folder, []).append(_cc_library(name, linkopts))
+    for folder, rules in build_files.items():
+        rctx.file((folder + "/" if folder else "") + "BUILD.bazel", "".join(rules))
+    if "" not in build_files:
+        rctx.file("BUILD.bazel", "")
+
+distribution_library = repository_rule(
+    implementation = _distribution_library_impl,
+    doc = "Gives upstream's labels to libraries that the distribution has installed.",
+    local = True,
+    attrs = {
+        "package": attr.string(mandatory = True, doc = "The package(s) to name when something is missing."),
+        "headers": attr.string_list(doc = "Headers under /usr/include that must be there."),
+        "pkg_config": attr.string_list_dict(doc = "'folder:name' of a target -> pkg-config modules."),
+        "link": attr.string_list_dict(doc = "'folder:name' of a target -> linker options."),
+    },
+)
+
+def _rules_cc_impl(rctx):
+    source = rctx.path("/usr/share/bazel/rules/cc")
+    if not source.exists:
+        _missing(rctx, str(source), "bazel-rules-cc")
+    rctx.execute(["cp", "-rL", str(source) + "/.", "."])
+
+    # This rules_cc asks @bazel_tools for use_cpp_toolchain(), which Bazel 4.2.3 has
+    # not got; the toolchain's type, which the function would return, it has.
+    for path in ["cc_flags_supplier.bzl", "compiler_flag.bzl"]:
+        path = "cc/private/rules_impl/" + path
+        text = rctx.read(path)
+        text = text.replace(", \"use_cpp_toolchain\"", "")
+        text = text.replace("use_cpp_toolchain()", "[\"@bazel_tools//tools/cpp:toolchain_type\"]")
+        rctx.file(path, text)
+
+distribution_rules_cc = repository_rule(
+    implementation = _rules_cc_impl,
+    doc = "The distribution's rules_cc, mended for the distribution's Bazel.",
+    local = True,
+)
+
+def _remote_coverage_tools_impl(rctx):
+    rctx.file("BUILD.bazel", """
+filegroup(name = "coverage_report_generator", visibility = ["//visibility:public"])
+""")
+
+no_coverage_tools = repository_rule(
+    implementation = _remote_coverage_tools_impl,
+    doc = "Stands in for @remote_coverage_tools, which every cc_test names and Bazel would download.",
+)
