@@ -1,0 +1,195 @@
+#include "grove/green/descriptor.h"
+
+#include <unistd.h>
+
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "grove/green/internal/scheduler.h"
+#include "grove/hub/internal/check.h"
+
+namespace grove {
+namespace green_internal {
+
+// What a hub keeps for one open descriptor. Slots are reused, and never freed while the
+// hub lives: a greenlet that wakes up can compare the generation even though the
+// Descriptor is gone.
+struct DescriptorSlot {
+  struct Direction {
+    IoWatcher watcher;
+    Core* core = nullptr;  // who waits
+  };
+
+  Scheduler* scheduler = nullptr;
+  int fd = -1;
+  uint32_t generation = 0;  // counted up at each close
+  Direction directions[2];  // to read, to write
+  DescriptorSlot* next_free = nullptr;
+};
+
+namespace {
+
+// The slots of this thread's hub.
+struct SlotPool {
+  explicit SlotPool(Scheduler* s) : scheduler(s) {}
+  // The hub ends. Descriptors may outlive it; theirs is to free the slot then.
+  ~SlotPool() {
+    for (DescriptorSlot* slot : all) {
+      for (auto& d : slot->directions) d.watcher.Stop();
+      if (slot->fd < 0) {
+        delete slot;
+      } else {
+        slot->scheduler = nullptr;
+      }
+    }
+  }
+
+  Scheduler* const scheduler;
+  std::vector<DescriptorSlot*> all;
+  DescriptorSlot* free = nullptr;
+};
+thread_local std::unique_ptr<SlotPool> slot_pool;
+
+// Who closed what this thread's hub last woke somebody for.
+thread_local std::string last_closer;
+
+class DescriptorWaiter final : public Waiter {
+ public:
+  DescriptorWaiter(DescriptorSlot* slot, int direction)
+      : slot_(slot), direction_(direction) {
+    slot->directions[direction].core = slot->scheduler->current();
+    slot->scheduler->hub().AddWaker();
+  }
+  // Also on the way of an exception.
+  ~DescriptorWaiter() { slot_->scheduler->hub().RemoveWaker(); }
+
+  void Cancel() override { slot_->directions[direction_].core = nullptr; }
+  std::string Describe() const override {
+    return absl::StrCat("fd ", slot_->fd, direction_ == 0 ? " readable" : " writable");
+  }
+
+ private:
+  DescriptorSlot* const slot_;
+  const int direction_;
+};
+
+void OnEvent(DescriptorSlot* slot, int direction) {
+  DescriptorSlot::Direction& d = slot->directions[direction];
+  if (d.core) {
+    Core* core = d.core;
+    d.core = nullptr;
+    slot->scheduler->Wake(core);
+  } else {
+    // Nobody waits just now. While there is an event per wait, as in a conversation, the
+    // watcher stays started and costs nothing; here it would call for ever.
+    d.watcher.Stop();
+  }
+}
+
+DescriptorSlot* TakeSlot(Scheduler& s, int fd) {
+  if (!slot_pool || slot_pool->scheduler != &s) {
+    slot_pool = std::make_unique<SlotPool>(&s);
+    s.AtEnd([] { slot_pool.reset(); });
+  }
+  DescriptorSlot* slot = slot_pool->free;
+  if (slot) {
+    slot_pool->free = slot->next_free;
+  } else {
+    slot = new DescriptorSlot;
+    slot->scheduler = &s;
+    slot_pool->all.push_back(slot);
+  }
+  slot->fd = fd;
+  slot->directions[0].watcher.Set(
+      &s.hub().loop(), fd, kReadable,
+      [](void* arg, int) { OnEvent(static_cast<DescriptorSlot*>(arg), 0); }, slot);
+  slot->directions[1].watcher.Set(
+      &s.hub().loop(), fd, kWritable,
+      [](void* arg, int) { OnEvent(static_cast<DescriptorSlot*>(arg), 1); }, slot);
+  return slot;
+}
+
+}  // namespace
+}  // namespace green_internal
+
+using green_internal::Core;
+using green_internal::DescriptorSlot;
+using green_internal::Scheduler;
+
+Descriptor::Descriptor(int fd) : fd_(fd) {
+  GROVE_CHECK(fd >= 0, "a Descriptor of fd ", fd);
+  slot_ = green_internal::TakeSlot(Scheduler::Get(), fd);
+}
+
+WaitResult Descriptor::Wait(int direction, Deadline deadline) {
+  if (slot_ == nullptr) return WaitResult::kClosed;
+  DescriptorSlot* slot = slot_;
+  Scheduler* s = slot->scheduler;
+  GROVE_CHECK(s && s->on_home_thread(), "fd ", fd_,
+              " is used on a thread that is not its hub's, or its hub has ended");
+  DescriptorSlot::Direction& d = slot->directions[direction];
+  if (ABSL_PREDICT_FALSE(d.core != nullptr)) {
+    GROVE_FATAL("fd ", fd_, " is waited for by two greenlets to ",
+                direction == 0 ? "read" : "write", ": ", d.core->Label(), " and ",
+                s->current()->Label());
+  }
+  if (deadline == Deadline::Passed()) return WaitResult::kDeadline;
+  if (!d.watcher.Start()) return WaitResult::kReady;  // the system call will say EBADF
+  const uint32_t generation = slot->generation;
+  green_internal::DescriptorWaiter waiter(slot, direction);
+  if (!s->ParkUntil(&waiter, deadline)) return WaitResult::kDeadline;
+  return slot->generation == generation ? WaitResult::kReady : WaitResult::kClosed;
+}
+
+bool Descriptor::CountOperation() {
+  if (slot_ == nullptr) return false;
+  DescriptorSlot* slot = slot_;
+  const uint32_t generation = slot->generation;
+  slot->scheduler->CountOperation();
+  return slot->generation == generation;
+}
+
+void Descriptor::Detach() {
+  DescriptorSlot* slot = std::exchange(slot_, nullptr);
+  Scheduler* s = slot->scheduler;
+  if (s == nullptr) {  // the hub has ended
+    delete slot;
+    return;
+  }
+  GROVE_CHECK(s->on_home_thread(), "fd ", fd_, " is closed on a thread that is not its hub's");
+  ++slot->generation;
+  for (DescriptorSlot::Direction& d : slot->directions) {
+    d.watcher.Stop();
+    if (Core* core = std::exchange(d.core, nullptr)) {
+      green_internal::last_closer =
+          s->on_loop_stack() ? "a loop callback" : s->current()->Label();
+      s->Wake(core);
+    }
+  }
+  slot->fd = -1;
+  slot->next_free = green_internal::slot_pool->free;
+  green_internal::slot_pool->free = slot;
+}
+
+void Descriptor::Close() {
+  if (fd_ < 0) return;
+  Detach();
+  // close() can be interrupted, but the descriptor is gone all the same on Linux.
+  close(std::exchange(fd_, -1));
+}
+
+int Descriptor::Release() {
+  if (fd_ < 0) return -1;
+  Detach();
+  return std::exchange(fd_, -1);
+}
+
+std::string WhoClosed() {
+  return green_internal::last_closer.empty()
+             ? "closed"
+             : absl::StrCat("closed by ", green_internal::last_closer);
+}
+
+}  // namespace grove

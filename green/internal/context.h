@@ -1,0 +1,108 @@
+#ifndef GROVE_GREEN_INTERNAL_CONTEXT_H_
+#define GROVE_GREEN_INTERNAL_CONTEXT_H_
+
+#include <cstddef>
+
+#include "grove/green/internal/sanitizer.h"
+
+// Switching from one stack to another, for x86-64 and aarch64.
+//
+// The switch is inline, and names the callee-saved registers as clobbered: the compiler
+// saves those that are live at that point, which are few, where a function would have to
+// save them all. What is kept by hand is the stack pointer, the frame pointer (which no
+// clobber list may name) and the address to go on at. Going on by an indirect jump and
+// not by `ret` keeps the processor's return predictor out of it.
+//
+// Not kept: the floating-point control registers (mxcsr and the x87 control word,
+// fpcr). They belong to the thread, as docs/greenlets.md says. Nor is there a shadow
+// stack (CET): the objects are not marked for it, so glibc leaves it off.
+namespace grove::green_internal {
+
+// Where a stack that is not running goes on. Unwinders need no more than this: the
+// three words are the registers of a frame whose call frame information the compiler
+// wrote.
+struct Context {
+  void* sp = nullptr;
+  void* fp = nullptr;
+  void* pc = nullptr;
+  SanitizerFiber sanitizer;
+};
+
+extern "C" void grove_greenlet_entry();
+
+// A context that will call `main(argument)` on the stack that ends at `stack_top`.
+// `main` must never return.
+inline void MakeContext(Context* context, void* stack_top, void (*main)(void*),
+                        void* argument) {
+  // Two words for the entry code below: what to call, and with what.
+  void** top = static_cast<void**>(stack_top) - 2;
+  top[0] = argument;
+  top[1] = reinterpret_cast<void*>(main);
+  context->sp = top;
+  context->fp = nullptr;
+  context->pc = reinterpret_cast<void*>(&grove_greenlet_entry);
+}
+
+// Stores where this stack stands in `from`, and goes on where `to` stands. Returns when
+// somebody switches back to `from`.
+[[gnu::always_inline]] inline void SwapRegisters(Context* from, Context* to) {
+#if defined(__x86_64__)
+  asm volatile(
+      "leaq 1f(%%rip), %%rax\n\t"
+      "movq %%rsp, 0(%[from])\n\t"
+      "movq %%rbp, 8(%[from])\n\t"
+      "movq %%rax, 16(%[from])\n\t"
+      "movq 0(%[to]), %%rsp\n\t"
+      "movq 8(%[to]), %%rbp\n\t"
+      "jmpq *16(%[to])\n\t"
+      "1:\n\t"
+      "endbr64"
+      : [from] "+S"(from), [to] "+D"(to)
+      :
+      : "rax", "rbx", "rcx", "rdx", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15",
+        "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9",
+        "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15",
+#ifdef __AVX512F__
+        "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", "xmm21", "xmm22", "xmm23", "xmm24",
+        "xmm25", "xmm26", "xmm27", "xmm28", "xmm29", "xmm30", "xmm31", "k1", "k2", "k3",
+        "k4", "k5", "k6", "k7",
+#endif
+        "cc", "memory");
+#elif defined(__aarch64__)
+  register Context* x0 asm("x0") = from;
+  register Context* x1 asm("x1") = to;
+  asm volatile(
+      "adr x2, 1f\n\t"
+      "mov x3, sp\n\t"
+      "stp x3, x29, [x0]\n\t"
+      "str x2, [x0, #16]\n\t"
+      "ldp x3, x29, [x1]\n\t"
+      "ldr x2, [x1, #16]\n\t"
+      "mov sp, x3\n\t"
+      "br x2\n\t"
+      "1:\n\t"
+      "hint #36"  // bti j
+      : "+r"(x0), "+r"(x1)
+      :
+      : "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12", "x13", "x14",
+        "x15", "x16", "x17", "x19", "x20", "x21", "x22", "x23", "x24", "x25", "x26",
+        "x27", "x28", "x30", "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9",
+        "v10", "v11", "v12", "v13", "v14", "v15", "v16", "v17", "v18", "v19", "v20",
+        "v21", "v22", "v23", "v24", "v25", "v26", "v27", "v28", "v29", "v30", "v31",
+        "cc", "memory");
+#else
+#error "grove switches stacks on x86-64 and aarch64 only"
+#endif
+}
+
+// As SwapRegisters(), telling the sanitizers. With `last`, `from` will never go on.
+[[gnu::always_inline]] inline void SwitchContext(Context* from, Context* to,
+                                                 bool last = false) {
+  SanitizerBeforeSwitch(&from->sanitizer, to->sanitizer, last);
+  SwapRegisters(from, to);
+  SanitizerAfterSwitch(&from->sanitizer);
+}
+
+}  // namespace grove::green_internal
+
+#endif  // GROVE_GREEN_INTERNAL_CONTEXT_H_

@@ -1,0 +1,235 @@
+#include "grove/green/internal/stack.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <bit>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "grove/green/internal/sanitizer.h"
+
+#ifndef MADV_GUARD_INSTALL
+#define MADV_GUARD_INSTALL 102
+#endif
+
+namespace grove::green_internal {
+namespace {
+
+constexpr int kMinLog2 = std::countr_zero(kMinStackSize);
+constexpr int kMaxLog2 = std::countr_zero(kMaxStackSize);
+constexpr int kDefaultLog2 = std::countr_zero(kDefaultStackSize * kStackFactor);
+
+// A region is a power of two of stacks of one size. The first is small, later ones
+// double: few mappings for many stacks, few addresses for few.
+constexpr size_t kFirstRegion = 64;
+constexpr size_t kMaxRegionBytes = size_t{1} << 34;
+constexpr int kMaxRegions = 4096;
+
+struct Region {
+  char* low;
+  size_t bytes;
+  int size_log2;
+};
+
+class SharedPool {
+ public:
+  static SharedPool& Get() {
+    // Never destroyed: greenlets may outlive main().
+    static SharedPool* const pool = new SharedPool;
+    return *pool;
+  }
+
+  absl::StatusOr<Stack> Take(int log2) {
+    std::lock_guard lock(mutex_);
+    Class& c = classes_[log2];
+    if (!c.idle.empty()) {
+      const Stack stack = c.idle.back();
+      c.idle.pop_back();
+      --idle_;
+      return stack;
+    }
+    return Cut(log2, c);
+  }
+
+  void Give(const Stack& stack) {
+    // The addresses stay, the memory goes.
+    madvise(stack.usable_low(), stack.size() - kGuardSize, MADV_DONTNEED);
+    std::lock_guard lock(mutex_);
+    classes_[stack.size_log2].idle.push_back(stack);
+    ++idle_;
+  }
+
+  StackStats Stats() {
+    std::lock_guard lock(mutex_);
+    return {cut_, idle_, lightweight_};
+  }
+
+  // No lock: regions are only added, and published by the count.
+  const Region* FindRegion(const void* address) const {
+    const char* p = static_cast<const char*>(address);
+    const int n = region_count_.load(std::memory_order_acquire);
+    for (int i = 0; i < n; ++i) {
+      if (p >= regions_[i].low && p < regions_[i].low + regions_[i].bytes) {
+        return &regions_[i];
+      }
+    }
+    return nullptr;
+  }
+
+  void DisableLightweightGuards() {
+    std::lock_guard lock(mutex_);
+    lightweight_ = false;
+  }
+
+ private:
+  struct Class {
+    std::vector<Stack> idle;
+    char* region = nullptr;  // that stacks are now cut from
+    size_t region_stacks = 0;
+    size_t used = 0;
+  };
+
+  absl::StatusOr<Stack> Cut(int log2, Class& c) {
+    if (c.used == c.region_stacks) {
+      if (absl::Status s = AddRegion(log2, c); !s.ok()) return s;
+    }
+    Stack stack;
+    stack.low = c.region + (c.used << log2);
+    stack.size_log2 = log2;
+    stack.index = static_cast<uint32_t>(c.used);
+    if (absl::Status s = Guard(stack); !s.ok()) return s;
+    SanitizerAddStack(stack.usable_low(), stack.top());
+    ++c.used;
+    ++cut_;
+    return stack;
+  }
+
+  absl::Status AddRegion(int log2, Class& c) {
+    const int n = region_count_.load(std::memory_order_relaxed);
+    if (n == kMaxRegions) {
+      return absl::ResourceExhaustedError(
+          absl::StrCat("no greenlet stack: all ", kMaxRegions, " regions are in use"));
+    }
+    const size_t size = size_t{1} << log2;
+    size_t stacks = c.region_stacks ? c.region_stacks * 2 : kFirstRegion;
+    // A sanitizer scans whole regions for pointers: keep them small there.
+    const size_t max_bytes = GROVE_ASAN ? size_t{1} << 28 : kMaxRegionBytes;
+    stacks = std::clamp<size_t>(stacks, 1, std::max<size_t>(1, max_bytes >> log2));
+    void* region = mmap(nullptr, stacks * size, PROT_READ | PROT_WRITE,
+                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (region == MAP_FAILED) {
+      return absl::ResourceExhaustedError(absl::StrCat(
+          "no greenlet stack: cannot reserve ", stacks * size, " bytes of addresses: ",
+          strerror(errno), " (limits: RLIMIT_AS, vm.overcommit_memory)"));
+    }
+    // A huge page would make one touched stack cost as much as 512.
+    madvise(region, stacks * size, MADV_NOHUGEPAGE);
+    SanitizerAddRoots(region, stacks * size);
+    c.region = static_cast<char*>(region);
+    c.region_stacks = stacks;
+    c.used = 0;
+    regions_[n] = {c.region, stacks * size, log2};
+    region_count_.store(n + 1, std::memory_order_release);
+    return absl::OkStatus();
+  }
+
+  absl::Status Guard(const Stack& stack) {
+    if (lightweight_) {
+      if (madvise(stack.low, kGuardSize, MADV_GUARD_INSTALL) == 0) {
+        return absl::OkStatus();
+      }
+      // EINVAL: an older kernel, or locked memory (mlockall), which cannot have them.
+      if (errno != EINVAL) {
+        return absl::ResourceExhaustedError(absl::StrCat(
+            "no greenlet stack: cannot guard number ", cut_ + 1, ": ", strerror(errno)));
+      }
+      if (cut_ == 0) lightweight_ = false;
+    }
+    if (mprotect(stack.low, kGuardSize, PROT_NONE) == 0) return absl::OkStatus();
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "no greenlet stack: cannot guard number ", cut_ + 1, ": ", strerror(errno),
+        errno == ENOMEM ? " (limit: sysctl vm.max_map_count; on this kernel each guard "
+                          "takes two mappings, on Linux 6.13 and later none)"
+                        : ""));
+  }
+
+  std::mutex mutex_;
+  // LeakSanitizer reads whole regions, and would die of a guard that /proc/self/maps
+  // does not show.
+  bool lightweight_ = !GROVE_ASAN;
+  size_t cut_ = 0;
+  size_t idle_ = 0;
+  std::array<Class, kMaxLog2 + 1> classes_;
+  std::atomic<int> region_count_{0};
+  std::array<Region, kMaxRegions> regions_;
+};
+
+StackCache::Link* LinkOf(const Stack& stack) {
+  return reinterpret_cast<StackCache::Link*>(stack.top() - sizeof(StackCache::Link));
+}
+
+}  // namespace
+
+absl::StatusOr<Stack> StackCache::Take(size_t size) {
+  if (size < kMinStackSize || size > kMaxStackSize / kStackFactor) {
+    return absl::InvalidArgumentError(absl::StrCat("a stack of ", size,
+                                                   " bytes: the least is ", kMinStackSize,
+                                                   ", the most ", kMaxStackSize));
+  }
+  const int log2 = std::bit_width(std::bit_ceil(size * kStackFactor)) - 1;
+  if (log2 == kDefaultLog2) {
+    if (Stack s = TakeDefault(); s.valid()) return s;
+  }
+  if (odd_.size_log2 == static_cast<uint32_t>(log2)) return std::exchange(odd_, Stack());
+  return SharedPool::Get().Take(log2);
+}
+
+void StackCache::Give(const Stack& stack) {
+  // `stack` may be the one that this runs on, so its memory cannot be released now:
+  // another one's is.
+  if (stack.size_log2 != kDefaultLog2) {
+    if (odd_.valid()) GiveToSharedPool(odd_);
+    odd_ = stack;
+    return;
+  }
+  if (warm_count_ == kMaxWarm) GiveToSharedPool(TakeDefault());
+  Link* link = LinkOf(stack);
+  link->stack = stack;
+  link->next = warm_;
+  warm_ = link;
+  ++warm_count_;
+}
+
+StackCache::~StackCache() {
+  if (odd_.valid()) GiveToSharedPool(odd_);
+  while (warm_) GiveToSharedPool(TakeDefault());
+}
+
+void GiveToSharedPool(const Stack& stack) { SharedPool::Get().Give(stack); }
+
+StackStats GetStackStats() { return SharedPool::Get().Stats(); }
+
+bool FindStack(const void* address, Stack* stack) {
+  const Region* region = SharedPool::Get().FindRegion(address);
+  if (region == nullptr) return false;
+  const size_t offset = static_cast<const char*>(address) - region->low;
+  stack->index = static_cast<uint32_t>(offset >> region->size_log2);
+  stack->size_log2 = region->size_log2;
+  stack->low = region->low + (size_t{stack->index} << region->size_log2);
+  return true;
+}
+
+bool FindStackByGuard(const void* address, Stack* stack) {
+  return FindStack(address, stack) && address < stack->usable_low();
+}
+
+void DisableLightweightGuards() { SharedPool::Get().DisableLightweightGuards(); }
+
+}  // namespace grove::green_internal
