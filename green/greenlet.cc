@@ -10,16 +10,6 @@ namespace grove {
 namespace green_internal {
 namespace {
 
-class JoinWaiter final : public ListedWaiter {
- public:
-  JoinWaiter(Core* self, Core* target)
-      : ListedWaiter(self, &target->joiners), target_(target) {}
-  std::string Describe() const override { return "the end of " + target_->Label(); }
-
- private:
-  Core* const target_;
-};
-
 struct StartTimer : Timer {
   explicit StartTimer(Core* c) : Timer(&OnFire), core(c) {}
   static void OnFire(Timer* timer) {
@@ -41,7 +31,9 @@ void CheckHome(const Core* core, const char* operation) {
               ", which is not its own");
 }
 
-bool Join(Core* core, Deadline deadline) {
+std::string JoinWaiter::Describe() const { return "the end of " + target_->Label(); }
+
+bool JoinUntil(Core* core, Deadline deadline) {
   CheckHome(core, "Join");
   if (core->finished) return true;
   if (deadline == Deadline::Passed()) return false;

@@ -107,8 +107,18 @@ class FunctionCore final : public ResultCore<T> {
   };
 };
 
-// Out of line: what does not depend on the types.
-bool Join(Core* core, Deadline deadline);
+class JoinWaiter final : public ListedWaiter {
+ public:
+  JoinWaiter(Core* self, Core* target)
+      : ListedWaiter(self, &target->joiners), target_(target) {}
+  std::string Describe() const override;
+
+ private:
+  Core* const target_;
+};
+
+// Out of line: what does not depend on the types, and is not in a hurry.
+bool JoinUntil(Core* core, Deadline deadline);
 void Kill(Core* core, KillOptions options, bool wait);
 void Throw(Core* core, std::exception_ptr error);
 absl::Status OutcomeOf(Core* core);  // throws what the greenlet threw
@@ -117,6 +127,19 @@ bool RemoveLink(Core* core, LinkId id);
 Extras& ExtrasOf(Core* core);
 void StartLater(Core* core, absl::Duration after);
 void CheckHome(const Core* core, const char* operation);
+
+// Inline up to the switch. A return after a switch goes where the processor does not
+// expect it (its return predictor follows calls, not stacks): the fewer the better.
+inline bool Join(Core* core, Deadline deadline) {
+  Scheduler* s = core->scheduler;
+  if (ABSL_PREDICT_FALSE(!s->on_home_thread() || core->finished || !deadline.infinite() ||
+                         core == s->current() || core == s->main())) {
+    return JoinUntil(core, deadline);
+  }
+  JoinWaiter waiter(s->current(), core);
+  s->Park(&waiter);
+  return true;
+}
 
 // Where in a stack a control block begins: below the top by an offset that varies from
 // stack to stack, or the blocks of thousands of greenlets would compete for the same few

@@ -46,8 +46,6 @@ void SleepUntil(Deadline deadline, SleepOptions options) {
   [[maybe_unused]] const bool woken = s.ParkUntil(&waiter, deadline, options.ref);
 }
 
-void Yield() { Scheduler::Get().Yield(); }
-
 bool JoinHub(Deadline deadline) {
   Scheduler& s = Scheduler::Get();
   DryWaiter waiter(s.current(), &s.dry_waiters);

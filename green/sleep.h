@@ -2,6 +2,7 @@
 #define GROVE_GREEN_SLEEP_H_
 
 #include "absl/time/time.h"
+#include "grove/green/internal/scheduler.h"
 #include "grove/hub/deadline.h"
 
 namespace grove {
@@ -38,7 +39,7 @@ void SleepUntil(Deadline deadline, SleepOptions options = {});
 // necessarily within one call.
 //
 // Blocks: until then. Kill: throws.
-void Yield();
+[[gnu::always_inline]] inline void Yield() { green_internal::Scheduler::Get().Yield(); }
 
 // JoinHub()
 //

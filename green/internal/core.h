@@ -103,10 +103,8 @@ class Core : public Runnable {
   Core(const Core&) = delete;
   Core& operator=(const Core&) = delete;
 
-  // --- what a switch touches comes first ---
+  // --- one cache line: what a switch touches ---
   Context context;
-  Scheduler* const scheduler;
-  Waiter* waiting_on = nullptr;
   uint8_t pending = 0;         // Pending bits
   bool parked = false;         // waits; somebody has to wake it
   bool interruptible = false;  // while parked: an interrupt may end the wait
@@ -114,10 +112,13 @@ class Core : public Runnable {
   bool timed_out = false;      // the wait's own deadline has ended it
   bool started = false;
   bool finished = false;
-  bool killed = false;      // ended by GreenletExit, or before it began
+  bool killed = false;  // ended by GreenletExit, or before it began
+  Waiter* waiting_on = nullptr;
+
+  // --- the rest ---
+  Scheduler* const scheduler;
   uint32_t shields = 0;
   std::atomic<uint32_t> refs{2};  // the greenlet's own, and the first handle's
-
   Stack stack;
   uint64_t id = 0;
   uint64_t parent_id = 0;

@@ -162,6 +162,20 @@ void Scheduler::Adopt(Core* core, const Stack& stack, SpawnSite site) {
   MakeContext(&core->context, core, &GreenletMain, core);
 }
 
+[[gnu::always_inline]] inline void Scheduler::Finish(Core* core) {
+  SanitizerDropStack(&core->context.sanitizer);
+  Unref(core);
+  // The stack may be in the pool by now, but nobody takes it before we are gone.
+  Context nowhere;
+#if GROVE_TSAN
+  nowhere.sanitizer = {};
+#endif
+  Core* next = Next();
+  current_ = next;
+  SwitchContext(&nowhere, &next->context, /*last=*/true);
+  __builtin_unreachable();
+}
+
 void Scheduler::GreenletMain(void* argument) {
   Core* core = static_cast<Core*>(argument);
   Scheduler* s = core->scheduler;
@@ -193,20 +207,6 @@ void Scheduler::MarkFinished(Core* core) {
   --live_;
   while (ListedWaiter* w = core->joiners.PopFront()) Wake(w->core());
   RunLinks(core);
-}
-
-void Scheduler::Finish(Core* core) {
-  SanitizerDropStack(&core->context.sanitizer);
-  Unref(core);
-  // The stack may be in the pool by now, but nobody takes it before we are gone.
-  Context nowhere;
-#if GROVE_TSAN
-  nowhere.sanitizer = {};
-#endif
-  Core* next = Next();
-  current_ = next;
-  SwitchContext(&nowhere, &next->context, /*last=*/true);
-  __builtin_unreachable();
 }
 
 void Scheduler::FinishUnstarted(Core* core, std::exception_ptr error) {

@@ -23,6 +23,17 @@ namespace grove::green_internal {
 struct ExceptionState {
   void* caught = nullptr;
   unsigned int uncaught = 0;
+
+  // Word by word: a 16-byte load right after two smaller stores, which is what a plain
+  // copy is compiled to, waits until those have left the store buffer (4 ns a switch).
+  ExceptionState Load() const {
+    return {__atomic_load_n(&caught, __ATOMIC_RELAXED),
+            __atomic_load_n(&uncaught, __ATOMIC_RELAXED)};
+  }
+  void Store(const ExceptionState& s) {
+    __atomic_store_n(&caught, s.caught, __ATOMIC_RELAXED);
+    __atomic_store_n(&uncaught, s.uncaught, __ATOMIC_RELAXED);
+  }
 };
 
 // Scheduler
@@ -185,18 +196,24 @@ class Scheduler {
 
 inline Core* Scheduler::Next() {
   Runnable* r = hub_->TakeReady(&Core::RunOnHub);
-  return ABSL_PREDICT_TRUE(r != nullptr) ? static_cast<Core*>(r) : loop_;
+  if (ABSL_PREDICT_FALSE(r == nullptr)) return loop_;
+  // Among thousands, the one after this will not be in the cache.
+  __builtin_prefetch(r->next);
+  return static_cast<Core*>(r);
 }
 
 [[gnu::always_inline]] inline void Scheduler::Switch(Core* next) {
   Core* self = current_;
   if (next == self) return;
   current_ = next;
-  const ExceptionState state = *exception_state_;
+  const ExceptionState state = exception_state_->Load();
   const int saved_errno = *errno_;
   SwitchContext(&self->context, &next->context);
-  *errno_ = saved_errno;
-  *exception_state_ = state;
+  // No register has survived that. This thread's scheduler is nearer in thread-local
+  // storage than on the stack, and the compiler need not keep `this`.
+  Scheduler* s = current_scheduler;
+  *s->errno_ = saved_errno;
+  s->exception_state_->Store(state);
 }
 
 [[gnu::always_inline]] inline void Scheduler::Park(Waiter* waiter) {
@@ -211,10 +228,12 @@ inline Core* Scheduler::Next() {
   self->parked = true;
   operations_left_ = operations_per_turn_;
   Switch(Next());
+  Scheduler* s = current_scheduler;
+  self = s->current_;
   self->waiting_on = nullptr;
   if (ABSL_PREDICT_FALSE(self->interrupted)) {
     self->interrupted = false;
-    ThrowPending();
+    s->ThrowPending();
   }
 }
 
@@ -222,10 +241,10 @@ inline Core* Scheduler::Next() {
   Core* self = current_;
   if (ABSL_PREDICT_FALSE(self == loop_)) BlockedOnLoopStack(nullptr);
   DeliverPending();
-  hub_->MakeReady(self);
   operations_left_ = operations_per_turn_;
+  hub_->MakeReady(self);
   Switch(Next());
-  DeliverPending();
+  current_scheduler->DeliverPending();
 }
 
 }  // namespace grove::green_internal
