@@ -10,7 +10,6 @@ asm(R"(
   .text
   .p2align 4
   .globl grove_greenlet_entry
-  .hidden grove_greenlet_entry
   .type grove_greenlet_entry, @function
 grove_greenlet_entry:
   .cfi_startproc
@@ -29,7 +28,6 @@ asm(R"(
   .text
   .p2align 4
   .globl grove_greenlet_entry
-  .hidden grove_greenlet_entry
   .type grove_greenlet_entry, %function
 grove_greenlet_entry:
   .cfi_startproc

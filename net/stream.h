@@ -1,0 +1,125 @@
+#ifndef GROVE_NET_STREAM_H_
+#define GROVE_NET_STREAM_H_
+
+#include <algorithm>
+#include <cstddef>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "grove/hub/deadline.h"
+
+namespace grove::net {
+
+// Stream
+//
+// Bytes in two directions: TCP, and whatever else carries them. Code that takes a Stream&
+// works on all of them.
+//
+// There is no hidden buffer: what was written is the kernel's, and a writer waits while
+// the peer does not read. One greenlet may read while another writes; two that read at
+// once, or write at once, are a fatal error.
+//
+// For all that follow:
+//   Blocks: until there is something to return.
+//   Deadline: the argument or the stream's own timeout, whichever is earlier; returns
+//       kDeadlineExceeded. BytesMoved(status) says how much was done until then.
+//   Kill: throws; how much was done is not told.
+//   Threads: the hub that made the stream.
+//   Close() by another greenlet: returns kCancelled, naming who closed it.
+class Stream {
+ public:
+  virtual ~Stream() = default;
+
+  // Stream::Read()
+  //
+  // Reads what is there, at least one byte and at most the buffer's size. 0 is the end:
+  // the peer will send no more. An empty buffer reads nothing and does not wait.
+  absl::StatusOr<size_t> Read(absl::Span<char> buffer, Deadline deadline = {}) {
+    return DoRead(buffer, Earlier(deadline));
+  }
+
+  // Stream::ReadExactly()
+  //
+  // Fills the buffer. kOutOfRange if the end comes first.
+  absl::Status ReadExactly(absl::Span<char> buffer, Deadline deadline = {});
+
+  // Stream::ReadScatter()
+  //
+  // As Read(), into several buffers in turn.
+  absl::StatusOr<size_t> ReadScatter(absl::Span<const absl::Span<char>> buffers,
+                                     Deadline deadline = {}) {
+    return DoReadScatter(buffers, Earlier(deadline));
+  }
+
+  // Stream::ReadUntil()
+  //
+  // Reads through `delimiter` and returns all up to its end. What was read beyond it is
+  // left in `rest`, which is looked at first the next time: one string per stream.
+  // kOutOfRange if the end comes first (what there was is in `rest`), and
+  // kResourceExhausted if the delimiter is not within the first `limit` bytes.
+  absl::StatusOr<std::string> ReadUntil(absl::string_view delimiter, std::string& rest,
+                                        size_t limit, Deadline deadline = {});
+
+  // Stream::Write()
+  //
+  // Writes all of `data`.
+  absl::Status Write(absl::string_view data, Deadline deadline = {}) {
+    return DoWrite(data, Earlier(deadline));
+  }
+
+  // Stream::WriteGather()
+  //
+  // Writes all of several pieces, by as few system calls as possible.
+  absl::Status WriteGather(absl::Span<const absl::string_view> pieces,
+                           Deadline deadline = {}) {
+    return DoWriteGather(pieces, Earlier(deadline));
+  }
+
+  // Stream::ShutdownWrite(), Stream::ShutdownRead()
+  //
+  // Tells the peer that no more comes; and ends reading here: what has arrived can still
+  // be read, then Read() returns 0. Do not block.
+  virtual absl::Status ShutdownWrite() = 0;
+  virtual absl::Status ShutdownRead() = 0;
+
+  // Stream::Close()
+  //
+  // Closes, and wakes whoever waits. Does not block. No effect if closed.
+  virtual void Close() = 0;
+  virtual bool closed() const = 0;
+
+  // Stream::Describe()
+  //
+  // The peer, for messages: "10.0.0.1:80".
+  virtual std::string Describe() const = 0;
+
+  // Stream::set_timeout()
+  //
+  // How long one call may wait, if its own deadline is not earlier. Infinite at first.
+  void set_timeout(absl::Duration timeout) { timeout_ = timeout; }
+  absl::Duration timeout() const { return timeout_; }
+
+ protected:
+  virtual absl::StatusOr<size_t> DoRead(absl::Span<char> buffer, Deadline deadline) = 0;
+  virtual absl::StatusOr<size_t> DoReadScatter(
+      absl::Span<const absl::Span<char>> buffers, Deadline deadline) = 0;
+  virtual absl::Status DoWrite(absl::string_view data, Deadline deadline) = 0;
+  virtual absl::Status DoWriteGather(absl::Span<const absl::string_view> pieces,
+                                     Deadline deadline) = 0;
+
+ private:
+  Deadline Earlier(Deadline deadline) const {
+    if (timeout_ == absl::InfiniteDuration()) return deadline;
+    return std::min(deadline, Deadline(timeout_));
+  }
+
+  absl::Duration timeout_ = absl::InfiniteDuration();
+};
+
+}  // namespace grove::net
+
+#endif  // GROVE_NET_STREAM_H_

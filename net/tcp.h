@@ -1,0 +1,168 @@
+#ifndef GROVE_NET_TCP_H_
+#define GROVE_NET_TCP_H_
+
+#include <cstddef>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "grove/green/descriptor.h"
+#include "grove/hub/deadline.h"
+#include "grove/net/address.h"
+#include "grove/net/stream.h"
+
+namespace grove::net {
+
+// ConnectOptions
+struct ConnectOptions {
+  Deadline deadline = {};
+  // The local address to connect from; 0.0.0.0:0 leaves it to the kernel.
+  Address source = {};
+};
+
+// TcpStream
+//
+// A TCP connection. See Stream for what reading and writing promise. Nagle's algorithm is
+// off (TCP_NODELAY), as it is in Go: small writes are sent at once.
+//
+//   absl::StatusOr<TcpStream> s = TcpStream::Connect(address, {.deadline = absl::Seconds(5)});
+//   if (absl::Status w = s->Write("hello"); !w.ok()) ...
+class TcpStream final : public Stream {
+ public:
+  // Closed.
+  TcpStream() = default;
+  TcpStream(TcpStream&&) = default;
+  TcpStream& operator=(TcpStream&&) = default;
+  // Closes.
+  ~TcpStream() override = default;
+
+  // TcpStream::Connect()
+  //
+  // Blocks: until the connection stands.
+  // Deadline: returns kDeadlineExceeded.
+  // Kill: throws. In no case is a descriptor left behind.
+  static absl::StatusOr<TcpStream> Connect(const Address& address,
+                                           ConnectOptions options = {});
+
+  // TcpStream::Adopt()
+  //
+  // Takes over a connected TCP socket, making it non-blocking.
+  static absl::StatusOr<TcpStream> Adopt(int fd);
+
+  // TcpStream::Release()
+  //
+  // Gives the socket up, open and non-blocking. -1 if closed.
+  int Release() { return descriptor_.Release(); }
+
+  const Address& peer() const { return peer_; }
+  absl::StatusOr<Address> local_address() const;
+  int fd() const { return descriptor_.fd(); }
+
+  // TcpStream::Abort()
+  //
+  // Closes so that the peer gets a reset: what was written may never arrive.
+  void Abort();
+
+  absl::Status ShutdownWrite() override;
+  absl::Status ShutdownRead() override;
+  void Close() override { descriptor_.Close(); }
+  bool closed() const override { return !descriptor_.valid(); }
+  std::string Describe() const override { return peer_.ToString(); }
+
+ private:
+  friend class TcpListener;
+  TcpStream(int fd, const Address& peer) : descriptor_(fd), peer_(peer) {}
+
+  absl::StatusOr<size_t> DoRead(absl::Span<char> buffer, Deadline deadline) override;
+  absl::StatusOr<size_t> DoReadScatter(absl::Span<const absl::Span<char>> buffers,
+                                       Deadline deadline) override;
+  absl::Status DoWrite(absl::string_view data, Deadline deadline) override;
+  absl::Status DoWriteGather(absl::Span<const absl::string_view> pieces,
+                             Deadline deadline) override;
+  template <typename Receive>
+  absl::StatusOr<size_t> ReadWith(Receive receive, size_t wanted, Deadline deadline);
+
+  Descriptor descriptor_;
+  // The last read took all there was: to try again before waiting would be in vain.
+  bool read_waits_first_ = false;
+  Address peer_;
+};
+
+// ListenOptions
+struct ListenOptions {
+  int backlog = 1024;  // the kernel's limit is net.core.somaxconn
+  bool reuse_address = true;
+  // Several sockets may listen at one address, and connections are spread over them.
+  bool reuse_port = false;
+};
+
+// TcpListener
+//
+// Threads: the hub that made it. To hand it to another one, Release() here and Adopt()
+// there.
+class TcpListener {
+ public:
+  TcpListener() = default;
+
+  // TcpListener::Listen()
+  //
+  // Does not block. Port 0 takes a free one; see address(). The status of a failure names
+  // the address.
+  static absl::StatusOr<TcpListener> Listen(const Address& address,
+                                            ListenOptions options = {});
+
+  // TcpListener::ListenMany()
+  //
+  // `count` listeners at one address, one for each of as many hubs, over which the kernel
+  // spreads connections (SO_REUSEPORT). An address at which anybody listens already is an
+  // error, though the kernel would let this user's processes share it.
+  static absl::StatusOr<std::vector<TcpListener>> ListenMany(const Address& address,
+                                                             int count,
+                                                             ListenOptions options = {});
+
+  // TcpListener::Adopt()
+  //
+  // Takes over a listening socket, making it non-blocking.
+  static absl::StatusOr<TcpListener> Adopt(int fd);
+  int Release() { return descriptor_.Release(); }
+
+  // TcpListener::Accept()
+  //
+  // Blocks: until somebody connects.
+  // Deadline: returns kDeadlineExceeded.
+  // Kill: throws; no connection is lost.
+  // Errors of one connection (it was reset while it waited) are not reported: the next
+  // one is taken. Exhausted descriptors are: kResourceExhausted.
+  absl::StatusOr<TcpStream> Accept(Deadline deadline = {});
+
+  // TcpListener::TryAccept()
+  //
+  // As Accept(), without waiting: kUnavailable with EAGAIN if nobody is there.
+  absl::StatusOr<TcpStream> TryAccept();
+
+  // TcpListener::WaitForConnection()
+  //
+  // Blocks: until somebody may be there. Kill: throws.
+  absl::Status WaitForConnection(Deadline deadline = {});
+
+  // The actual one, with the port that the kernel chose.
+  const Address& address() const { return address_; }
+  int fd() const { return descriptor_.fd(); }
+  bool closed() const { return !descriptor_.valid(); }
+  // Wakes who waits, with kCancelled. Connections in the backlog are reset.
+  void Close() { descriptor_.Close(); }
+
+ private:
+  TcpListener(int fd, const Address& address) : descriptor_(fd), address_(address) {}
+
+  Descriptor descriptor_;
+  Address address_;
+};
+
+}  // namespace grove::net
+
+#endif  // GROVE_NET_TCP_H_
