@@ -2,7 +2,6 @@
 
 #include <unistd.h>
 
-#include <memory>
 #include <utility>
 #include <vector>
 
@@ -50,7 +49,9 @@ struct SlotPool {
   std::vector<DescriptorSlot*> all;
   DescriptorSlot* free = nullptr;
 };
-thread_local std::unique_ptr<SlotPool> slot_pool;
+// Owned by the scheduler's end: thread-locals with destructors end in an order that is
+// not ours to choose.
+constinit thread_local SlotPool* slot_pool = nullptr;
 
 // Who closed what this thread's hub last woke somebody for.
 thread_local std::string last_closer;
@@ -90,8 +91,8 @@ void OnEvent(DescriptorSlot* slot, int direction) {
 
 DescriptorSlot* TakeSlot(Scheduler& s, int fd) {
   if (!slot_pool || slot_pool->scheduler != &s) {
-    slot_pool = std::make_unique<SlotPool>(&s);
-    s.AtEnd([] { slot_pool.reset(); });
+    slot_pool = new SlotPool(&s);
+    s.AtEnd([] { delete std::exchange(slot_pool, nullptr); });
   }
   DescriptorSlot* slot = slot_pool->free;
   if (slot) {

@@ -1,0 +1,143 @@
+// A multi-core echo server: one hub per core, each with its own listener at the same
+// address, a greenlet per connection, plain blocking code.
+//
+//   bazel run //examples:echo_server -- --port=7000
+//   printf 'hello\n' | nc -N 127.0.0.1 7000
+//
+// SIGINT and SIGTERM end it cleanly: it accepts no more, finishes what it has within
+// --grace, and says what it served. A second signal ends it at once.
+
+#include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/flags/flag.h"
+#include "absl/flags/parse.h"
+#include "absl/flags/usage.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "grove/green/greenlet.h"
+#include "grove/green/hub_group.h"
+#include "grove/green/os/signals.h"
+#include "grove/net/server.h"
+#include "grove/net/tcp.h"
+
+ABSL_FLAG(std::string, host, "127.0.0.1", "IP address to listen at");
+ABSL_FLAG(int, port, 7000, "port to listen at; 0 takes a free one");
+ABSL_FLAG(int, hubs, static_cast<int>(grove::AllowedCores().size()),
+          "hubs, each a thread with its own listener; the default is one per core that "
+          "this process may use");
+ABSL_FLAG(absl::Duration, grace, absl::Seconds(5),
+          "how long open connections may go on after SIGINT or SIGTERM");
+
+namespace {
+
+using grove::net::Address;
+using grove::net::StreamServer;
+using grove::net::TcpListener;
+using grove::net::TcpStream;
+
+// What one hub has served. Each has its own, a cache line apart: no hub writes another's.
+struct alignas(64) Served {
+  uint64_t connections = 0;
+  uint64_t bytes = 0;
+  uint64_t cut = 0;
+  StreamServer* server = nullptr;
+  bool stop = false;  // asked for before there was a server
+};
+
+void Echo(TcpStream& stream, Served& served) {
+  char buffer[4096];
+  for (;;) {
+    absl::StatusOr<size_t> n = stream.Read(absl::MakeSpan(buffer));
+    if (!n.ok() || *n == 0) return;  // reset by its peer, or at its end
+    if (!stream.Write({buffer, *n}).ok()) return;
+    served.bytes += *n;
+  }
+}
+
+void Serve(int listening_fd, Served& served, absl::Duration grace) {
+  StreamServer server(*TcpListener::Adopt(listening_fd),
+                      [&served](TcpStream& stream) { Echo(stream, served); });
+  served.server = &server;
+  if (served.stop) server.Stop(grace);
+  if (absl::Status s = server.Serve(); !s.ok()) {
+    fprintf(stderr, "echo_server: %s\n", s.ToString().c_str());
+  }
+  served.server = nullptr;
+  served.connections = server.accepted();
+  served.cut = server.Stop().cut;
+}
+
+[[noreturn]] void Refuse(const std::string& why) {
+  fprintf(stderr, "echo_server: %s\n", why.c_str());
+  exit(2);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  absl::SetProgramUsageMessage(
+      "Echoes what it receives over TCP.\n"
+      "  echo_server [--host=127.0.0.1] [--port=7000] [--hubs=N] [--grace=5s]");
+  const std::vector<char*> rest = absl::ParseCommandLine(argc, argv);
+  if (rest.size() > 1) Refuse(absl::StrCat("what is \"", rest[1], "\"? (see --help)"));
+  const int hubs = absl::GetFlag(FLAGS_hubs);
+  const int port = absl::GetFlag(FLAGS_port);
+  const absl::Duration grace = absl::GetFlag(FLAGS_grace);
+  if (hubs < 1) Refuse(absl::StrCat("--hubs=", hubs, ": at least one is needed"));
+  if (port < 0 || port > 65535) Refuse(absl::StrCat("--port=", port, ": not from 0 to 65535"));
+  absl::StatusOr<Address> address =
+      Address::FromIp(absl::GetFlag(FLAGS_host), static_cast<uint16_t>(port));
+  if (!address.ok()) Refuse(absl::StrCat("--host: ", address.status().message()));
+
+  // Before anything else, so that no signal is lost.
+  grove::SignalListener signals({SIGINT, SIGTERM});
+  absl::StatusOr<std::vector<TcpListener>> listeners = TcpListener::ListenMany(*address, hubs);
+  if (!listeners.ok()) Refuse(std::string(listeners.status().message()));
+  const Address actual = listeners->front().address();
+  std::vector<int> fds;
+  for (TcpListener& l : *listeners) fds.push_back(l.Release());
+
+  std::vector<Served> served(hubs);
+  grove::HubGroup group({.hubs = hubs, .name = "echo"},
+                        [&](int i) { Serve(fds[i], served[i], grace); });
+  printf("listening on %s (%d hubs)\n", actual.ToString().c_str(), hubs);
+  fflush(stdout);
+
+  grove::Greenlet<> stopper = grove::Spawn([&] {
+    signals.Wait();
+    group.PostToAll([&served, grace](int i) {
+      served[i].stop = true;
+      if (StreamServer* server = served[i].server) {
+        grove::Spawn([server, grace] { server->Stop(grace); });
+      }
+    });
+    const int second = *signals.Wait();
+    fprintf(stderr, "echo_server: second signal, ending at once\n");
+    _exit(128 + second);
+  });
+  group.Join();
+  stopper.Kill();
+
+  Served total;
+  for (const Served& s : served) {
+    total.connections += s.connections;
+    total.bytes += s.bytes;
+    total.cut += s.cut;
+  }
+  printf("served %llu connections and %llu bytes",
+         static_cast<unsigned long long>(total.connections),
+         static_cast<unsigned long long>(total.bytes));
+  if (total.cut > 0) {
+    printf("; %llu connections were cut after %s",
+           static_cast<unsigned long long>(total.cut), absl::FormatDuration(grace).c_str());
+  }
+  printf("\n");
+  return 0;
+}
