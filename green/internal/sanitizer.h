@@ -68,13 +68,20 @@ inline void SanitizerAdoptThread([[maybe_unused]] SanitizerFiber* fiber) {
   // ASan tells us the thread's stack at the first switch away from it, below.
 }
 
-// A stack is made, or taken out of the pool.
+// Memory of a stack is used for something else than frames. What was left by a final
+// switch never removed its redzones.
+inline void SanitizerReuse([[maybe_unused]] const void* bottom,
+                           [[maybe_unused]] size_t size) {
+#if GROVE_ASAN
+  ASAN_UNPOISON_MEMORY_REGION(bottom, size);
+#endif
+}
+
+// A stack is going to run.
 inline void SanitizerNewStack([[maybe_unused]] SanitizerFiber* fiber,
                               [[maybe_unused]] const void* bottom,
                               [[maybe_unused]] size_t size) {
 #if GROVE_ASAN
-  // Frames that were left by a final switch never removed their redzones.
-  ASAN_UNPOISON_MEMORY_REGION(bottom, size);
   fiber->stack_bottom = bottom;
   fiber->stack_size = size;
 #endif

@@ -72,14 +72,13 @@ Scheduler::Scheduler(HubOptions options)
   SanitizerAdoptThread(&main_->context.sanitizer);
   current_ = main_;
   // The loop's own stack: libev's frames, and whatever callbacks need.
-  absl::StatusOr<Stack> stack = stacks_.Take(kDefaultStackSize);
-  GROVE_CHECK(stack.ok(), "no stack for hub '", hub_->name(), "': ", stack.status().message());
+  const Stack stack = TakeStack(0);
   loop_ = new BareCore(this);
-  loop_->stack = *stack;
-  SanitizerNewStack(&loop_->context.sanitizer, stack->usable_low(),
-                    stack->top() - stack->usable_low());
+  loop_->stack = stack;
+  SanitizerNewStack(&loop_->context.sanitizer, stack.usable_low(),
+                    stack.top() - stack.usable_low());
   MakeContext(
-      &loop_->context, stack->top(),
+      &loop_->context, stack.top(),
       [](void* self) { static_cast<Scheduler*>(self)->LoopMain(); }, this);
 }
 

@@ -110,10 +110,11 @@ class Scheduler {
 
   // A stack for a greenlet; dies with a clear message if there is none.
   Stack TakeStack(size_t size) {
-    if (ABSL_PREDICT_TRUE(size == 0)) {
-      if (Stack s = stacks_.TakeDefault(); s.valid()) return s;
-    }
-    return TakeStackSlow(size);
+    Stack s;
+    if (ABSL_PREDICT_TRUE(size == 0)) s = stacks_.TakeDefault();
+    if (ABSL_PREDICT_FALSE(!s.valid())) s = TakeStackSlow(size);
+    SanitizerReuse(s.usable_low(), s.top() - s.usable_low());
+    return s;
   }
   // `core` lies in `stack`, below `top`; it will start on what is below itself.
   void Adopt(Core* core, const Stack& stack, SpawnSite site);

@@ -201,6 +201,7 @@ void StackCache::Give(const Stack& stack) {
   }
   if (warm_count_ == kMaxWarm) GiveToSharedPool(TakeDefault());
   Link* link = LinkOf(stack);
+  SanitizerReuse(link, sizeof *link);
   link->stack = stack;
   link->next = warm_;
   warm_ = link;
