@@ -18,10 +18,9 @@
 #include <vector>
 
 #include "absl/flags/flag.h"
-#include "absl/flags/parse.h"
-#include "absl/flags/usage.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "grove/examples/parse_flags.h"
 #include "grove/green/greenlet.h"
 #include "grove/green/sleep.h"
 #include "grove/hub/clock.h"
@@ -37,6 +36,8 @@ namespace {
 
 using grove::Clock;
 using grove::MonotonicNanos;
+using grove::examples::ParseFlags;
+using grove::examples::Refuse;
 using grove::net::Address;
 using grove::net::TcpStream;
 
@@ -123,19 +124,12 @@ void Converse(int connection, const Address& server, int bytes, Load& load) {
   }
 }
 
-[[noreturn]] void Refuse(const std::string& why) {
-  fprintf(stderr, "echo_client: %s\n", why.c_str());
-  exit(2);
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
-  absl::SetProgramUsageMessage(
+  ParseFlags(argc, argv,
       "Puts load on an echo server and checks what comes back.\n"
       "  echo_client [--host] [--port] [--connections=100] [--bytes=512] [--seconds=5]");
-  const std::vector<char*> rest = absl::ParseCommandLine(argc, argv);
-  if (rest.size() > 1) Refuse(absl::StrCat("what is \"", rest[1], "\"? (see --help)"));
   const int connections = absl::GetFlag(FLAGS_connections);
   const int bytes = absl::GetFlag(FLAGS_bytes);
   const int seconds = absl::GetFlag(FLAGS_seconds);

@@ -17,10 +17,9 @@
 #include <vector>
 
 #include "absl/flags/flag.h"
-#include "absl/flags/parse.h"
-#include "absl/flags/usage.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "grove/examples/parse_flags.h"
 #include "grove/green/greenlet.h"
 #include "grove/green/hub_group.h"
 #include "grove/green/os/signals.h"
@@ -37,6 +36,8 @@ ABSL_FLAG(absl::Duration, grace, absl::Seconds(5),
 
 namespace {
 
+using grove::examples::ParseFlags;
+using grove::examples::Refuse;
 using grove::net::Address;
 using grove::net::StreamServer;
 using grove::net::TcpListener;
@@ -74,19 +75,12 @@ void Serve(int listening_fd, Served& served, absl::Duration grace) {
   served.cut = server.Stop().cut;
 }
 
-[[noreturn]] void Refuse(const std::string& why) {
-  fprintf(stderr, "echo_server: %s\n", why.c_str());
-  exit(2);
-}
-
 }  // namespace
 
 int main(int argc, char** argv) {
-  absl::SetProgramUsageMessage(
+  ParseFlags(argc, argv,
       "Echoes what it receives over TCP.\n"
       "  echo_server [--host=127.0.0.1] [--port=7000] [--hubs=N] [--grace=5s]");
-  const std::vector<char*> rest = absl::ParseCommandLine(argc, argv);
-  if (rest.size() > 1) Refuse(absl::StrCat("what is \"", rest[1], "\"? (see --help)"));
   const int hubs = absl::GetFlag(FLAGS_hubs);
   const int port = absl::GetFlag(FLAGS_port);
   const absl::Duration grace = absl::GetFlag(FLAGS_grace);

@@ -9,9 +9,8 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <memory>
+#include <utility>
 
-#include "absl/cleanup/cleanup.h"
 #include "absl/container/inlined_vector.h"
 #include "absl/strings/str_cat.h"
 #include "grove/green/status.h"
@@ -250,7 +249,7 @@ absl::StatusOr<TcpListener> TcpListener::Listen(const Address& address,
   };
   const int fd = socket(address.raw()->sa_family, kNewSocket, IPPROTO_TCP);
   if (fd < 0) return failed(errno);
-  absl::Cleanup close_it = [fd] { close(fd); };
+  TcpListener listener(fd, address);
   if (options.reuse_address) SetFlag(fd, SOL_SOCKET, SO_REUSEADDR);
   if (options.reuse_port) SetFlag(fd, SOL_SOCKET, SO_REUSEPORT);
   // An IPv6 address means IPv6; who wants both listens at both.
@@ -261,8 +260,8 @@ absl::StatusOr<TcpListener> TcpListener::Listen(const Address& address,
   if (listen(fd, options.backlog) < 0) return failed(errno);
   absl::StatusOr<Address> actual = NameOf(fd, &getsockname, "listen");
   if (!actual.ok()) return std::move(actual).status();
-  std::move(close_it).Cancel();
-  return TcpListener(fd, *actual);
+  listener.address_ = *actual;
+  return listener;
 }
 
 absl::StatusOr<std::vector<TcpListener>> TcpListener::ListenMany(const Address& address,

@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include <string>
 #include <utility>
@@ -86,7 +87,9 @@ Scheduler::~Scheduler() = default;
 
 Scheduler& Scheduler::MakeImplicit() {
   Scheduler& s = Make({});
-  thread_end.scheduler = &s;
+  // The hub of the process's first thread ends with the process: what is still on main's
+  // stack when it exits, or static, may use it to the last.
+  if (getpid() != gettid()) thread_end.scheduler = &s;
   return s;
 }
 

@@ -1,0 +1,45 @@
+#include "grove/examples/parse_flags.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <vector>
+
+#include "absl/flags/parse.h"
+#include "absl/flags/usage.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+
+namespace grove::examples {
+namespace {
+
+bool parsing = false;
+bool asked_for_help = false;
+
+// Abseil ends the program with status 1 for a flag that it cannot read, and for --help.
+void CorrectStatus(int status, void*) {
+  if (!parsing || status != 1) return;
+  fflush(nullptr);
+  _exit(asked_for_help ? 0 : 2);
+}
+
+}  // namespace
+
+void ParseFlags(int argc, char** argv, const std::string& usage) {
+  for (int i = 1; i < argc; ++i) asked_for_help |= absl::StartsWith(argv[i], "--help");
+  absl::SetProgramUsageMessage(usage);
+  on_exit(&CorrectStatus, nullptr);
+  parsing = true;
+  const std::vector<char*> rest = absl::ParseCommandLine(argc, argv);
+  parsing = false;
+  if (rest.size() > 1) Refuse(absl::StrCat("what is \"", rest[1], "\"? (see --help)"));
+}
+
+void Refuse(const std::string& why) {
+  fprintf(stderr, "%s: %s\n", program_invocation_short_name, why.c_str());
+  exit(2);
+}
+
+}  // namespace grove::examples

@@ -1,0 +1,17 @@
+#ifndef GROVE_EXAMPLES_PARSE_FLAGS_H_
+#define GROVE_EXAMPLES_PARSE_FLAGS_H_
+
+#include <string>
+
+namespace grove::examples {
+
+// Parses the command line's Abseil flags for a program that takes nothing else. What it
+// cannot read, surplus words included, is one line on stderr and exit status 2.
+void ParseFlags(int argc, char** argv, const std::string& usage);
+
+// That line and that exit.
+[[noreturn]] void Refuse(const std::string& why);
+
+}  // namespace grove::examples
+
+#endif  // GROVE_EXAMPLES_PARSE_FLAGS_H_
