@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -43,6 +44,9 @@ using grove::net::StreamServer;
 using grove::net::TcpListener;
 using grove::net::TcpStream;
 
+constexpr size_t kSmall = 1024;
+constexpr size_t kLarge = 64 * 1024;
+
 // What one hub has served. Each has its own, a cache line apart: no hub writes another's.
 struct alignas(64) Served {
   uint64_t connections = 0;
@@ -52,13 +56,23 @@ struct alignas(64) Served {
   bool stop = false;  // asked for before there was a server
 };
 
-void Echo(TcpStream& stream, Served& served) {
-  char buffer[4096];
+// Echoes until a read does not fill the buffer; false at the end of the stream.
+template <size_t kSize>
+[[gnu::noinline]] bool EchoWith(TcpStream& stream, Served& served) {
+  char buffer[kSize];
   for (;;) {
     absl::StatusOr<size_t> n = stream.Read(absl::MakeSpan(buffer));
-    if (!n.ok() || *n == 0) return;  // reset by its peer, or at its end
-    if (!stream.Write({buffer, *n}).ok()) return;
+    if (!n.ok() || *n == 0) return false;  // reset by its peer, or at its end
+    if (!stream.Write({buffer, *n}).ok()) return false;
     served.bytes += *n;
+    if ((*n == kSize) != (kSize > kSmall)) return true;
+  }
+}
+
+// What lies on its stack is what a connection costs: with a small buffer it fits one
+// page. One that sends more at a time gets a larger one for as long as it does.
+void Echo(TcpStream& stream, Served& served) {
+  while (EchoWith<kSmall>(stream, served) && EchoWith<kLarge>(stream, served)) {
   }
 }
 
@@ -99,24 +113,36 @@ int main(int argc, char** argv) {
   for (TcpListener& l : *listeners) fds.push_back(l.Release());
 
   std::vector<Served> served(hubs);
-  grove::HubGroup group({.hubs = hubs, .name = "echo"},
-                        [&](int i) { Serve(fds[i], served[i], grace); });
+  const auto serve = [&](int i) { Serve(fds[i], served[i], grace); };
+  const auto stop = [&](int i) {
+    served[i].stop = true;
+    if (StreamServer* server = served[i].server) {
+      grove::Spawn([server, grace] { server->Stop(grace); });
+    }
+  };
+  // One hub is this thread's own: a process with a second thread pays for it in each
+  // system call, where the kernel then counts references to the descriptor.
+  std::optional<grove::HubGroup> group;
+  if (hubs > 1) group.emplace(grove::HubGroupOptions{.hubs = hubs, .name = "echo"}, serve);
   printf("listening on %s (%d hubs)\n", actual.ToString().c_str(), hubs);
   fflush(stdout);
 
   grove::Greenlet<> stopper = grove::Spawn([&] {
     signals.Wait();
-    group.PostToAll([&served, grace](int i) {
-      served[i].stop = true;
-      if (StreamServer* server = served[i].server) {
-        grove::Spawn([server, grace] { server->Stop(grace); });
-      }
-    });
+    if (group) {
+      group->PostToAll(stop);
+    } else {
+      stop(0);
+    }
     const int second = *signals.Wait();
     fprintf(stderr, "echo_server: second signal, ending at once\n");
     _exit(128 + second);
   });
-  group.Join();
+  if (group) {
+    group->Join();
+  } else {
+    serve(0);
+  }
   stopper.Kill();
 
   Served total;

@@ -84,6 +84,7 @@ class Descriptor {
 
  private:
   WaitResult Wait(int direction, Deadline deadline);
+  [[noreturn]] void Misused(int direction) const;
   void Detach();
 
   int fd_ = -1;

@@ -70,24 +70,43 @@ void Hub::Run() {
 
 bool Hub::Turn(bool wait) {
   ++turns_;
-  RunReady();
+  if (!RunReady()) {
+    mailbox_->DeliverAll();
+    FireTimers();
+    return true;
+  }
   wait = wait && ready_.empty() && !stopped_;
   if (wait && mailbox_->empty() && !HasWakers()) return false;
   Poll(wait);
   return true;
 }
 
-void Hub::RunReady() {
-  if (ready_.empty()) return;
+// True when it is time to poll: nothing is ready any more, or a slice was spent and all
+// that was ready then has run since. Until it has, a poll would tell once more, at a
+// price for each, of descriptors whose readers were woken and have not come to read.
+bool Hub::RunReady() {
+  if (ready_.empty()) return true;
   const MonotonicNanos start = Clock::ReadMonotonic();
   budget_ = slice_budget_;
-  while (budget_ > 0 && !ready_.empty()) {
+  while (!ready_.empty()) {
+    if (budget_ == 0) {
+      AdaptBudget(Clock::ReadMonotonic() - start);
+      if (!mark_queued_) MakeReady(&mark_);
+      mark_queued_ = true;
+      return false;
+    }
     --budget_;
     Runnable* r = ready_.PopFront();
+    if (r == &mark_) {
+      mark_queued_ = false;
+      return true;
+    }
     r->run(r);
   }
-  if (budget_ > 0) return;
-  const MonotonicNanos took = Clock::ReadMonotonic() - start;
+  return true;
+}
+
+void Hub::AdaptBudget(MonotonicNanos took) {
   const MonotonicNanos slice = absl::ToInt64Nanoseconds(options_.slice);
   if (took > slice) {
     slice_budget_ = std::max(slice_budget_ / 2, kMinSliceBudget);

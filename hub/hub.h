@@ -67,8 +67,8 @@ struct HubOptions {
   std::string name = {};
   // The clock of everything that waits on this hub. Must outlive it.
   Clock* clock = Clock::Real();
-  // How long ready work may run before the loop is polled for I/O and timers. A target,
-  // not a bound: what runs is never taken off its core.
+  // How long ready work may run before timers, mail and, once each has had its turn, I/O
+  // are looked at. A target, not a bound: what runs is never taken off its core.
   absl::Duration slice = absl::Milliseconds(1);
   // How many operations that succeed at once a greenlet may do in a row before it has
   // to let others run.
@@ -82,9 +82,10 @@ struct HubOptions {
 // slices, timers, a mailbox. It knows nothing of greenlets; those are one kind of
 // Runnable (green/).
 //
-// Each turn runs what is ready for a slice, then polls the loop, waiting only if nothing
-// is ready, then fires timers and delivers mail: neither ready work, nor I/O, nor timers
-// can starve one another.
+// Each turn runs what is ready, for a slice, then fires timers and delivers mail. Once all
+// that was ready at the end of a slice has run, or nothing is left, it polls the loop as
+// well, waiting only if nothing is ready: neither ready work, nor I/O, nor timers can
+// starve one another.
 //
 // Threads: the thread that made it, but for handle() and Clock.
 class Hub {
@@ -155,11 +156,14 @@ class Hub {
     return ready_.PopFront();
   }
 
+  Runnable* FirstReady() const { return ready_.front(); }
+
   // A count of what has been run, for statistics and tests.
   uint64_t turns() const { return turns_; }
 
  private:
-  void RunReady();
+  bool RunReady();
+  void AdaptBudget(MonotonicNanos took);
   void Poll(bool wait);
   void FireTimers();
 
@@ -172,6 +176,9 @@ class Hub {
   // so that a switch does not read the clock; adapted so that it takes about a slice.
   uint32_t budget_ = 0;
   uint32_t slice_budget_ = 64;
+  // Stands in the queue behind what was ready when a slice was spent.
+  Runnable mark_{nullptr};
+  bool mark_queued_ = false;
   int wakers_ = 0;
   bool stopped_ = false;
   uint64_t turns_ = 0;

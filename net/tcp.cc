@@ -44,12 +44,35 @@ absl::Status MakeNonBlocking(int fd) {
   return absl::OkStatus();
 }
 
-absl::Status TimedOut(absl::string_view operation) {
+// Failures are made out of line: what they need on the stack would be part of the frame
+// in which every idle connection sleeps.
+#define GROVE_COLD [[gnu::noinline, gnu::cold]]
+
+GROVE_COLD absl::Status TimedOut(absl::string_view operation) {
   return absl::DeadlineExceededError(absl::StrCat(operation, ": the deadline passed"));
 }
 
-absl::Status WasClosed(absl::string_view operation) {
+GROVE_COLD absl::Status WasClosed(absl::string_view operation) {
   return absl::CancelledError(absl::StrCat(operation, ": ", WhoClosed()));
+}
+
+GROVE_COLD absl::Status Failed(int error, absl::string_view verb, const Address& peer) {
+  return ErrnoStatus(error, absl::StrCat(verb, peer.ToString()));
+}
+
+GROVE_COLD absl::Status Late(absl::string_view verb, const Address& peer) {
+  return TimedOut(absl::StrCat(verb, peer.ToString()));
+}
+
+// The same for a write that had come as far as `done`.
+GROVE_COLD absl::Status PartlyFailed(int error, const Address& peer, size_t done) {
+  return WithBytesMoved(Failed(error, "write to ", peer), done);
+}
+
+// `peer` is not looked at if the stream was closed: it may be gone.
+GROVE_COLD absl::Status PartlyWaited(WaitResult result, const Address& peer, size_t done) {
+  return WithBytesMoved(
+      result == WaitResult::kDeadline ? Late("write to ", peer) : WasClosed("write"), done);
 }
 
 bool WouldBlock(int error) { return error == EAGAIN || error == EWOULDBLOCK; }
@@ -116,7 +139,7 @@ absl::StatusOr<size_t> TcpStream::ReadWith(Receive receive, size_t wanted,
         case WaitResult::kReady:
           break;
         case WaitResult::kDeadline:
-          return TimedOut(absl::StrCat("read from ", Describe()));
+          return Late("read from ", peer_);
         case WaitResult::kClosed:
           return WasClosed("read");
       }
@@ -127,17 +150,16 @@ absl::StatusOr<size_t> TcpStream::ReadWith(Receive receive, size_t wanted,
       return static_cast<size_t>(n);
     }
     if (errno == EINTR) continue;
-    if (!WouldBlock(errno)) {
-      return ErrnoStatus(errno, absl::StrCat("read from ", Describe()));
-    }
+    if (!WouldBlock(errno)) return Failed(errno, "read from ", peer_);
     wait = true;
   }
 }
 
 absl::StatusOr<size_t> TcpStream::DoRead(absl::Span<char> buffer, Deadline deadline) {
+  // recv() and not read(), which goes through the file layer first: 0.15 us of 5.
   return ReadWith(
-      [buffer](int fd) { return read(fd, buffer.data(), buffer.size()); }, buffer.size(),
-      deadline);
+      [buffer](int fd) { return recv(fd, buffer.data(), buffer.size(), 0); },
+      buffer.size(), deadline);
 }
 
 absl::StatusOr<size_t> TcpStream::DoReadScatter(absl::Span<const absl::Span<char>> buffers,
@@ -157,7 +179,9 @@ absl::StatusOr<size_t> TcpStream::DoReadScatter(absl::Span<const absl::Span<char
 absl::Status TcpStream::DoWrite(absl::string_view data, Deadline deadline) {
   size_t done = 0;
   while (done < data.size()) {
-    if (!descriptor_.CountOperation()) return WithBytesMoved(WasClosed("write"), done);
+    if (!descriptor_.CountOperation()) {
+      return PartlyWaited(WaitResult::kClosed, peer_, done);
+    }
     // send() and not write(): a peer that is gone is an error here, not a SIGPIPE.
     const ssize_t n =
         send(descriptor_.fd(), data.data() + done, data.size() - done, MSG_NOSIGNAL);
@@ -166,17 +190,9 @@ absl::Status TcpStream::DoWrite(absl::string_view data, Deadline deadline) {
       continue;
     }
     if (errno == EINTR) continue;
-    if (!WouldBlock(errno)) {
-      return WithBytesMoved(ErrnoStatus(errno, absl::StrCat("write to ", Describe())), done);
-    }
-    switch (descriptor_.WaitWritable(deadline)) {
-      case WaitResult::kReady:
-        break;
-      case WaitResult::kDeadline:
-        return WithBytesMoved(TimedOut(absl::StrCat("write to ", Describe())), done);
-      case WaitResult::kClosed:
-        return WithBytesMoved(WasClosed("write"), done);
-    }
+    if (!WouldBlock(errno)) return PartlyFailed(errno, peer_, done);
+    const WaitResult result = descriptor_.WaitWritable(deadline);
+    if (result != WaitResult::kReady) return PartlyWaited(result, peer_, done);
   }
   return absl::OkStatus();
 }
@@ -190,7 +206,9 @@ absl::Status TcpStream::DoWriteGather(absl::Span<const absl::string_view> pieces
   size_t done = 0;
   size_t first = 0;
   while (first < vectors.size()) {
-    if (!descriptor_.CountOperation()) return WithBytesMoved(WasClosed("write"), done);
+    if (!descriptor_.CountOperation()) {
+      return PartlyWaited(WaitResult::kClosed, peer_, done);
+    }
     msghdr message{};
     message.msg_iov = &vectors[first];
     message.msg_iovlen = std::min<size_t>(vectors.size() - first, IOV_MAX);
@@ -207,17 +225,9 @@ absl::Status TcpStream::DoWriteGather(absl::Span<const absl::string_view> pieces
       continue;
     }
     if (errno == EINTR) continue;
-    if (!WouldBlock(errno)) {
-      return WithBytesMoved(ErrnoStatus(errno, absl::StrCat("write to ", Describe())), done);
-    }
-    switch (descriptor_.WaitWritable(deadline)) {
-      case WaitResult::kReady:
-        break;
-      case WaitResult::kDeadline:
-        return WithBytesMoved(TimedOut(absl::StrCat("write to ", Describe())), done);
-      case WaitResult::kClosed:
-        return WithBytesMoved(WasClosed("write"), done);
-    }
+    if (!WouldBlock(errno)) return PartlyFailed(errno, peer_, done);
+    const WaitResult result = descriptor_.WaitWritable(deadline);
+    if (result != WaitResult::kReady) return PartlyWaited(result, peer_, done);
   }
   return absl::OkStatus();
 }

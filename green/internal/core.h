@@ -110,14 +110,14 @@ class Core : public Runnable {
   bool interruptible = false;  // while parked: an interrupt may end the wait
   bool interrupted = false;    // an interrupt has ended the wait
   bool timed_out = false;      // the wait's own deadline has ended it
-  bool started = false;
-  bool finished = false;
-  bool killed = false;  // ended by GreenletExit, or before it began
+  uint16_t shields = 0;        // Shields in force
   Waiter* waiting_on = nullptr;
 
   // --- the rest ---
   Scheduler* const scheduler;
-  uint32_t shields = 0;
+  bool started = false;
+  bool finished = false;
+  bool killed = false;  // ended by GreenletExit, or before it began
   std::atomic<uint32_t> refs{2};  // the greenlet's own, and the first handle's
   Stack stack;
   uint64_t id = 0;

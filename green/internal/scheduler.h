@@ -83,6 +83,12 @@ class Scheduler {
     return true;
   }
 
+  // Scheduler::PrefetchSecondNext()
+  //
+  // For waits that end a long piece of work: asks the cache for the stack of the greenlet
+  // after the next, which among a thousand has left it.
+  void PrefetchSecondNext();
+
   // Scheduler::Yield()
   //
   // Lets all that is ready run first.
@@ -194,6 +200,15 @@ class Scheduler {
   std::vector<absl::AnyInvocable<void()>> at_end_;
   ErrorHandler error_handler_;
 };
+
+inline void Scheduler::PrefetchSecondNext() {
+  Runnable* first = hub_->FirstReady();
+  if (first == nullptr) return;
+  Runnable* second = first->next;
+  if (second == nullptr || second->run != &Core::RunOnHub) return;
+  const char* sp = static_cast<char*>(static_cast<Core*>(second)->context.sp);
+  for (int line = 0; line < 16; ++line) __builtin_prefetch(sp + 64 * line);
+}
 
 inline Core* Scheduler::Next() {
   Runnable* r = hub_->TakeReady(&Core::RunOnHub);
