@@ -15,7 +15,8 @@ namespace green_internal {
 // What a hub keeps for one open descriptor. Slots are reused, and never freed while the
 // hub lives: a greenlet that wakes up can compare the generation even though the
 // Descriptor is gone.
-struct DescriptorSlot {
+// Aligned, so that a wait touches two cache lines of it and not three.
+struct alignas(64) DescriptorSlot {
   struct Direction {
     IoWatcher watcher;
     Core* core = nullptr;  // who waits

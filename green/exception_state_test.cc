@@ -310,7 +310,7 @@ TEST_F(ExceptionStateTest, ErrnoIsPerGreenlet) {
   EXPECT_EQ(errno, EBUSY);
 }
 
-// --- kills and streams (boostorg/context#61) ------------------------------------------------
+// --- kills and streams (boostorg/context#61) ---
 
 // Whoever writes to it blocks, as one who writes to a socket may.
 class BlockingBuffer : public std::streambuf {

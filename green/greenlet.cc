@@ -25,10 +25,10 @@ struct StartTimer : Timer {
 void CheckHome(const Core* core, const char* operation) {
   if (ABSL_PREDICT_TRUE(core->scheduler->on_home_thread())) return;
   const Hub* here = Hub::Current();
-  GROVE_FATAL(operation, " of a greenlet (#", core->id, ", spawned at ", core->site.file,
-              ":", core->site.line, ") from ",
-              here ? absl::StrCat("hub '", here->name(), "'") : "a thread without a hub",
-              ", which is not its own");
+  GROVE_FATAL(operation, " of greenlet #", core->id, " of hub '",
+              core->scheduler->hub_name(), "', spawned at ", core->site.file, ":",
+              core->site.line, ", from ",
+              here ? absl::StrCat("hub '", here->name(), "'") : "a thread without a hub");
 }
 
 std::string JoinWaiter::Describe() const { return "the end of " + target_->Label(); }
@@ -59,7 +59,7 @@ void Kill(Core* core, KillOptions options, bool wait) {
 void Throw(Core* core, std::exception_ptr error) {
   CheckHome(core, "Throw");
   GROVE_CHECK(error != nullptr, "Throw() of nothing into ", core->Label());
-  if (core->finished) return;
+  if (core->finished || core->cancelled) return;
   Scheduler* s = core->scheduler;
   if (!core->started) {
     s->FinishUnstarted(core, std::move(error));

@@ -46,7 +46,7 @@ class SleepTest : public testing::Test {
   HubScope scope_{HubOptions{.clock = &clock_}};
 };
 
-// --- Sleep (TL-6) ---------------------------------------------------------------------------
+// --- Sleep (TL-6) ---
 
 TEST_F(SleepTest, IsNeverEarly) {
   std::mt19937_64 random(11);
@@ -148,7 +148,7 @@ TEST_F(SleepTest, ForEverIsAWaitForAKill) {
   EXPECT_TRUE(g.killed());
 }
 
-// --- Yield (test__order, TL-6) ------------------------------------------------------------------
+// --- Yield (test__order, TL-6) ---
 
 TEST_F(SleepTest, TwoThatYieldTakeTurns) {
   std::string order;
@@ -201,7 +201,7 @@ TEST_F(SleepTest, YieldLetsIoTimersAndCallbacksHaveTheirTurn) {
   close(fds[1]);
 }
 
-// --- JoinHub (HB-10, test__hub_join) -------------------------------------------------------------
+// --- JoinHub (HB-10, test__hub_join) ---
 
 TEST_F(SleepTest, JoinHubWaitsForAllThereIsToDo) {
   int done = 0;
@@ -286,7 +286,7 @@ TEST_F(SleepTest, SeveralMayJoinTheHub) {
   EXPECT_TRUE(HasTaken(absl::Seconds(1)));
 }
 
-// --- LoopExit (HB-5, HB-6) -----------------------------------------------------------------------
+// --- LoopExit (HB-5, HB-6) ---
 
 TEST(LoopExitTest, ReportsWhoWaitsForWhatAndWhereItWasSpawned) {
   ManualClock clock;
@@ -517,7 +517,7 @@ TEST(LoopExitDeathTest, ItComesWhenTheLastThreadThatCouldPostEndsWithoutAWord) {
       testing::ExitedWithCode(0), "");
 }
 
-// --- blocking where nothing may block (HB-4) -----------------------------------------------------
+// --- blocking where nothing may block (HB-4) ---
 
 struct CallbackKind {
   const char* name;
@@ -557,9 +557,10 @@ INSTANTIATE_TEST_SUITE_P(All, BlockingInACallbackDeathTest,
                          [](const auto& info) { return info.param.name; });
 
 TEST_P(BlockingInACallbackDeathTest, IsFatalAndNamesTheCall) {
-  EXPECT_DEATH(Run([] { Sleep(absl::Seconds(3)); }),
-               "a blocking call \\(the end of a sleep, in 3s\\) inside a loop callback of "
-               "hub 'here'");
+  EXPECT_DEATH(
+      Run([] { Sleep(absl::Seconds(3)); }),
+      "a blocking call \\(the end of a sleep, in 3s\\) inside a loop callback of "
+      "hub 'here'");
   EXPECT_DEATH(Run([] { Yield(); }),
                "a blocking call \\(Yield\\) inside a loop callback of hub 'here'");
   EXPECT_DEATH(Run([] { Sleep(absl::ZeroDuration()); }), "a blocking call \\(Yield\\)");

@@ -129,8 +129,8 @@ TEST_F(TimeoutTest, OneOfCenturiesNeitherExpiresNorKeepsTheHubBusy) {
 }
 
 TEST_F(TimeoutTest, OfZeroOrLessExpiresAtTheNextCallThatWaits) {
-  for (const absl::Duration after : {absl::ZeroDuration(), -absl::Seconds(1),
-                                     -absl::InfiniteDuration()}) {
+  for (const absl::Duration after :
+       {absl::ZeroDuration(), -absl::Seconds(1), -absl::InfiniteDuration()}) {
     Timeout timeout(after);
     EXPECT_TRUE(timeout.pending());
     EXPECT_THROW(SleepForEver(), TimeoutExpired) << after;
@@ -281,7 +281,7 @@ TEST_F(TimeoutTest, ManyGreenletsHaveTheirOwn) {
   EXPECT_THAT(order, ElementsAre(1, 2, 3, 4, 5));
 }
 
-// --- nested scopes (TO-6) ------------------------------------------------------------------
+// --- nested scopes (TO-6) ---
 
 TEST_F(TimeoutTest, TheInnerOneIsFirst) {
   Timeout outer(absl::Seconds(5));
@@ -419,7 +419,7 @@ TEST_F(TimeoutTest, AKillIsThrownBeforeATimeout) {
   EXPECT_TRUE(g.killed());
 }
 
-// --- WithTimeout (TL-17) ---------------------------------------------------------------------
+// --- WithTimeout (TL-17) ---
 
 TEST_F(TimeoutTest, WithTimeoutReturnsWhatTheFunctionReturns) {
   EXPECT_TRUE(WithTimeout(absl::Seconds(1), [] {}).ok());
@@ -476,7 +476,7 @@ TEST_F(TimeoutTest, WithTimeoutUnwindsTheFunction) {
   EXPECT_EQ(token.use_count(), 1);
 }
 
-// --- fairness (TO-9, sleep0) ----------------------------------------------------------------------
+// --- fairness (TO-9, sleep0) ---
 
 struct SocketPair {
   SocketPair() { EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0); }
@@ -559,7 +559,11 @@ TEST(RealTimeoutTest, ABusyYieldLoopDoesNotStarveIt) {
   });
   EXPECT_EQ(WithTimeout(absl::Milliseconds(5), &SleepForEver).code(),
             absl::StatusCode::kDeadlineExceeded);
-  EXPECT_EQ(WithTimeout(absl::Milliseconds(5), [] { for (;;) Yield(); }).code(),
+  EXPECT_EQ(WithTimeout(absl::Milliseconds(5),
+                        [] {
+                          for (;;) Yield();
+                        })
+                .code(),
             absl::StatusCode::kDeadlineExceeded);
   stop = true;
 }
@@ -592,7 +596,7 @@ TEST_F(TimeoutTest, OneWithoutRefDoesNotKeepTheHubGoing) {
   EXPECT_THROW(g.Join(), LoopExit);
 }
 
-// --- every blocking call -------------------------------------------------------------------------
+// --- every blocking call ---
 
 // One blocking call, on something that will never let it go on by itself. Returns whether
 // it did not end by its deadline.
@@ -766,7 +770,7 @@ TEST_P(EveryBlockingCall, LetsOthersRun) {
   EXPECT_EQ(ticks, 10);
 }
 
-// --- misuse -----------------------------------------------------------------------------------------
+// --- misuse ---
 
 TEST(TimeoutDeathTest, RestartByAnotherGreenletIsFatal) {
   EXPECT_DEATH(

@@ -51,6 +51,9 @@ Hub::Hub(HubOptions options)
 Hub::~Hub() {
   GROVE_CHECK(t_hub == this, "hub '", name(), "' is destroyed on another thread");
   mailbox_->Close();
+  while (Runnable* r = TakeAnyReady(&CallbackRunnable::RunCallback)) {
+    delete static_cast<CallbackRunnable*>(r);
+  }
   mail_watcher_.Stop();
   hub_internal::SetThreadClock(nullptr);
   t_hub = nullptr;
@@ -107,12 +110,11 @@ bool Hub::RunReady() {
 }
 
 void Hub::AdaptBudget(MonotonicNanos took) {
-  const MonotonicNanos slice = absl::ToInt64Nanoseconds(options_.slice);
-  if (took > slice) {
-    slice_budget_ = std::max(slice_budget_ / 2, kMinSliceBudget);
-  } else if (took < slice / 2) {
-    slice_budget_ = std::min(slice_budget_ * 2, kMaxSliceBudget);
-  }
+  // As many as would have taken a slice, but no more than twice as many at a time.
+  const double slice = absl::ToDoubleNanoseconds(options_.slice);
+  const double factor = std::min(slice / std::max<double>(took, 1), 2.0);
+  slice_budget_ = static_cast<uint32_t>(
+      std::clamp(slice_budget_ * factor, double{kMinSliceBudget}, double{kMaxSliceBudget}));
 }
 
 void Hub::Poll(bool wait) {
@@ -152,10 +154,24 @@ void Hub::FireTimers() {
   if (timers_.armed() > 0) timers_.FireDue(Now());
 }
 
-void Hub::WaitForMail() {
-  AddWaker();
+void Hub::WaitForMail(absl::Duration at_most) {
+  if (at_most != absl::InfiniteDuration()) loop_.WakeAfter(at_most);
   Poll(true);
-  RemoveWaker();
+}
+
+Runnable* Hub::TakeAnyReady(Runnable::Run kind) {
+  RunQueue others;
+  Runnable* found = nullptr;
+  while (!ready_.empty()) {
+    Runnable* r = ready_.PopFront();
+    if (found == nullptr && r->run == kind) {
+      found = r;
+    } else {
+      others.PushBack(r);
+    }
+  }
+  ready_ = others;
+  return found;
 }
 
 }  // namespace grove

@@ -120,8 +120,8 @@ class Hub {
 
   // Hub::WaitForMail()
   //
-  // Sleeps until another thread posts something; for a hub whose Turn() said false.
-  void WaitForMail();
+  // Sleeps until another thread posts something, or `at_most` so long; for a hub whose Turn() said false.
+  void WaitForMail(absl::Duration at_most = absl::InfiniteDuration());
 
   // Hub::Run()
   //
@@ -156,6 +156,8 @@ class Hub {
     return ready_.PopFront();
   }
 
+  // TakeAnyReady() pops whatever is `kind`, from behind others too: for the end of a hub.
+  Runnable* TakeAnyReady(Runnable::Run kind);
   Runnable* FirstReady() const { return ready_.front(); }
 
   // A count of what has been run, for statistics and tests.

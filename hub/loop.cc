@@ -60,6 +60,7 @@ Loop::Loop() : loop_(NewLoop()), wakeup_(std::make_unique<LoopWakeup>(loop_)) {
 }
 
 Loop::~Loop() {
+  while (watchers_) watchers_->Stop();
   GROVE_CHECK(active_ == 0, "a loop ends with ", active_, " active watchers");
   ev_loop_destroy(loop_);
 }
@@ -142,18 +143,32 @@ void IoWatcher::Stop() {
 
 Watcher::~Watcher() { GROVE_CHECK(!active_, "a watcher's class did not stop it"); }
 
+void Watcher::Link() {
+  active_ = true;
+  ++loop_->active_;
+  previous_ = nullptr;
+  next_ = loop_->watchers_;
+  if (next_) next_->previous_ = this;
+  loop_->watchers_ = this;
+}
+
+void Watcher::Unlink() {
+  active_ = false;
+  --loop_->active_;
+  (previous_ ? previous_->next_ : loop_->watchers_) = next_;
+  if (next_) next_->previous_ = previous_;
+}
+
 void Watcher::Start(Callback callback) {
   if (active_) return;
   callback_ = std::move(callback);
-  active_ = true;
-  ++loop_->active_;
+  Link();
   DoStart();
 }
 
 void Watcher::Stop() {
   if (!active_) return;
-  active_ = false;
-  --loop_->active_;
+  Unlink();
   DoStop();
 }
 
@@ -162,10 +177,7 @@ struct WatcherCallback {
   static void Call(struct ev_loop*, Ev* ev, int) {
     Watcher* w = static_cast<Watcher*>(ev->data);
     // One-shot watchers have stopped by themselves; ours say so too.
-    if (!ev_is_active(ev) && w->active_) {
-      w->active_ = false;
-      --w->loop_->active_;
-    }
+    if (!ev_is_active(ev) && w->active_) w->Unlink();
     w->Call();
   }
 };

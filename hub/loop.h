@@ -21,6 +21,7 @@ struct ev_loop;
 namespace grove {
 
 class LoopWakeup;
+class Watcher;
 
 // What an IoWatcher waits for, or has seen. Values combine with |.
 enum IoEvents : int {
@@ -81,6 +82,7 @@ class Loop {
   struct ev_loop* loop_;
   std::unique_ptr<LoopWakeup> wakeup_;
   int active_ = 0;
+  Watcher* watchers_ = nullptr;  // those that are started
 };
 
 // IoWatcher
@@ -125,7 +127,8 @@ class IoWatcher {
 // Watcher
 //
 // What the watchers below have in common. They are less frequent, and own their
-// callback. Destroying a watcher stops it.
+// callback. Destroying a watcher stops it; so does the end of its loop, which it may
+// outlive.
 class Watcher {
  public:
   using Callback = absl::AnyInvocable<void()>;
@@ -152,7 +155,14 @@ class Watcher {
   bool active_ = false;
 
  private:
+  friend class Loop;
   friend struct WatcherCallback;
+
+  void Link();
+  void Unlink();
+
+  Watcher* previous_ = nullptr;
+  Watcher* next_ = nullptr;
 };
 
 // A Watcher around one of libev's own structures.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <limits>
 
 #include "grove/hub/internal/check.h"
 
@@ -105,7 +106,8 @@ TimerQueue::Position TimerQueue::Earliest() const {
 std::optional<MonotonicNanos> TimerQueue::NextLook() const {
   const Position p = Earliest();
   if (p.level == kLevels) return std::nullopt;
-  return static_cast<MonotonicNanos>(p.tick << kTickBits);
+  return static_cast<MonotonicNanos>(std::min<uint64_t>(
+      p.tick << kTickBits, std::numeric_limits<MonotonicNanos>::max()));
 }
 
 void TimerQueue::FireDue(MonotonicNanos now) {

@@ -173,12 +173,12 @@ namespace {
 
 int failures = 0;
 
-#define EXPECT(condition)                                                           \
-  do {                                                                              \
-    if (!(condition)) {                                                             \
-      printf("%s:%d: failed: %s\n", __FILE__, __LINE__, #condition);                \
-      ++failures;                                                                   \
-    }                                                                               \
+#define EXPECT(condition)                                            \
+  do {                                                               \
+    if (!(condition)) {                                              \
+      printf("%s:%d: failed: %s\n", __FILE__, __LINE__, #condition); \
+      ++failures;                                                    \
+    }                                                                \
   } while (0)
 
 constexpr size_t kStackBytes = 256 * 1024;
@@ -316,8 +316,8 @@ void RegistersOfTheCallerSurvive() {
   }
   // And the same for one that is on a stack of ours when it switches.
   Task other([](Task* self) {
-    const uint64_t changed = grove_test_registers(
-        [](void* t) { Back(static_cast<Task*>(t)); }, self);
+    const uint64_t changed =
+        grove_test_registers([](void* t) { Back(static_cast<Task*>(t)); }, self);
     self->steps = changed == 0 ? 1 : 2;
   });
   Resume(&other);
@@ -331,8 +331,9 @@ volatile double seed = 1.25;
 // Many values in floating-point registers, alive over the switch, if there is one.
 [[gnu::noinline]] double Compute(Task* task) {
   const double s = seed;
-  const double a = s * 3, b = s / 7, c = a + b, d = a * b, e = c - d, f = e * e, g = f + a,
-               h = g / b, i = h - c, j = i + d, k = j * e, l = k - f, m = l + g, n = m * h;
+  const double a = s * 3, b = s / 7, c = a + b, d = a * b, e = c - d, f = e * e,
+               g = f + a, h = g / b, i = h - c, j = i + d, k = j * e, l = k - f,
+               m = l + g, n = m * h;
   const float x = static_cast<float>(n) * 0.5f;
   const long double y = static_cast<long double>(m) / 3;
   if (task) SwitchContext(&main_context, &task->context);
@@ -406,8 +407,7 @@ void ManyContextsSwitchToOneAnother() {
         ring->order.push_back(static_cast<int>(index));
         const bool last = index + 1 == ring->tasks.size();
         ring->laps += last;
-        Context* next =
-            last ? &main_context : &ring->tasks[index + 1]->context;
+        Context* next = last ? &main_context : &ring->tasks[index + 1]->context;
         SwitchContext(&self->context, next);
       }
     }));

@@ -116,7 +116,9 @@ class Core : public Runnable {
   // --- the rest ---
   Scheduler* const scheduler;
   bool started = false;
+  bool cancelled = false;  // ended before it began; it will never run
   bool finished = false;
+  bool kill_thrown = false;
   bool killed = false;  // ended by GreenletExit, or before it began
   std::atomic<uint32_t> refs{2};  // the greenlet's own, and the first handle's
   Stack stack;

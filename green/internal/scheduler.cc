@@ -47,12 +47,21 @@ bool ProcessHasOneThread() {
 struct ThreadEnd {
   Scheduler* scheduler = nullptr;
   ~ThreadEnd() {
-    if (scheduler && Scheduler::GetIfExists() == scheduler) Scheduler::Destroy(scheduler);
+    // Not if exit() was called by a greenlet, on whose stack this then runs.
+    if (scheduler && Scheduler::GetIfExists() == scheduler &&
+        scheduler->current() == scheduler->main()) {
+      Scheduler::Destroy(scheduler);
+    }
   }
 };
 thread_local ThreadEnd thread_end;
 
 }  // namespace
+
+#if !GROVE_ASAN && !GROVE_TSAN
+// One cache line is all that a switch touches of a control block.
+static_assert(sizeof(Runnable) == 16 && sizeof(Context) == 24);
+#endif
 
 constinit thread_local Scheduler* Scheduler::current_scheduler = nullptr;
 
@@ -70,6 +79,8 @@ Scheduler::Scheduler(HubOptions options)
   main_ = new BareCore(this);
   main_->SetName("main");
   main_->started = true;
+  main_->refs = 1;
+  ++blocks_;
   SanitizerAdoptThread(&main_->context.sanitizer);
   current_ = main_;
   // The loop's own stack: libev's frames, and whatever callbacks need.
@@ -102,16 +113,26 @@ void Scheduler::Destroy(Scheduler* s) {
   GROVE_CHECK(current_scheduler == s && s->current_ == s->main_,
               "a hub is ended from another thread or greenlet");
   for (auto& fn : s->at_end_) fn();
+  // Those that were killed before they began have ended, but stand in the queue.
+  while (Runnable* r = s->hub_->TakeAnyReady(&Core::RunOnHub)) {
+    Core* core = static_cast<Core*>(r);
+    if (core->cancelled) Unref(core);
+  }
   SanitizerDropStack(&s->loop_->context.sanitizer);
   s->stacks_.Give(s->loop_->stack);
   delete s->loop_;
   // From here on handles free their greenlets by themselves.
+  Unref(s->main_);
   s->hub_.reset();
   current_scheduler = nullptr;
-  delete s->main_;
-  // Greenlets that never ended are neither run nor unwound, and handles may be left:
-  // both refer to this object.
-  if (s->blocks_ == 0) delete s;
+  // Greenlets that never ended are neither run nor unwound, and handles may be left: both
+  // refer to this object. The last of them deletes it.
+  s->CountFreed(-static_cast<int64_t>(s->blocks_));
+}
+
+void Scheduler::CountFreed(int64_t n) {
+  // Above zero while the hub lives; from its end on, minus what is still to be freed.
+  if (freed_elsewhere_.fetch_add(n, std::memory_order_acq_rel) + n == 0) delete this;
 }
 
 void Scheduler::LoopMain() {
@@ -130,7 +151,8 @@ void Scheduler::RanDry() {
   const LoopExitPolicy policy = hub_->options().loop_exit;
   if (policy == LoopExitPolicy::kNever ||
       (policy == LoopExitPolicy::kWhenCertain && !ProcessHasOneThread())) {
-    hub_->WaitForMail();
+    // Look again now and then: the thread that could have posted may have ended.
+    hub_->WaitForMail(absl::Seconds(1));
     return;
   }
   loop_exit_report_ = absl::StrCat("LoopExit: nothing can wake hub '", hub_->name(),
@@ -183,7 +205,7 @@ void Scheduler::GreenletMain(void* argument) {
   Scheduler* s = core->scheduler;
   SanitizerFirstEntry(nullptr);
   *s->exception_state_ = {};
-  if (!core->finished) {  // else it was killed before it could start
+  if (!core->cancelled) {
     core->started = true;
     try {
       core->Invoke();
@@ -199,9 +221,11 @@ void Scheduler::GreenletMain(void* argument) {
 }
 
 void Scheduler::MarkFinished(Core* core) {
-  // What the function captured may block in its destructor: nothing is thrown there.
-  ++core->shields;
+  // What the function captured may block in its destructor: nothing is thrown there. This
+  // may run in whoever killed a greenlet that had not begun.
+  ++current_->shields;
   core->DropFunction();
+  --current_->shields;
   core->finished = true;
   core->pending = 0;
   (core->all_prev ? core->all_prev->all_next : all_) = core->all_next;
@@ -212,28 +236,35 @@ void Scheduler::MarkFinished(Core* core) {
 }
 
 void Scheduler::FinishUnstarted(Core* core, std::exception_ptr error) {
-  if (core->extras && core->extras->start_timer) {
-    core->extras->start_timer.reset();
-    // It is in no queue that would run, and so free, it.
-    Scheduler* s = core->scheduler;
-    core->killed = error == nullptr;
-    core->error = error;
-    MarkFinished(core);
-    SanitizerDropStack(&core->context.sanitizer);
-    if (error) s->HandleError(core, error);
-    Unref(core);
-    return;
-  }
+  // Its captures may block when they end, and its turn in the queue come meanwhile.
+  AddRef(core);
+  core->cancelled = true;
   core->killed = error == nullptr;
   core->error = error;
+  const bool queued = !core->extras || !core->extras->start_timer;
+  if (!queued) core->extras->start_timer.reset();
   MarkFinished(core);
   if (error) HandleError(core, error);
+  if (!queued) {
+    SanitizerDropStack(&core->context.sanitizer);
+    Unref(core);  // the greenlet's own, which else it gives up when its turn comes
+  }
+  Unref(core);
 }
 
 void Scheduler::RunLinks(Core* core) {
   if (!core->extras || core->extras->links.empty()) return;
-  AddRef(core);
-  hub_->RunCallback([this, core] {
+  // Let go of with the callback, be it called or not.
+  struct Ref {
+    explicit Ref(Core* c) : core(c) { AddRef(core); }
+    Ref(Ref&& other) noexcept : core(std::exchange(other.core, nullptr)) {}
+    ~Ref() {
+      if (core) Unref(core);
+    }
+    Core* core;
+  };
+  hub_->RunCallback([this, ref = Ref(core)] {
+    Core* core = ref.core;
     // A link may remove later ones, or add some.
     auto& links = core->extras->links;
     while (!links.empty()) {
@@ -248,7 +279,6 @@ void Scheduler::RunLinks(Core* core) {
         }
       }
     }
-    Unref(core);
   });
 }
 
@@ -273,15 +303,24 @@ void Scheduler::Free(Core* core) {
   } else {
     // That hub has ended, and with it whatever ran there.
     const Stack stack = core->stack;
-    core->~Core();
-    GiveToSharedPool(stack);
+    if (stack.valid()) {
+      core->~Core();
+      GiveToSharedPool(stack);
+    } else {
+      delete core;  // a main greenlet's
+    }
+    s->CountFreed(1);
   }
 }
 
 void Scheduler::FreeAtHome(Core* core) {
+  --blocks_;
+  if (core == main_) {
+    delete core;
+    return;
+  }
   const Stack stack = core->stack;
   core->~Core();
-  --blocks_;
   stacks_.Give(stack);
 }
 
@@ -295,7 +334,7 @@ void Scheduler::Interrupt(Core* core) {
 }
 
 void Scheduler::Kill(Core* core, std::exception_ptr error) {
-  if (core->finished) return;
+  if (core->finished || core->cancelled) return;
   if (!core->started) {
     FinishUnstarted(core, std::move(error));
     return;
@@ -308,6 +347,9 @@ void Scheduler::Kill(Core* core, std::exception_ptr error) {
 void Scheduler::ThrowPending() {
   Core* self = current_;
   if (self->pending & kPendingKill) {  // sticky: the bit stays
+    // One that swallows it again and again must not keep the others from running.
+    if (self->kill_thrown) YieldUninterrupted();
+    self->kill_thrown = true;
     if (self->kill_error) std::rethrow_exception(self->kill_error);
     throw GreenletExit();
   }
@@ -318,6 +360,11 @@ void Scheduler::ThrowPending() {
   if (self->pending & kPendingTimeout) Timeout::ThrowExpired();
   self->pending &= ~kPendingLoopExit;
   throw LoopExit(std::move(loop_exit_report_));
+}
+
+void Scheduler::YieldUninterrupted() {
+  hub_->MakeReady(current_);
+  Switch(Next());
 }
 
 void Scheduler::BlockedOnLoopStack(const Waiter* waiter) {
@@ -355,9 +402,9 @@ bool Scheduler::ParkUntil(Waiter* waiter, Deadline deadline, bool ref) {
 // --- looking inside -----------------------------------------------------------------------
 
 void Scheduler::HandleError(Core* core, std::exception_ptr error) {
-  if (error_handler_) {
+  if (const ErrorHandler handler = error_handler_) {  // a copy: it may set another
     try {
-      error_handler_(core, error);
+      handler(core, error);
       return;
     } catch (...) {
       // A handler that fails must not take the hub with it.

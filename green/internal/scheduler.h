@@ -3,6 +3,7 @@
 
 #include <cxxabi.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
@@ -57,6 +58,7 @@ class Scheduler {
   Core* current() { return current_; }
   Core* main() { return main_; }
   bool on_loop_stack() const { return current_ == loop_; }
+  const std::string& hub_name() const { return handle_.name(); }  // from any thread
   bool on_home_thread() const { return current_scheduler == this; }
 
   // --- blocking ---
@@ -168,6 +170,7 @@ class Scheduler {
     return current_->shields == 0 && exception_state_->uncaught == 0;
   }
   [[noreturn]] void ThrowPending();
+  void YieldUninterrupted();
   [[noreturn]] void BlockedOnLoopStack(const Waiter* waiter);
   void LoopMain();
   static void GreenletMain(void* core);
@@ -178,6 +181,7 @@ class Scheduler {
   Stack TakeStackSlow(size_t size);
   static void Free(Core* core);
   void FreeAtHome(Core* core);
+  void CountFreed(int64_t n);
 
   static constinit thread_local Scheduler* current_scheduler;
 
@@ -193,7 +197,8 @@ class Scheduler {
   Core* main_ = nullptr;
   Core* all_ = nullptr;
   size_t live_ = 0;
-  size_t blocks_ = 0;  // control blocks that are not freed
+  size_t blocks_ = 0;  // control blocks that are not freed, or were freed elsewhere
+  std::atomic<int64_t> freed_elsewhere_{0};
   uint64_t next_id_ = 1;
   const HubHandle handle_;
   std::string loop_exit_report_;

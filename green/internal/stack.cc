@@ -230,7 +230,7 @@ bool FindStack(const void* address, Stack* stack) {
   stack->index = static_cast<uint32_t>(offset / stride);
   stack->size_log2 = region->size_log2;
   stack->low = region->low + stack->index * stride;
-  return true;
+  return address < stack->top();  // else it lies between two
 }
 
 bool FindStackByGuard(const void* address, Stack* stack) {

@@ -63,7 +63,12 @@ void Report(const Stack& stack, const void* address) {
   const Scheduler* s = Scheduler::GetIfExists();
   const Core* core = s ? const_cast<Scheduler*>(s)->current() : nullptr;
   if (core && core->stack.low == stack.low) {
-    const char* name = core->extras ? core->extras->name.c_str() : "";
+    // Core::name() would allocate.
+    char number[32];
+    snprintf(number, sizeof number, "greenlet-%llu",
+             static_cast<unsigned long long>(core->id));
+    const char* name =
+        core->extras && !core->extras->name.empty() ? core->extras->name.c_str() : number;
     snprintf(line, sizeof line,
              "grove: stack overflow in greenlet '%s' (#%llu), spawned at %s:%d: its %zu "
              "KiB stack ended at %p\n",
@@ -81,8 +86,9 @@ void Report(const Stack& stack, const void* address) {
 }
 
 void OnFault(int signum, siginfo_t* info, void* context) {
+  const bool fault = info->si_code > 0;  // else somebody sent it
   Stack stack;
-  if (FindStackByGuard(info->si_addr, &stack)) Report(stack, info->si_addr);
+  if (fault && FindStackByGuard(info->si_addr, &stack)) Report(stack, info->si_addr);
   // Then what would have happened without us: the handler that was there, or death by
   // this very signal when the instruction is tried again.
   if (g_previous.sa_flags & SA_SIGINFO) {
@@ -93,6 +99,7 @@ void OnFault(int signum, siginfo_t* info, void* context) {
     struct sigaction as_before {};
     as_before.sa_handler = SIG_DFL;
     sigaction(signum, &as_before, nullptr);
+    if (!fault) raise(signum);  // no instruction will be tried again
   }
 }
 

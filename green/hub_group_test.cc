@@ -1,0 +1,377 @@
+#include "grove/green/hub_group.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <pthread.h>
+#include <sched.h>
+
+#include <atomic>
+#include <mutex>
+#include <set>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "grove/green/greenlet.h"
+#include "grove/green/hub_scope.h"
+#include "grove/green/sleep.h"
+#include "grove/green/timeout.h"
+
+namespace grove {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+// The cores that the calling thread may run on.
+std::vector<int> CoresOfThisThread() {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  EXPECT_EQ(sched_getaffinity(0, sizeof set, &set), 0);
+  std::vector<int> cores;
+  for (int i = 0; i < CPU_SETSIZE; ++i) {
+    if (CPU_ISSET(i, &set)) cores.push_back(i);
+  }
+  return cores;
+}
+
+// For a group's main function: waits until somebody kills its greenlet.
+void WaitForKill() {
+  try {
+    Sleep(absl::InfiniteDuration());
+  } catch (const GreenletExit&) {
+  }
+}
+
+TEST(AllowedCores, AreThoseThatTheKernelNames) {
+  EXPECT_EQ(AllowedCores(), CoresOfThisThread());
+  EXPECT_FALSE(AllowedCores().empty());
+}
+
+TEST(HubGroup, RunsItsFunctionOnceOnEachOfItsHubs) {
+  HubScope scope;
+  std::mutex mutex;
+  std::set<int> indices;
+  std::set<std::thread::id> threads;
+  std::set<Hub*> hubs;
+  HubGroup group({.hubs = 3, .pin = false}, [&](int index) {
+    std::lock_guard lock(mutex);
+    indices.insert(index);
+    threads.insert(std::this_thread::get_id());
+    hubs.insert(&ThisHub());
+  });
+  EXPECT_EQ(group.size(), 3);
+  group.Join();
+  EXPECT_THAT(indices, ElementsAre(0, 1, 2));
+  EXPECT_EQ(threads.size(), 3u);
+  EXPECT_EQ(threads.count(std::this_thread::get_id()), 0u);
+  EXPECT_EQ(hubs.count(&ThisHub()), 0u);
+}
+
+TEST(HubGroup, HasOneHubPerAllowedCoreUnlessTold) {
+  HubScope scope;
+  std::atomic<int> ran{0};
+  HubGroup group({}, [&](int) { ++ran; });
+  group.Join();
+  EXPECT_EQ(group.size(), static_cast<int>(AllowedCores().size()));
+  EXPECT_EQ(ran, group.size());
+}
+
+TEST(HubGroup, NamesItsHubsAndThreads) {
+  HubScope scope;
+  std::vector<std::string> hub_names(2);
+  std::vector<std::string> thread_names(2);
+  HubGroup group({.hubs = 2, .pin = false, .name = "a-long-name"}, [&](int index) {
+    hub_names[index] = ThisHub().name();
+    char name[16];
+    pthread_getname_np(pthread_self(), name, sizeof name);
+    thread_names[index] = name;
+  });
+  EXPECT_EQ(group.handle(0).name(), "a-long-name-0");
+  EXPECT_EQ(group.handle(1).name(), "a-long-name-1");
+  group.Join();
+  EXPECT_THAT(hub_names, ElementsAre("a-long-name-0", "a-long-name-1"));
+  EXPECT_THAT(thread_names, ElementsAre("a-long-name-0", "a-long-name-1"));
+}
+
+TEST(HubGroup, AThreadsNameIsCutToWhatTheKernelTakes) {
+  HubScope scope;
+  std::string thread_name;
+  HubGroup group({.hubs = 1, .name = "longer-than-15-bytes"}, [&](int) {
+    char name[16];
+    pthread_getname_np(pthread_self(), name, sizeof name);
+    thread_name = name;
+  });
+  group.Join();
+  EXPECT_EQ(thread_name, "longer-than-15-");
+}
+
+TEST(HubGroup, GivesItsHubsTheOptions) {
+  HubScope scope;
+  ManualClock clock;
+  HubGroup group(
+      {.hubs = 1, .hub = {.name = "replaced", .clock = &clock, .operations_per_turn = 7}},
+      [&](int) {
+        EXPECT_EQ(ThisHub().options().operations_per_turn, 7);
+        EXPECT_EQ(ThisHub().name(), "hub-0");
+        Sleep(absl::Hours(1));
+      });
+  group.Join();
+}
+
+TEST(HubGroup, PinsEachHubToACoreOfItsOwn) {
+  HubScope scope;
+  const std::vector<int> allowed = AllowedCores();
+  std::vector<std::vector<int>> cores(allowed.size());
+  HubGroup group({}, [&](int index) { cores[index] = CoresOfThisThread(); });
+  group.Join();
+  for (size_t i = 0; i < allowed.size(); ++i) {
+    EXPECT_THAT(cores[i], ElementsAre(allowed[i])) << i;
+  }
+  EXPECT_EQ(CoresOfThisThread(), allowed) << "the thread that made it is left alone";
+}
+
+TEST(HubGroup, DoesNotPinUnlessAskedTo) {
+  HubScope scope;
+  std::vector<int> cores;
+  HubGroup group({.hubs = 1, .pin = false}, [&](int) { cores = CoresOfThisThread(); });
+  group.Join();
+  EXPECT_EQ(cores, AllowedCores());
+}
+
+TEST(HubGroup, WithMoreHubsThanCoresPinsNoneAndSaysSo) {
+  HubScope scope;
+  const std::vector<int> allowed = AllowedCores();
+  const int n = static_cast<int>(allowed.size()) + 2;
+  std::vector<std::vector<int>> cores(n);
+  testing::internal::CaptureStderr();
+  HubGroup group({.hubs = n}, [&](int index) { cores[index] = CoresOfThisThread(); });
+  group.Join();
+  EXPECT_EQ(testing::internal::GetCapturedStderr(),
+            "grove: " + std::to_string(n) + " hubs on " + std::to_string(allowed.size()) +
+                " cores: none is pinned\n");
+  for (const auto& c : cores) EXPECT_EQ(c, allowed);
+}
+
+TEST(HubGroup, PostToAllRunsOnEveryHubsOwnStack) {
+  HubScope scope;
+  constexpr int kHubs = 3;
+  // Each used on its own hub alone.
+  std::vector<AnyGreenlet> mains(kHubs);
+  std::vector<std::string> names(kHubs);
+  HubGroup group({.hubs = kHubs, .pin = false}, [&](int index) {
+    mains[index] = CurrentGreenlet();
+    WaitForKill();
+    mains[index] = AnyGreenlet();
+  });
+  group.PostToAll([&](int index) {
+    names[index] = Hub::Current()->name();
+    mains[index].KillSoon();
+  });
+  group.Join();
+  EXPECT_THAT(names, ElementsAre("hub-0", "hub-1", "hub-2"));
+}
+
+TEST(HubGroup, PostToAllLeavesOutHubsThatHaveEnded) {
+  HubScope scope;
+  AnyGreenlet main;
+  std::atomic<int> posted{0};
+  HubGroup group({.hubs = 2, .pin = false}, [&](int index) {
+    if (index == 0) return;
+    main = CurrentGreenlet();
+    WaitForKill();
+    main = AnyGreenlet();
+  });
+  // Refused once hub 0 has ended, which is soon.
+  while (group.handle(0).Post([] {}).ok()) Yield();
+  group.PostToAll([&](int index) {
+    EXPECT_EQ(index, 1);
+    ++posted;
+    main.KillSoon();
+  });
+  group.Join();
+  EXPECT_EQ(posted, 1);
+  EXPECT_EQ(group.handle(1).Post([] {}).code(), absl::StatusCode::kFailedPrecondition);
+}
+
+TEST(HubGroup, OtherGreenletsRunWhileOneJoins) {
+  HubScope scope;
+  std::atomic<int> ticks{0};
+  Spawn([&] {
+    for (;;) {
+      ++ticks;
+      Yield();
+    }
+  });
+  HubGroup group({.hubs = 2, .pin = false}, [&](int) {
+    const int before = ticks;
+    while (ticks < before + 100) Yield();
+  });
+  group.Join();
+  EXPECT_GE(ticks, 100);
+}
+
+TEST(HubGroup, JoinThrowsWhatTheFirstHubThrewAndReportsTheOthers) {
+  HubScope scope;
+  testing::internal::CaptureStderr();
+  HubGroup group({.hubs = 3, .pin = false}, [&](int index) {
+    if (index > 0) throw std::runtime_error("hub " + std::to_string(index) + " failed");
+  });
+  try {
+    group.Join();
+    ADD_FAILURE();
+  } catch (const std::runtime_error& e) {
+    EXPECT_STREQ(e.what(), "hub 1 failed");
+  }
+  EXPECT_THAT(testing::internal::GetCapturedStderr(),
+              HasSubstr("std::runtime_error: hub 2 failed"));
+  EXPECT_NO_THROW(group.Join()) << "told once";
+}
+
+TEST(HubGroup, ItsEndReportsWhatNobodyJoined) {
+  HubScope scope;
+  testing::internal::CaptureStderr();
+  {
+    HubGroup group({.hubs = 1, .pin = false},
+                   [&](int) { throw std::runtime_error("unseen"); });
+  }
+  EXPECT_THAT(testing::internal::GetCapturedStderr(),
+              HasSubstr("std::runtime_error: unseen"));
+}
+
+TEST(HubGroup, ItsEndJoins) {
+  HubScope scope;
+  std::atomic<bool> ended{false};
+  {
+    HubGroup group({.hubs = 1, .pin = false}, [&](int) {
+      for (int i = 0; i < 1000; ++i) Yield();
+      ended = true;
+    });
+  }
+  EXPECT_TRUE(ended);
+}
+
+TEST(HubGroup, GreenletsThatAreLeftAreKilledAndUnwound) {
+  HubScope scope;
+  std::atomic<int> unwound{0};
+  std::atomic<int> started_late{0};
+  HubGroup group({.hubs = 2, .pin = false}, [&](int) {
+    for (int i = 0; i < 10; ++i) {
+      Spawn([&] {
+        struct AtEnd {
+          std::atomic<int>* count;
+          ~AtEnd() { ++*count; }
+        } at_end{&unwound};
+        Sleep(absl::InfiniteDuration());
+      });
+    }
+    Yield();
+    Spawn([&] { ++started_late; });
+  });
+  group.Join();
+  EXPECT_EQ(unwound, 20);
+  EXPECT_EQ(started_late, 0);
+}
+
+TEST(HubGroup, AJoinThatIsKilledLeavesTheGroupGoing) {
+  HubScope scope;
+  AnyGreenlet main;
+  HubGroup group({.hubs = 1, .pin = false}, [&](int) {
+    main = CurrentGreenlet();
+    WaitForKill();
+    main = AnyGreenlet();
+  });
+  const Greenlet<> joiner = Spawn([&] { group.Join(); });
+  Yield();
+  EXPECT_FALSE(joiner.ready());
+  joiner.Kill();
+  EXPECT_TRUE(joiner.killed());
+  // A Timeout does the same.
+  EXPECT_EQ(WithTimeout(absl::Milliseconds(1), [&] { group.Join(); }).code(),
+            absl::StatusCode::kDeadlineExceeded);
+  ASSERT_TRUE(group.handle(0).Post([&] { main.KillSoon(); }).ok());
+  group.Join();
+}
+
+TEST(HubGroup, SeveralGreenletsMayJoin) {
+  HubScope scope;
+  AnyGreenlet main;
+  HubGroup group({.hubs = 1, .pin = false}, [&](int) {
+    main = CurrentGreenlet();
+    WaitForKill();
+    main = AnyGreenlet();
+  });
+  int joined = 0;
+  std::vector<Greenlet<>> joiners;
+  for (int i = 0; i < 3; ++i) {
+    joiners.push_back(Spawn([&] {
+      group.Join();
+      ++joined;
+    }));
+  }
+  Yield();
+  ASSERT_TRUE(group.handle(0).Post([&] { main.KillSoon(); }).ok());
+  for (const auto& j : joiners) j.Join();
+  EXPECT_EQ(joined, 3);
+}
+
+TEST(HubGroup, HubsPostToOneAnother) {
+  // A message goes round from hub to hub, a thousand times.
+  HubScope scope;
+  constexpr int kHubs = 3;
+  struct Game {
+    HubGroup* group = nullptr;
+    std::vector<AnyGreenlet> mains = std::vector<AnyGreenlet>(kHubs);
+    int hops = 0;  // only by whose turn it is
+    void Pass(int index) {
+      if (++hops >= 1000) {
+        group->PostToAll([this](int i) { mains[i].KillSoon(); });
+        return;
+      }
+      const int next = (index + 1) % kHubs;
+      EXPECT_TRUE(group->handle(next).Post([this, next] { Pass(next); }).ok());
+    }
+  } game;
+  HubGroup group({.hubs = kHubs, .pin = false}, [&](int index) {
+    game.mains[index] = CurrentGreenlet();
+    WaitForKill();
+    game.mains[index] = AnyGreenlet();
+  });
+  game.group = &group;
+  ASSERT_TRUE(group.handle(0).Post([&] { game.Pass(0); }).ok());
+  group.Join();
+  EXPECT_EQ(game.hops, 1000);
+}
+
+TEST(HubGroup, MayBeMadeByAGreenlet) {
+  HubScope scope;
+  std::atomic<int> ran{0};
+  Spawn([&] {
+    HubGroup group({.hubs = 2, .pin = false}, [&](int) { ++ran; });
+    group.Join();
+  }).Join();
+  EXPECT_EQ(ran, 2);
+}
+
+TEST(HubGroup, ManyGroupsComeAndGo) {
+  HubScope scope;
+  std::atomic<int> ran{0};
+  for (int i = 0; i < 30; ++i) {
+    HubGroup group({.hubs = 2, .pin = false}, [&](int) { Spawn([&] { ++ran; }).Join(); });
+    group.Join();
+  }
+  EXPECT_EQ(ran, 60);
+}
+
+TEST(HubGroupDeathTest, AGroupOfLessThanNoHubsIsFatal) {
+  EXPECT_DEATH(
+      {
+        HubScope scope;
+        HubGroup group({.hubs = -1}, [](int) {});
+      },
+      "a HubGroup of -1 hubs");
+}
+
+}  // namespace
+}  // namespace grove
