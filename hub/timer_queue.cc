@@ -8,60 +8,80 @@
 
 namespace grove {
 
-using hub_internal::TimerLink;
+using hub_internal::TimerNode;
 
 namespace {
 
-void Append(TimerLink* list, TimerLink* link) {
-  link->prev = list->prev;
-  link->next = list;
-  list->prev->next = link;
-  list->prev = link;
+constexpr size_t kChunk = 256;
+
+void Append(TimerNode* list, TimerNode* node) {
+  node->prev = list->prev;
+  node->next = list;
+  list->prev->next = node;
+  list->prev = node;
 }
 
-void Remove(TimerLink* link) {
-  link->prev->next = link->next;
-  link->next->prev = link->prev;
-  link->prev = link->next = link;
+void Remove(TimerNode* node) {
+  node->prev->next = node->next;
+  node->next->prev = node->prev;
 }
 
-// Moves all of `from` to the empty list `to`.
-void Take(TimerLink* from, TimerLink* to) {
+// Moves all of `from` to the end of `to`.
+void TakeAll(TimerNode* from, TimerNode* to) {
   if (from->next == from) return;
-  to->next = from->next;
+  from->next->prev = to->prev;
+  to->prev->next = from->next;
+  from->prev->next = to;
   to->prev = from->prev;
-  to->next->prev = to;
-  to->prev->next = to;
   from->prev = from->next = from;
 }
 
 }  // namespace
 
 Timer::~Timer() {
-  if (queue_) queue_->Cancel(this);
+  if (armed()) queue_->Cancel(this);
 }
 
 TimerQueue::~TimerQueue() {
   for (auto& level : slots_) {
-    for (TimerLink& list : level) {
-      while (list.next != &list) Cancel(static_cast<Timer*>(list.next));
+    for (TimerNode& list : level) {
+      while (list.next != &list) Cancel(list.next->timer);
     }
   }
 }
 
+TimerNode* TimerQueue::TakeNode() {
+  if (free_ == nullptr) {
+    chunks_.push_back(std::make_unique<TimerNode[]>(kChunk));
+    for (size_t i = 0; i < kChunk; ++i) GiveNode(&chunks_.back()[i]);
+  }
+  TimerNode* node = free_;
+  free_ = node->next;
+  return node;
+}
+
+void TimerQueue::GiveNode(TimerNode* node) {
+  node->next = free_;
+  free_ = node;
+}
+
 void TimerQueue::Arm(Timer* timer, MonotonicNanos when, bool ref) {
-  GROVE_CHECK(!timer->queue_, "a timer is armed twice");
+  GROVE_CHECK(!timer->armed(), "a timer is armed twice");
+  TimerNode* node = TakeNode();
+  node->when = when;
+  node->timer = timer;
   timer->queue_ = this;
+  timer->node_ = node;
   timer->when_ = when;
   timer->ref_ = ref;
   ++armed_;
   referenced_ += ref;
-  Insert(timer);
+  Insert(node);
 }
 
-void TimerQueue::Insert(Timer* timer) {
+void TimerQueue::Insert(TimerNode* node) {
   // Rounded up, so that no timer is early; what lies in the past is due at once.
-  const uint64_t nanos = std::max<MonotonicNanos>(timer->when_, 0);
+  const uint64_t nanos = std::max<MonotonicNanos>(node->when, 0);
   const uint64_t tick = std::max(
       (nanos + (uint64_t{1} << kTickBits) - 1) >> kTickBits, now_tick_);
   // The highest digit (base 64) in which the timer's tick differs from now is its
@@ -69,36 +89,37 @@ void TimerQueue::Insert(Timer* timer) {
   const uint64_t differs = tick ^ now_tick_;
   const int level = differs == 0 ? 0 : (63 - std::countl_zero(differs)) / kSlotBits;
   const int slot = (tick >> (level * kSlotBits)) & (kSlots - 1);
-  timer->slot_ = level * kSlots + slot;
   used_[level] |= uint64_t{1} << slot;
-  Append(&slots_[level][slot], timer);
+  Append(&slots_[level][slot], node);
 }
 
-void TimerQueue::Unlink(Timer* timer) {
-  TimerLink* next = timer->next;
-  const bool last = next == timer->prev;  // only the list's own link is left
-  Remove(timer);
-  if (last && timer->slot_ != kDue) {
-    used_[timer->slot_ / kSlots] &= ~(uint64_t{1} << (timer->slot_ % kSlots));
-  }
+void TimerQueue::Disarm(Timer* timer) {
+  GiveNode(timer->node_);
+  timer->node_ = nullptr;
+  --armed_;
+  referenced_ -= timer->ref_;
 }
 
 void TimerQueue::Cancel(Timer* timer) {
-  if (timer->queue_ == nullptr) return;
-  Unlink(timer);
-  timer->queue_ = nullptr;
-  --armed_;
-  referenced_ -= timer->ref_;
+  if (!timer->armed()) return;
+  Remove(timer->node_);
+  Disarm(timer);
 }
 
 TimerQueue::Position TimerQueue::Earliest() const {
   // Each level covers what lies beyond all the levels below it.
   for (int level = 0; level < kLevels; ++level) {
-    if (used_[level] == 0) continue;
-    const int slot = std::countr_zero(used_[level]);
-    const int shift = level * kSlotBits;
-    const uint64_t above = (now_tick_ >> shift >> kSlotBits) << kSlotBits;
-    return {level, slot, (above | slot) << shift};
+    while (used_[level] != 0) {
+      const int slot = std::countr_zero(used_[level]);
+      const TimerNode& list = slots_[level][slot];
+      if (list.next == &list) {  // all were cancelled
+        used_[level] &= used_[level] - 1;
+        continue;
+      }
+      const int shift = level * kSlotBits;
+      const uint64_t above = (now_tick_ >> shift >> kSlotBits) << kSlotBits;
+      return {level, slot, (above | slot) << shift};
+    }
   }
   return {kLevels, 0, 0};
 }
@@ -111,39 +132,36 @@ std::optional<MonotonicNanos> TimerQueue::NextLook() const {
 }
 
 void TimerQueue::FireDue(MonotonicNanos now) {
-  if (armed_ == 0) {
-    now_tick_ = std::max<uint64_t>(now_tick_, now >> kTickBits);
-    return;
-  }
   const uint64_t tick = std::max<uint64_t>(now_tick_, now >> kTickBits);
   // First collect, then fire: what a function arms waits for the next call, or a timer
   // that arms itself at once would never let go of the hub.
-  TimerLink due;
-  for (;;) {
+  TimerNode due;
+  while (armed_ > 0) {
     const Position p = Earliest();
     if (p.level == kLevels || p.tick > tick) break;
     used_[p.level] &= ~(uint64_t{1} << p.slot);
-    TimerLink list;
-    Take(&slots_[p.level][p.slot], &list);
     now_tick_ = std::max(now_tick_, p.tick);
+    TimerNode* slot = &slots_[p.level][p.slot];
+    if (p.level == 0) {
+      TakeAll(slot, &due);
+      continue;
+    }
+    TimerNode list;
+    TakeAll(slot, &list);
     while (list.next != &list) {
-      Timer* timer = static_cast<Timer*>(list.next);
-      Remove(timer);
-      if (p.level == 0) {
-        timer->slot_ = kDue;
-        Append(&due, timer);
-      } else {
-        Insert(timer);
-      }
+      TimerNode* node = list.next;
+      Remove(node);
+      Insert(node);
     }
   }
   now_tick_ = tick;
   while (due.next != &due) {
-    Timer* timer = static_cast<Timer*>(due.next);
-    Remove(timer);
-    timer->queue_ = nullptr;
-    --armed_;
-    referenced_ -= timer->ref_;
+    TimerNode* node = due.next;
+    Timer* timer = node->timer;
+    // Those lie on cold stacks.
+    __builtin_prefetch(node->next->timer);
+    Remove(node);
+    Disarm(timer);
     timer->fire_(timer);
   }
 }
