@@ -517,6 +517,58 @@ TEST(LoopExitDeathTest, ItComesWhenTheLastThreadThatCouldPostEndsWithoutAWord) {
       testing::ExitedWithCode(0), "");
 }
 
+TEST(LoopExitTest, TheLastPostOfAThreadThatHasEndedIsNotOverlooked) {
+  // It may come while the hub finds out that it is the only thread left.
+  for (int round = 0; round < 300; ++round) {
+    ManualClock clock;
+    HubScope scope({.clock = &clock});
+    const Greenlet<> g = Spawn(&SleepForEver);
+    std::thread poster([&, handle = ThisHub().handle()] {
+      handle.Post([&] { g.KillSoon(); }).IgnoreError();
+    });
+    std::string report;
+    try {
+      g.Join();
+    } catch (const LoopExit& e) {
+      report = e.ToString();
+    }
+    JoinAndForget(poster);
+    ASSERT_EQ(report, "") << "round " << round;
+  }
+}
+
+TEST(LoopExitTest, ATimerThatIsSetAfterAWaitForMailIsNotLate) {
+  // The hub has nothing to do but to wait for another thread, whose post sets a timer:
+  // that has to fire before a much later one of the loop's own. Real time, but all of the
+  // rounds would have to be disturbed for this to fail by accident.
+  int in_time = 0;
+  for (int round = 0; round < 5 && in_time == 0; ++round) {
+    HubScope scope;
+    const Greenlet<> g = Spawn(&SleepForEver);
+    LoopTimer later(&ThisHub().loop(), absl::Milliseconds(500));
+    bool is_later = false;
+    std::promise<void> waits;
+    Spawn([&] { waits.set_value(); });
+    std::thread poster([&, handle = ThisHub().handle(), main = gettid()] {
+      waits.get_future().wait();
+      while (!Sleeps(main)) sched_yield();
+      handle
+          .Post([&] {
+            later.Start([&] { is_later = true; });
+            Spawn([&] {
+              Sleep(absl::Milliseconds(10));
+              in_time += !is_later;
+              g.KillSoon();
+            });
+          })
+          .IgnoreError();
+    });
+    EXPECT_TRUE(g.Join());
+    JoinAndForget(poster);
+  }
+  EXPECT_EQ(in_time, 1);
+}
+
 // --- blocking where nothing may block (HB-4) ---
 
 struct CallbackKind {

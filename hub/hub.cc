@@ -155,7 +155,10 @@ void Hub::FireTimers() {
 }
 
 void Hub::WaitForMail(absl::Duration at_most) {
-  if (at_most != absl::InfiniteDuration()) loop_.WakeAfter(at_most);
+  if (at_most != absl::InfiniteDuration()) {
+    wake_at_ = Now() + absl::ToInt64Nanoseconds(at_most);
+    loop_.WakeAfter(at_most);
+  }
   Poll(true);
 }
 
