@@ -32,6 +32,9 @@ enum class WaitResult {
 // Closing wakes those who wait, with kClosed; they must then leave both the number and
 // this object alone, for the number may be a stranger's by then and the object gone.
 //
+// A descriptor that other code closes behind its back is not noticed by a wait that is
+// under way; close it here.
+//
 // Threads: its hub's.
 class Descriptor {
  public:

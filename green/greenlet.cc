@@ -8,20 +8,6 @@
 
 namespace grove {
 namespace green_internal {
-namespace {
-
-struct StartTimer : Timer {
-  explicit StartTimer(Core* c) : Timer(&OnFire), core(c) {}
-  static void OnFire(Timer* timer) {
-    Core* core = static_cast<StartTimer*>(timer)->core;
-    core->scheduler->hub().MakeReady(core);
-    core->extras->start_timer.reset();  // destroys this timer
-  }
-  Core* core;
-};
-
-}  // namespace
-
 void CheckHome(const Core* core, const char* operation) {
   if (ABSL_PREDICT_TRUE(core->scheduler->on_home_thread())) return;
   const Hub* here = Hub::Current();
@@ -104,8 +90,14 @@ bool RemoveLink(Core* core, LinkId id) {
                        [id](const Extras::Link& link) { return link.id == id; }) > 0;
 }
 
+void Extras::StartTimer::OnFire(Timer* timer) {
+  Core* core = static_cast<StartTimer*>(timer)->core;
+  core->scheduler->hub().MakeReady(core);
+  core->extras->start_timer.reset();  // destroys this timer
+}
+
 void StartLater(Core* core, absl::Duration after) {
-  auto timer = std::make_unique<StartTimer>(core);
+  auto timer = std::make_unique<Extras::StartTimer>(core);
   core->scheduler->hub().timers().Arm(
       timer.get(),
       after <= absl::ZeroDuration() ? core->scheduler->hub().Now() : Deadline(after).when());

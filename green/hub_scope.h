@@ -18,7 +18,9 @@ Hub& ThisHub();
 // Gives this thread a hub with options of its own, for as long as the scope lasts. At its
 // end, the greenlets that are left are killed and joined (see Shutdown), and the hub
 // ends. Threads without one get a hub with default options at their first blocking call,
-// and that hub ends with the thread, without running or unwinding greenlets.
+// and that hub ends with the thread, without running or unwinding greenlets. What
+// greenlets refer to has to be declared before the scope, for it is its end that ends
+// them.
 //
 //   ManualClock clock;
 //   HubScope scope({.clock = &clock});

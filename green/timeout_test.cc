@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -510,6 +511,28 @@ TEST_F(TimeoutTest, IoThatIsReadyInTheSameTurnWins) {
     clock_.Advance(absl::Seconds(5));
   });
   EXPECT_EQ(reading.WaitReadable(absl::Seconds(1)), WaitResult::kReady);
+}
+
+TEST_F(TimeoutTest, IoThatIsReadyWinsThoughTheHubHasMuchElseToDo) {
+  // More is ready than fits a slice: the timer must not be looked at before the socket.
+  SocketPair pair;
+  Descriptor reading(pair.Take(0));
+  clock_.set_auto_advance(false);
+  std::optional<WaitResult> result;
+  const Greenlet<> reader =
+      Spawn([&] { result = reading.WaitReadable(absl::Seconds(1)); });
+  Yield();
+  Spawn([&] {
+    ASSERT_EQ(write(pair.fds[1], "x", 1), 1);
+    clock_.Advance(absl::Seconds(5));
+  });
+  for (int i = 0; i < 1000; ++i) {
+    Spawn([] {
+      for (int round = 0; round < 3; ++round) Yield();
+    });
+  }
+  reader.Join();
+  EXPECT_EQ(result, WaitResult::kReady);
 }
 
 TEST_F(TimeoutTest, IoThatIsReadyWinsAgainstADeadlineThatHasPassedMeanwhile) {

@@ -51,8 +51,9 @@ Hub::Hub(HubOptions options)
 Hub::~Hub() {
   GROVE_CHECK(t_hub == this, "hub '", name(), "' is destroyed on another thread");
   mailbox_->Close();
-  while (Runnable* r = TakeAnyReady(&CallbackRunnable::RunCallback)) {
-    delete static_cast<CallbackRunnable*>(r);
+  while (!ready_.empty()) {
+    Runnable* r = ready_.PopFront();
+    if (r->run == &CallbackRunnable::RunCallback) delete static_cast<CallbackRunnable*>(r);
   }
   mail_watcher_.Stop();
   hub_internal::SetThreadClock(nullptr);
@@ -75,6 +76,8 @@ bool Hub::Turn(bool wait) {
   ++turns_;
   if (!RunReady()) {
     mailbox_->DeliverAll();
+    // What can be read wins against its own deadline: look before a timer fires.
+    if (timers_.armed() > 0 && *timers_.NextLook() <= Now()) loop_.Poll(false);
     FireTimers();
     return true;
   }
@@ -160,21 +163,6 @@ void Hub::WaitForMail(absl::Duration at_most) {
     loop_.WakeAfter(at_most);
   }
   Poll(true);
-}
-
-Runnable* Hub::TakeAnyReady(Runnable::Run kind) {
-  RunQueue others;
-  Runnable* found = nullptr;
-  while (!ready_.empty()) {
-    Runnable* r = ready_.PopFront();
-    if (found == nullptr && r->run == kind) {
-      found = r;
-    } else {
-      others.PushBack(r);
-    }
-  }
-  ready_ = others;
-  return found;
 }
 
 }  // namespace grove

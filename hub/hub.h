@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
@@ -120,7 +121,8 @@ class Hub {
 
   // Hub::WaitForMail()
   //
-  // Sleeps until another thread posts something, or `at_most` so long; for a hub whose Turn() said false.
+  // Sleeps until another thread posts something, or `at_most` so long; for a hub whose
+  // Turn() said false.
   void WaitForMail(absl::Duration at_most = absl::InfiniteDuration());
 
   // Hub::Run()
@@ -135,6 +137,11 @@ class Hub {
   void AddWaker() { ++wakers_; }
   void RemoveWaker() { --wakers_; }
   bool HasWakers() const { return wakers_ > 0 || timers_.referenced() > 0; }
+
+  // Hub::HasMail()
+  //
+  // Whether something was posted that was not delivered yet.
+  bool HasMail() const { return !mailbox_->empty(); }
 
   MonotonicNanos Now() const { return options_.clock->Now(); }
 
@@ -156,8 +163,8 @@ class Hub {
     return ready_.PopFront();
   }
 
-  // TakeAnyReady() pops whatever is `kind`, from behind others too: for the end of a hub.
-  Runnable* TakeAnyReady(Runnable::Run kind);
+  // TakeReadyQueue() empties the queue: for the end of a hub.
+  RunQueue TakeReadyQueue() { return std::exchange(ready_, RunQueue()); }
   Runnable* FirstReady() const { return ready_.front(); }
 
   // A count of what has been run, for statistics and tests.

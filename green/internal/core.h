@@ -162,7 +162,13 @@ struct Extras {
   std::string name;
   std::vector<Link> links;
   uint64_t next_link_id = 1;
-  std::unique_ptr<Timer> start_timer;  // of SpawnLater
+  // Of SpawnLater.
+  struct StartTimer : Timer {
+    explicit StartTimer(Core* c) : Timer(&OnFire), core(c) {}
+    static void OnFire(Timer* timer);
+    Core* const core;
+  };
+  std::unique_ptr<StartTimer> start_timer;
 };
 
 inline void WaiterList::PushBack(ListedWaiter* w) {

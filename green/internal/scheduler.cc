@@ -114,9 +114,14 @@ void Scheduler::Destroy(Scheduler* s) {
               "a hub is ended from another thread or greenlet");
   for (auto& fn : s->at_end_) fn();
   // Those that were killed before they began have ended, but stand in the queue.
-  while (Runnable* r = s->hub_->TakeAnyReady(&Core::RunOnHub)) {
-    Core* core = static_cast<Core*>(r);
-    if (core->cancelled) Unref(core);
+  RunQueue left = s->hub_->TakeReadyQueue();
+  while (!left.empty()) {
+    Runnable* r = left.PopFront();
+    if (r->run != &Core::RunOnHub) {
+      s->hub_->MakeReady(r);
+    } else if (Core* core = static_cast<Core*>(r); core->cancelled) {
+      Unref(core);
+    }
   }
   SanitizerDropStack(&s->loop_->context.sanitizer);
   s->stacks_.Give(s->loop_->stack);
@@ -155,6 +160,8 @@ void Scheduler::RanDry() {
     hub_->WaitForMail(absl::Seconds(1));
     return;
   }
+  // The last other thread may have posted before it ended.
+  if (hub_->HasMail()) return;
   loop_exit_report_ = absl::StrCat("LoopExit: nothing can wake hub '", hub_->name(),
                                    "' any more\n", Report());
   GROVE_CHECK(main_->parked && main_->interruptible,

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "grove/green/internal/scheduler.h"
+#include "grove/hub/internal/check.h"
 
 namespace grove {
 namespace {
@@ -30,7 +31,9 @@ SignalListener::SignalListener(std::initializer_list<int> signals) {
   }
 }
 
-SignalListener::~SignalListener() = default;
+SignalListener::~SignalListener() {
+  GROVE_CHECK(waiters_.empty(), "a SignalListener is destroyed while a greenlet waits in it");
+}
 
 std::optional<int> SignalListener::Wait(Deadline deadline) {
   Scheduler& s = Scheduler::Get();
