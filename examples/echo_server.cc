@@ -2,7 +2,7 @@
 // address, a greenlet per connection, plain blocking code.
 //
 //   bazel run //examples:echo_server -- --port=7000
-//   printf 'hello\n' | nc -N 127.0.0.1 7000
+//   bazel run //examples:echo_client -- --port=7000
 //
 // SIGINT and SIGTERM end it cleanly: it accepts no more, finishes what it has within
 // --grace, and says what it served. A second signal ends it at once.

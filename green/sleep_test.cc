@@ -513,6 +513,7 @@ TEST(LoopExitDeathTest, ItComesWhenTheLastThreadThatCouldPostEndsWithoutAWord) {
           g.Join();
           _exit(1);
         } catch (const LoopExit&) {
+          silent.join();
           _exit(0);
         }
       },
