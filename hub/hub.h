@@ -163,6 +163,13 @@ class Hub {
     return ready_.PopFront();
   }
 
+  // RotateReady() is TakeReady() with MakeReady(r) at once; null: neither was done.
+  Runnable* RotateReady(Runnable* r, Runnable::Run kind) {
+    Runnable* first = ready_.front();
+    if (first == nullptr || first->run != kind || budget_ == 0) return nullptr;
+    --budget_;
+    return ready_.Rotate(r);
+  }
   // TakeReadyQueue() empties the queue: for the end of a hub.
   RunQueue TakeReadyQueue() { return std::exchange(ready_, RunQueue()); }
   Runnable* FirstReady() const { return ready_.front(); }

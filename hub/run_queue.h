@@ -43,6 +43,21 @@ class RunQueue {
     head_ = r;
   }
 
+  // PopFront() of a queue that is not empty, and PushBack(r) behind it; in one, so that
+  // of two that take turns neither reads back what was just written.
+  Runnable* Rotate(Runnable* r) {
+    Runnable* first = head_;
+    r->next = nullptr;
+    if (first == tail_) {
+      head_ = r;
+    } else {
+      head_ = first->next;
+      tail_->next = r;
+    }
+    tail_ = r;
+    return first;
+  }
+
   // The caller has seen that the queue is not empty.
   Runnable* PopFront() {
     Runnable* r = head_;

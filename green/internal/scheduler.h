@@ -263,8 +263,14 @@ inline Core* Scheduler::Next() {
   if (ABSL_PREDICT_FALSE(self == loop_)) BlockedOnLoopStack(nullptr);
   DeliverPending();
   operations_left_ = operations_per_turn_;
-  hub_->MakeReady(self);
-  Switch(Next());
+  Core* next = static_cast<Core*>(hub_->RotateReady(self, &Core::RunOnHub));
+  if (ABSL_PREDICT_TRUE(next != nullptr)) {
+    __builtin_prefetch(hub_->FirstReady());
+  } else {
+    hub_->MakeReady(self);
+    next = Next();
+  }
+  Switch(next);
   current_scheduler->DeliverPending();
 }
 
