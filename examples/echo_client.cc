@@ -119,7 +119,8 @@ void Converse(int connection, const Address& server, int bytes, Load& load) {
     load.latency.Add(Clock::ReadMonotonic() - start);
     if (answer != request) {
       ++load.wrong_answers;
-      return load.Fail(absl::StrCat("connection ", connection, " got what it did not send"));
+      return load.Fail(
+          absl::StrCat("connection ", connection, " got what it did not send"));
     }
   }
 }
@@ -127,7 +128,8 @@ void Converse(int connection, const Address& server, int bytes, Load& load) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  ParseFlags(argc, argv,
+  ParseFlags(
+      argc, argv,
       "Puts load on an echo server and checks what comes back.\n"
       "  echo_client [--host] [--port] [--connections=100] [--bytes=512] [--seconds=5]");
   const int connections = absl::GetFlag(FLAGS_connections);
@@ -137,7 +139,8 @@ int main(int argc, char** argv) {
   if (connections < 1) Refuse("--connections: at least one is needed");
   if (bytes < 1) Refuse("--bytes: at least one is needed");
   if (seconds < 1) Refuse("--seconds: at least one is needed");
-  if (port < 1 || port > 65535) Refuse(absl::StrCat("--port=", port, ": not from 1 to 65535"));
+  if (port < 1 || port > 65535)
+    Refuse(absl::StrCat("--port=", port, ": not from 1 to 65535"));
   absl::StatusOr<Address> server =
       Address::FromIp(absl::GetFlag(FLAGS_host), static_cast<uint16_t>(port));
   if (!server.ok()) Refuse(absl::StrCat("--host: ", server.status().message()));
@@ -145,9 +148,8 @@ int main(int argc, char** argv) {
   Load load;
   std::vector<grove::Greenlet<>> clients;
   for (int i = 0; i < connections; ++i) {
-    clients.push_back(grove::Spawn([i, &server, bytes, &load] {
-      Converse(i, *server, bytes, load);
-    }));
+    clients.push_back(
+        grove::Spawn([i, &server, bytes, &load] { Converse(i, *server, bytes, load); }));
   }
 
   const MonotonicNanos start = Clock::ReadMonotonic();
@@ -159,7 +161,8 @@ int main(int argc, char** argv) {
     fprintf(stderr, "%s%3d s  %9llu requests/s  p99 %.0f us  %llu failed%s",
             live ? "\r" : "", second, static_cast<unsigned long long>(now - before),
             load.latency.Quantile(0.99),
-            static_cast<unsigned long long>(load.failed_connections), live ? "   " : "\n");
+            static_cast<unsigned long long>(load.failed_connections),
+            live ? "   " : "\n");
     before = now;
     if (load.failed_connections == static_cast<uint64_t>(connections)) break;
   }
@@ -180,7 +183,8 @@ int main(int argc, char** argv) {
   if (load.failed_connections > 0) {
     printf("%llu connections failed, %llu by a wrong answer; the first: %s\n",
            static_cast<unsigned long long>(load.failed_connections),
-           static_cast<unsigned long long>(load.wrong_answers), load.first_failure.c_str());
+           static_cast<unsigned long long>(load.wrong_answers),
+           load.first_failure.c_str());
     return 1;
   }
   return 0;

@@ -93,20 +93,22 @@ void Serve(int listening_fd, Served& served, absl::Duration grace) {
 
 int main(int argc, char** argv) {
   ParseFlags(argc, argv,
-      "Echoes what it receives over TCP.\n"
-      "  echo_server [--host=127.0.0.1] [--port=7000] [--hubs=N] [--grace=5s]");
+             "Echoes what it receives over TCP.\n"
+             "  echo_server [--host=127.0.0.1] [--port=7000] [--hubs=N] [--grace=5s]");
   const int hubs = absl::GetFlag(FLAGS_hubs);
   const int port = absl::GetFlag(FLAGS_port);
   const absl::Duration grace = absl::GetFlag(FLAGS_grace);
   if (hubs < 1) Refuse(absl::StrCat("--hubs=", hubs, ": at least one is needed"));
-  if (port < 0 || port > 65535) Refuse(absl::StrCat("--port=", port, ": not from 0 to 65535"));
+  if (port < 0 || port > 65535)
+    Refuse(absl::StrCat("--port=", port, ": not from 0 to 65535"));
   absl::StatusOr<Address> address =
       Address::FromIp(absl::GetFlag(FLAGS_host), static_cast<uint16_t>(port));
   if (!address.ok()) Refuse(absl::StrCat("--host: ", address.status().message()));
 
   // Before anything else, so that no signal is lost.
   grove::SignalListener signals({SIGINT, SIGTERM});
-  absl::StatusOr<std::vector<TcpListener>> listeners = TcpListener::ListenMany(*address, hubs);
+  absl::StatusOr<std::vector<TcpListener>> listeners =
+      TcpListener::ListenMany(*address, hubs);
   if (!listeners.ok()) Refuse(std::string(listeners.status().message()));
   const Address actual = listeners->front().address();
   std::vector<int> fds;
@@ -123,7 +125,8 @@ int main(int argc, char** argv) {
   // One hub is this thread's own: a process with a second thread pays for it in each
   // system call, where the kernel then counts references to the descriptor.
   std::optional<grove::HubGroup> group;
-  if (hubs > 1) group.emplace(grove::HubGroupOptions{.hubs = hubs, .name = "echo"}, serve);
+  if (hubs > 1)
+    group.emplace(grove::HubGroupOptions{.hubs = hubs, .name = "echo"}, serve);
   printf("listening on %s (%d hubs)\n", actual.ToString().c_str(), hubs);
   fflush(stdout);
 
@@ -156,7 +159,8 @@ int main(int argc, char** argv) {
          static_cast<unsigned long long>(total.bytes));
   if (total.cut > 0) {
     printf("; %llu connections were cut after %s",
-           static_cast<unsigned long long>(total.cut), absl::FormatDuration(grace).c_str());
+           static_cast<unsigned long long>(total.cut),
+           absl::FormatDuration(grace).c_str());
   }
   printf("\n");
   return 0;

@@ -175,7 +175,8 @@ void Descriptor::Detach() {
     delete slot;
     return;
   }
-  GROVE_CHECK(s->on_home_thread(), "fd ", fd_, " is closed on a thread that is not its hub's");
+  GROVE_CHECK(s->on_home_thread(), "fd ", fd_,
+              " is closed on a thread that is not its hub's");
   ++slot->generation;
   for (DescriptorSlot::Direction& d : slot->directions) {
     d.watcher.Stop();

@@ -73,9 +73,8 @@ LinkId AddLink(Core* core, LinkOn on, bool raw, absl::AnyInvocable<void(Core*)> 
   const LinkId id = extras.next_link_id++;
   if (!raw) {
     fn = [fn = std::move(fn)](Core* c) mutable {
-      Spawn([fn = std::move(fn), g = AnyGreenlet::FromCore(c, /*add_ref=*/true)]() mutable {
-        fn(g.core());
-      });
+      Spawn([fn = std::move(fn),
+             g = AnyGreenlet::FromCore(c, /*add_ref=*/true)]() mutable { fn(g.core()); });
     };
   }
   extras.links.push_back({id, on, raw, std::move(fn)});
@@ -98,9 +97,9 @@ void Extras::StartTimer::OnFire(Timer* timer) {
 
 void StartLater(Core* core, absl::Duration after) {
   auto timer = std::make_unique<Extras::StartTimer>(core);
-  core->scheduler->hub().timers().Arm(
-      timer.get(),
-      after <= absl::ZeroDuration() ? core->scheduler->hub().Now() : Deadline(after).when());
+  core->scheduler->hub().timers().Arm(timer.get(), after <= absl::ZeroDuration()
+                                                       ? core->scheduler->hub().Now()
+                                                       : Deadline(after).when());
   ExtrasOf(core).start_timer = std::move(timer);
 }
 

@@ -149,12 +149,13 @@ inline size_t Colour(uint32_t index) { return (index * 7u % 16u) * 64u; }
 template <typename F, typename T>
 Core* NewCore(Scheduler& s, size_t stack_size, F&& fn, SpawnSite site) {
   using Impl = FunctionCore<std::decay_t<F>, T>;
-  static_assert(sizeof(Impl) <= kMinStackSize - kGuardSize - 8192,
-                "what this function captures is too large for a stack; capture a pointer");
+  static_assert(
+      sizeof(Impl) <= kMinStackSize - kGuardSize - 8192,
+      "what this function captures is too large for a stack; capture a pointer");
   const Stack stack = s.TakeStack(stack_size);
   const uintptr_t top = reinterpret_cast<uintptr_t>(stack.top());
-  void* where = reinterpret_cast<void*>(
-      (top - Colour(stack.index) - sizeof(Impl)) & ~uintptr_t{63});
+  void* where = reinterpret_cast<void*>((top - Colour(stack.index) - sizeof(Impl)) &
+                                        ~uintptr_t{63});
   Core* core = ::new (where) Impl(&s, std::forward<F>(fn));
   s.Adopt(core, stack, site);
   return core;
@@ -177,7 +178,8 @@ class AnyGreenlet {
   AnyGreenlet(const AnyGreenlet& other) : core_(other.core_) {
     if (core_) green_internal::Scheduler::AddRef(core_);
   }
-  AnyGreenlet(AnyGreenlet&& other) noexcept : core_(std::exchange(other.core_, nullptr)) {}
+  AnyGreenlet(AnyGreenlet&& other) noexcept
+      : core_(std::exchange(other.core_, nullptr)) {}
   AnyGreenlet& operator=(AnyGreenlet other) noexcept {
     std::swap(core_, other.core_);
     return *this;
@@ -193,7 +195,9 @@ class AnyGreenlet {
   // Blocks: until then. Joining oneself is a fatal error.
   // Deadline: returns false.
   // Kill: throws; the greenlet that was waited for is unaffected.
-  bool Join(Deadline deadline = {}) const { return green_internal::Join(core_, deadline); }
+  bool Join(Deadline deadline = {}) const {
+    return green_internal::Join(core_, deadline);
+  }
 
   // AnyGreenlet::Kill()
   //
@@ -309,9 +313,8 @@ class Greenlet : public AnyGreenlet {
   // Blocks: until the greenlet has ended.
   // Deadline: returns kDeadlineExceeded.
   // Kill: throws.
-  Result Get(Deadline deadline = {}) const&
-    requires(std::is_void_v<T> || std::copy_constructible<T>)
-  {
+  Result Get(Deadline deadline = {}) const& requires(std::is_void_v<T> ||
+                                                     std::copy_constructible<T>) {
     if (!Join(deadline)) return NotYet();
     absl::Status outcome = green_internal::OutcomeOf(core_);
     if constexpr (std::is_void_v<T>) {
@@ -369,8 +372,8 @@ auto Spawn(const SpawnOptions& options, F&& fn, SpawnSite site = SpawnSite::Here
     -> Greenlet<std::invoke_result_t<std::decay_t<F>&>> {
   using T = std::invoke_result_t<std::decay_t<F>&>;
   green_internal::Scheduler& s = green_internal::Scheduler::Get();
-  green_internal::Core* core = green_internal::NewCore<F, T>(
-      s, options.stack_size, std::forward<F>(fn), site);
+  green_internal::Core* core =
+      green_internal::NewCore<F, T>(s, options.stack_size, std::forward<F>(fn), site);
   if (!options.name.empty()) core->SetName(options.name);
   s.hub().MakeReady(core);
   return Greenlet<T>(core);

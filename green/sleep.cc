@@ -15,7 +15,8 @@ class SleepWaiter final : public green_internal::Waiter {
   explicit SleepWaiter(Deadline until) : until_(until) {}
   void Cancel() override {}
   std::string Describe() const override {
-    return absl::StrCat("the end of a sleep, in ", absl::FormatDuration(until_.Remaining()));
+    return absl::StrCat("the end of a sleep, in ",
+                        absl::FormatDuration(until_.Remaining()));
   }
 
  private:

@@ -61,7 +61,8 @@ void Timeout::ThrowExpired() {
     // Of two with the same moment, the outer one: it ends more.
     if (t->expired_ && (!first || t->timer_.when() <= first->timer_.when())) first = t;
   }
-  GROVE_CHECK(first, "a timeout is pending for ", core->Label(), ", but no scope expired");
+  GROVE_CHECK(first, "a timeout is pending for ", core->Label(),
+              ", but no scope expired");
   first->expired_ = false;
   bool more = false;
   for (Timeout* t = core->timeouts; t; t = t->outer_) more |= t->expired_;

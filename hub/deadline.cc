@@ -23,8 +23,7 @@ Deadline::Deadline(absl::Duration timeout) {
   // Rounded up: a deadline is never early. ToInt64Nanoseconds() rounds down and
   // saturates.
   int64_t nanos = absl::ToInt64Nanoseconds(timeout);
-  if (absl::Nanoseconds(nanos) < timeout &&
-      nanos < std::numeric_limits<int64_t>::max()) {
+  if (absl::Nanoseconds(nanos) < timeout && nanos < std::numeric_limits<int64_t>::max()) {
     ++nanos;
   }
   const int64_t most = std::numeric_limits<MonotonicNanos>::max() - now;

@@ -53,7 +53,8 @@ Hub::~Hub() {
   mailbox_->Close();
   while (!ready_.empty()) {
     Runnable* r = ready_.PopFront();
-    if (r->run == &CallbackRunnable::RunCallback) delete static_cast<CallbackRunnable*>(r);
+    if (r->run == &CallbackRunnable::RunCallback)
+      delete static_cast<CallbackRunnable*>(r);
   }
   mail_watcher_.Stop();
   hub_internal::SetThreadClock(nullptr);
@@ -116,8 +117,8 @@ void Hub::AdaptBudget(MonotonicNanos took) {
   // As many as would have taken a slice, but no more than twice as many at a time.
   const double slice = absl::ToDoubleNanoseconds(options_.slice);
   const double factor = std::min(slice / std::max<double>(took, 1), 2.0);
-  slice_budget_ = static_cast<uint32_t>(
-      std::clamp(slice_budget_ * factor, double{kMinSliceBudget}, double{kMaxSliceBudget}));
+  slice_budget_ = static_cast<uint32_t>(std::clamp(
+      slice_budget_ * factor, double{kMinSliceBudget}, double{kMaxSliceBudget}));
 }
 
 void Hub::Poll(bool wait) {

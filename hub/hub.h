@@ -83,9 +83,9 @@ struct HubOptions {
 // slices, timers, a mailbox. It knows nothing of greenlets; those are one kind of
 // Runnable (green/).
 //
-// Each turn runs what is ready, for a slice, then fires timers and delivers mail. Once all
-// that was ready at the end of a slice has run, or nothing is left, it polls the loop as
-// well, waiting only if nothing is ready: neither ready work, nor I/O, nor timers can
+// Each turn runs what is ready, for a slice, then fires timers and delivers mail. Once
+// all that was ready at the end of a slice has run, or nothing is left, it polls the loop
+// as well, waiting only if nothing is ready: neither ready work, nor I/O, nor timers can
 // starve one another.
 //
 // Threads: the thread that made it, but for handle() and Clock.

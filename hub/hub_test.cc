@@ -106,8 +106,8 @@ TEST(Hub, ReadyWorkStarvesNeitherTimersNorIoNorMail) {
   ASSERT_EQ(write(fds[1], "x", 1), 1);
   IoWatcher io;
   io.Set(
-      &hub.loop(), fds[0], kReadable, [](void* seen, int) { *static_cast<bool*>(seen) = true; },
-      &io_seen);
+      &hub.loop(), fds[0], kReadable,
+      [](void* seen, int) { *static_cast<bool*>(seen) = true; }, &io_seen);
   ASSERT_TRUE(io.Start());
   ASSERT_TRUE(hub.handle().Post([&] { mail_seen = true; }).ok());
   while (!timer_fired || !io_seen || !mail_seen) ASSERT_TRUE(hub.Turn());
@@ -156,9 +156,8 @@ TEST(Hub, TurnSaysWhenNothingCouldWakeIt) {
 TEST(Hub, WaitForMailSleepsUntilAPost) {
   Hub hub;
   bool got = false;
-  std::thread sender([&, handle = hub.handle()] {
-    ASSERT_TRUE(handle.Post([&] { got = true; }).ok());
-  });
+  std::thread sender(
+      [&, handle = hub.handle()] { ASSERT_TRUE(handle.Post([&] { got = true; }).ok()); });
   while (!got) hub.WaitForMail();
   sender.join();
 }

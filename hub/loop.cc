@@ -24,8 +24,7 @@ void LibevFailed(const char* message) noexcept {
 struct ev_loop* NewLoop() {
   ev_set_syserr_cb(&LibevFailed);
   struct ev_loop* loop = ev_loop_new(EVFLAG_AUTO);
-  GROVE_CHECK(loop != nullptr,
-              "libev made no event loop (LIBEV_FLAGS=",
+  GROVE_CHECK(loop != nullptr, "libev made no event loop (LIBEV_FLAGS=",
               getenv("LIBEV_FLAGS") ? getenv("LIBEV_FLAGS") : "unset",
               ", descriptors exhausted?): ", strerror(errno));
   return loop;
@@ -37,7 +36,8 @@ struct ev_loop* NewLoop() {
 class LoopWakeup {
  public:
   explicit LoopWakeup(struct ev_loop* loop) : loop_(loop) {
-    ev_timer_init(&timer_, [](struct ev_loop*, ev_timer*, int) {}, 0., 0.);
+    ev_timer_init(
+        &timer_, [](struct ev_loop*, ev_timer*, int) {}, 0., 0.);
   }
 
   void Arm(absl::Duration after) {
@@ -182,11 +182,11 @@ struct WatcherCallback {
   }
 };
 
-#define GROVE_DEFINE_WATCHER(Name, kind)                        \
-  struct Name::Impl {                                           \
-    ev_##kind ev;                                               \
-  };                                                            \
-  Name::~Name() { Stop(); }                                     \
+#define GROVE_DEFINE_WATCHER(Name, kind)                                \
+  struct Name::Impl {                                                   \
+    ev_##kind ev;                                                       \
+  };                                                                    \
+  Name::~Name() { Stop(); }                                             \
   void Name::DoStart() { ev_##kind##_start(loop_->raw(), &impl_->ev); } \
   void Name::DoStop() { ev_##kind##_stop(loop_->raw(), &impl_->ev); }
 
@@ -202,7 +202,8 @@ GROVE_DEFINE_WATCHER(ForkWatcher, fork)
 
 LoopTimer::LoopTimer(Loop* loop, absl::Duration after, absl::Duration repeat)
     : Watcher(loop), impl_(std::make_unique<Impl>()) {
-  GROVE_CHECK(repeat >= absl::ZeroDuration(), "a LoopTimer repeats after a negative time");
+  GROVE_CHECK(repeat >= absl::ZeroDuration(),
+              "a LoopTimer repeats after a negative time");
   ev_timer_init(&impl_->ev, &WatcherCallback::Call<ev_timer>,
                 absl::ToDoubleSeconds(after), absl::ToDoubleSeconds(repeat));
   impl_->ev.data = this;

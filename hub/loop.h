@@ -72,7 +72,9 @@ class Loop {
   // How many watchers of all kinds are started; for leak checks.
   int active_watchers() const { return active_; }
 
-  struct ev_loop* raw() const { return loop_; }
+  struct ev_loop* raw() const {
+    return loop_;
+  }
 
  private:
   friend class IoWatcher;
@@ -166,15 +168,15 @@ class Watcher {
 };
 
 // A Watcher around one of libev's own structures.
-#define GROVE_DECLARE_WATCHER(Name)  \
- private:                            \
-  friend struct WatcherCallback;     \
-  void DoStart() override;           \
-  void DoStop() override;            \
-  struct Impl;                       \
-  std::unique_ptr<Impl> impl_;       \
-                                     \
- public:                             \
+#define GROVE_DECLARE_WATCHER(Name) \
+ private:                           \
+  friend struct WatcherCallback;    \
+  void DoStart() override;          \
+  void DoStop() override;           \
+  struct Impl;                      \
+  std::unique_ptr<Impl> impl_;      \
+                                    \
+ public:                            \
   ~Name() override
 
 // LoopTimer

@@ -53,7 +53,8 @@ TEST(Loop, AClosedDescriptorIsRefused) {
   SocketPair pair;
   IoWatcher watcher;
   const int fd = dup(pair.fds[0]);
-  watcher.Set(&loop, fd, kReadable, [](void*, int) {}, nullptr);
+  watcher.Set(
+      &loop, fd, kReadable, [](void*, int) {}, nullptr);
   close(fd);
   EXPECT_FALSE(watcher.Start());
   EXPECT_FALSE(watcher.active());

@@ -82,8 +82,8 @@ void TimerQueue::Arm(Timer* timer, MonotonicNanos when, bool ref) {
 void TimerQueue::Insert(TimerNode* node) {
   // Rounded up, so that no timer is early; what lies in the past is due at once.
   const uint64_t nanos = std::max<MonotonicNanos>(node->when, 0);
-  const uint64_t tick = std::max(
-      (nanos + (uint64_t{1} << kTickBits) - 1) >> kTickBits, now_tick_);
+  const uint64_t tick =
+      std::max((nanos + (uint64_t{1} << kTickBits) - 1) >> kTickBits, now_tick_);
   // The highest digit (base 64) in which the timer's tick differs from now is its
   // level, and the tick's digit there is its slot.
   const uint64_t differs = tick ^ now_tick_;

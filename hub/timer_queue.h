@@ -31,9 +31,9 @@ struct TimerNode {
 
 // Timer
 //
-// Calls a function once, on the hub's stack, when a moment has come. Arming and cancelling
-// cost a few nanoseconds however many are armed, and allocate nothing unless more are
-// armed than ever before. Destroying an armed timer cancels it.
+// Calls a function once, on the hub's stack, when a moment has come. Arming and
+// cancelling cost a few nanoseconds however many are armed, and allocate nothing unless
+// more are armed than ever before. Destroying an armed timer cancels it.
 //
 // Threads: those of its queue's hub only.
 class Timer {

@@ -12,8 +12,8 @@ namespace grove::net {
 namespace {
 
 absl::Status Malformed(absl::string_view text, absl::string_view why) {
-  return absl::InvalidArgumentError(
-      absl::StrCat("bad address \"", text, "\": ", why, " (wanted: IP:PORT, [IP6]:PORT)"));
+  return absl::InvalidArgumentError(absl::StrCat("bad address \"", text, "\": ", why,
+                                                 " (wanted: IP:PORT, [IP6]:PORT)"));
 }
 
 }  // namespace
@@ -102,7 +102,8 @@ std::string Address::ip() const {
 }
 
 std::string Address::ToString() const {
-  return is_v6() ? absl::StrCat("[", ip(), "]:", port()) : absl::StrCat(ip(), ":", port());
+  return is_v6() ? absl::StrCat("[", ip(), "]:", port())
+                 : absl::StrCat(ip(), ":", port());
 }
 
 bool operator==(const Address& a, const Address& b) {

@@ -9,8 +9,9 @@ namespace grove::net {
 namespace {
 
 TEST(Address, ParsesWhatItPrints) {
-  for (const char* text : {"1.2.3.4:80", "0.0.0.0:0", "255.255.255.255:65535", "[::1]:7000",
-                           "[2001:db8::ff00:42:8329]:443", "[fe80::1%lo]:22"}) {
+  for (const char* text :
+       {"1.2.3.4:80", "0.0.0.0:0", "255.255.255.255:65535", "[::1]:7000",
+        "[2001:db8::ff00:42:8329]:443", "[fe80::1%lo]:22"}) {
     absl::StatusOr<Address> a = Address::Parse(text);
     ASSERT_TRUE(a.ok()) << a.status();
     EXPECT_EQ(a->ToString(), text);
@@ -25,14 +26,15 @@ TEST(Address, AcceptsShortFormsForEveryInterface) {
 
 TEST(Address, RefusesEverythingElseQuotingIt) {
   for (const char* text :
-       {"", "1.2.3.4", "1.2.3:80", "1.2.3.4:", "1.2.3.4:65536", "1.2.3.4:-1", "1.2.3.4:+1",
-        "1.2.3.4: 80", "1.2.3.4:80x", "localhost:80", "::1:80", "[::1]", "[::1:80", "[]:80",
-        "[1.2.3.4]:80", "[::g]:80", "[fe80::1%no-such-interface]:80", "[::1]x:80",
-        "1.2.3.4:99999999999999999999"}) {
+       {"", "1.2.3.4", "1.2.3:80", "1.2.3.4:", "1.2.3.4:65536", "1.2.3.4:-1",
+        "1.2.3.4:+1", "1.2.3.4: 80", "1.2.3.4:80x", "localhost:80", "::1:80", "[::1]",
+        "[::1:80", "[]:80", "[1.2.3.4]:80", "[::g]:80", "[fe80::1%no-such-interface]:80",
+        "[::1]x:80", "1.2.3.4:99999999999999999999"}) {
     absl::StatusOr<Address> a = Address::Parse(text);
     ASSERT_FALSE(a.ok()) << text;
     EXPECT_EQ(a.status().code(), absl::StatusCode::kInvalidArgument);
-    EXPECT_NE(a.status().message().find("\"" + std::string(text) + "\""), std::string::npos)
+    EXPECT_NE(a.status().message().find("\"" + std::string(text) + "\""),
+              std::string::npos)
         << a.status();
   }
 }

@@ -96,9 +96,8 @@ StreamServer::~StreamServer() {
 
 void StreamServer::Start() {
   if (acceptor_ || stopping_) return;
-  acceptor_ = Spawn({.name = absl::StrCat(options_.name, " acceptor")}, [this] {
-    AcceptLoop();
-  });
+  acceptor_ =
+      Spawn({.name = absl::StrCat(options_.name, " acceptor")}, [this] { AcceptLoop(); });
 }
 
 void StreamServer::AcceptLoop() {

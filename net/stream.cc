@@ -9,8 +9,8 @@ namespace grove::net {
 namespace {
 
 absl::Status EndedEarly(const Stream& stream, absl::string_view wanted) {
-  return absl::OutOfRangeError(
-      absl::StrCat("read from ", stream.Describe(), ": the stream ended before ", wanted));
+  return absl::OutOfRangeError(absl::StrCat("read from ", stream.Describe(),
+                                            ": the stream ended before ", wanted));
 }
 
 }  // namespace
@@ -23,7 +23,8 @@ absl::Status Stream::ReadExactly(absl::Span<char> buffer, Deadline deadline) {
     if (!n.ok()) return WithBytesMoved(std::move(n).status(), done);
     if (*n == 0) {
       return WithBytesMoved(
-          EndedEarly(*this, absl::StrCat("byte ", done + 1, " of ", buffer.size())), done);
+          EndedEarly(*this, absl::StrCat("byte ", done + 1, " of ", buffer.size())),
+          done);
     }
     done += *n;
   }

@@ -105,8 +105,8 @@ class Stream {
 
  protected:
   virtual absl::StatusOr<size_t> DoRead(absl::Span<char> buffer, Deadline deadline) = 0;
-  virtual absl::StatusOr<size_t> DoReadScatter(
-      absl::Span<const absl::Span<char>> buffers, Deadline deadline) = 0;
+  virtual absl::StatusOr<size_t> DoReadScatter(absl::Span<const absl::Span<char>> buffers,
+                                               Deadline deadline) = 0;
   virtual absl::Status DoWrite(absl::string_view data, Deadline deadline) = 0;
   virtual absl::Status DoWriteGather(absl::Span<const absl::string_view> pieces,
                                      Deadline deadline) = 0;

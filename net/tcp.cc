@@ -70,9 +70,11 @@ GROVE_COLD absl::Status PartlyFailed(int error, const Address& peer, size_t done
 }
 
 // `peer` is not looked at if the stream was closed: it may be gone.
-GROVE_COLD absl::Status PartlyWaited(WaitResult result, const Address& peer, size_t done) {
+GROVE_COLD absl::Status PartlyWaited(WaitResult result, const Address& peer,
+                                     size_t done) {
   return WithBytesMoved(
-      result == WaitResult::kDeadline ? Late("write to ", peer) : WasClosed("write"), done);
+      result == WaitResult::kDeadline ? Late("write to ", peer) : WasClosed("write"),
+      done);
 }
 
 bool WouldBlock(int error) { return error == EAGAIN || error == EWOULDBLOCK; }
@@ -91,8 +93,8 @@ absl::StatusOr<TcpStream> TcpStream::Connect(const Address& address,
   if (!(options.source == Address())) {
     SetFlag(fd, SOL_SOCKET, SO_REUSEADDR);
     if (bind(fd, options.source.raw(), options.source.raw_size()) < 0) {
-      return ErrnoStatus(errno, absl::StrCat(operation(), " from ",
-                                             options.source.ToString()));
+      return ErrnoStatus(errno,
+                         absl::StrCat(operation(), " from ", options.source.ToString()));
     }
   }
   if (connect(fd, address.raw(), address.raw_size()) == 0) return stream;
@@ -157,13 +159,12 @@ absl::StatusOr<size_t> TcpStream::ReadWith(Receive receive, size_t wanted,
 
 absl::StatusOr<size_t> TcpStream::DoRead(absl::Span<char> buffer, Deadline deadline) {
   // recv() and not read(), which goes through the file layer first: 0.15 us of 5.
-  return ReadWith(
-      [buffer](int fd) { return recv(fd, buffer.data(), buffer.size(), 0); },
-      buffer.size(), deadline);
+  return ReadWith([buffer](int fd) { return recv(fd, buffer.data(), buffer.size(), 0); },
+                  buffer.size(), deadline);
 }
 
-absl::StatusOr<size_t> TcpStream::DoReadScatter(absl::Span<const absl::Span<char>> buffers,
-                                                Deadline deadline) {
+absl::StatusOr<size_t> TcpStream::DoReadScatter(
+    absl::Span<const absl::Span<char>> buffers, Deadline deadline) {
   absl::InlinedVector<iovec, 16> vectors;
   size_t wanted = 0;
   for (const absl::Span<char>& b : buffers) {
@@ -201,7 +202,8 @@ absl::Status TcpStream::DoWriteGather(absl::Span<const absl::string_view> pieces
                                       Deadline deadline) {
   absl::InlinedVector<iovec, 16> vectors;
   for (absl::string_view piece : pieces) {
-    if (!piece.empty()) vectors.push_back({const_cast<char*>(piece.data()), piece.size()});
+    if (!piece.empty())
+      vectors.push_back({const_cast<char*>(piece.data()), piece.size()});
   }
   size_t done = 0;
   size_t first = 0;
@@ -250,7 +252,8 @@ absl::Status TcpStream::ShutdownRead() {
   return ErrnoStatus(errno, absl::StrCat("shut down reading from ", Describe()));
 }
 
-// --- TcpListener ------------------------------------------------------------------------
+// --- TcpListener
+// ------------------------------------------------------------------------
 
 absl::StatusOr<TcpListener> TcpListener::Listen(const Address& address,
                                                 ListenOptions options) {

@@ -99,7 +99,8 @@ TEST_F(Tcp, AnEmptyBufferDoesNotWait) {
 
 TEST_F(Tcp, ReadEndsAtItsDeadlineAndTheStreamLives) {
   Pair p = Connected();
-  absl::StatusOr<size_t> n = p.server.Read(absl::MakeSpan(buffer_), absl::Milliseconds(1));
+  absl::StatusOr<size_t> n =
+      p.server.Read(absl::MakeSpan(buffer_), absl::Milliseconds(1));
   EXPECT_EQ(n.status().code(), absl::StatusCode::kDeadlineExceeded);
   EXPECT_NE(n.status().message().find(p.server.Describe()), std::string::npos);
   ASSERT_TRUE(p.client.Write("x").ok());
@@ -222,9 +223,8 @@ TEST_F(Tcp, AKilledReaderStopsAndTheStreamLives) {
 
 TEST_F(Tcp, ATimeoutScopeEndsARead) {
   Pair p = Connected();
-  const auto r = WithTimeout(absl::Milliseconds(1), [&] {
-    return p.server.Read(absl::MakeSpan(buffer_));
-  });
+  const auto r = WithTimeout(absl::Milliseconds(1),
+                             [&] { return p.server.Read(absl::MakeSpan(buffer_)); });
   EXPECT_EQ(r.status().code(), absl::StatusCode::kDeadlineExceeded);
 }
 
@@ -318,7 +318,8 @@ TEST_F(Tcp, AnAddressInUseIsAnErrorThatNamesIt) {
   const absl::Status s = TcpListener::Listen(listener_.address()).status();
   EXPECT_EQ(ErrnoOf(s), EADDRINUSE);
   EXPECT_NE(s.message().find(listener_.address().ToString()), std::string::npos);
-  EXPECT_EQ(ErrnoOf(TcpListener::ListenMany(listener_.address(), 2).status()), EADDRINUSE);
+  EXPECT_EQ(ErrnoOf(TcpListener::ListenMany(listener_.address(), 2).status()),
+            EADDRINUSE);
 }
 
 TEST_F(Tcp, ListenManyShareOnePortAndNobodyElseMayJoin) {
@@ -327,7 +328,8 @@ TEST_F(Tcp, ListenManyShareOnePortAndNobodyElseMayJoin) {
   ASSERT_TRUE(many.ok()) << many.status();
   ASSERT_EQ(many->size(), 3u);
   EXPECT_EQ((*many)[0].address(), (*many)[2].address());
-  EXPECT_EQ(ErrnoOf(TcpListener::ListenMany((*many)[0].address(), 3).status()), EADDRINUSE);
+  EXPECT_EQ(ErrnoOf(TcpListener::ListenMany((*many)[0].address(), 3).status()),
+            EADDRINUSE);
 }
 
 TEST_F(Tcp, AcceptWaitsEndsAtItsDeadlineAndByClose) {

@@ -119,18 +119,18 @@ class Core : public Runnable {
   bool cancelled = false;  // ended before it began; it will never run
   bool finished = false;
   bool kill_thrown = false;
-  bool killed = false;  // ended by GreenletExit, or before it began
+  bool killed = false;            // ended by GreenletExit, or before it began
   std::atomic<uint32_t> refs{2};  // the greenlet's own, and the first handle's
   Stack stack;
   uint64_t id = 0;
   uint64_t parent_id = 0;
   SpawnSite site;
-  std::exception_ptr error;          // what ended it
-  std::exception_ptr kill_error;     // what a kill throws instead of GreenletExit
-  std::exception_ptr thrown;         // by Throw()
-  Timeout* timeouts = nullptr;       // active scopes, innermost first
+  std::exception_ptr error;       // what ended it
+  std::exception_ptr kill_error;  // what a kill throws instead of GreenletExit
+  std::exception_ptr thrown;      // by Throw()
+  Timeout* timeouts = nullptr;    // active scopes, innermost first
   WaiterList joiners;
-  Core* all_prev = nullptr;          // every greenlet of the hub
+  Core* all_prev = nullptr;  // every greenlet of the hub
   Core* all_next = nullptr;
   std::unique_ptr<Extras> extras;
 

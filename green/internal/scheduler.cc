@@ -173,8 +173,8 @@ void Scheduler::RanDry() {
 
 Stack Scheduler::TakeStackSlow(size_t size) {
   absl::StatusOr<Stack> stack = stacks_.Take(size == 0 ? kDefaultStackSize : size);
-  GROVE_CHECK(stack.ok(), stack.status().message(), "; ", live_, " greenlets live on hub '",
-              hub_->name(), "'");
+  GROVE_CHECK(stack.ok(), stack.status().message(), "; ", live_,
+              " greenlets live on hub '", hub_->name(), "'");
   return *stack;
 }
 
@@ -380,7 +380,8 @@ void Scheduler::BlockedOnLoopStack(const Waiter* waiter) {
               "', where nothing may block; spawn a greenlet for it");
 }
 
-// --- parking ----------------------------------------------------------------------------
+// --- parking
+// ----------------------------------------------------------------------------
 
 bool Scheduler::ParkUntil(Waiter* waiter, Deadline deadline, bool ref) {
   if (deadline.infinite()) {
@@ -406,7 +407,8 @@ bool Scheduler::ParkUntil(Waiter* waiter, Deadline deadline, bool ref) {
   return !self->timed_out;
 }
 
-// --- looking inside -----------------------------------------------------------------------
+// --- looking inside
+// -----------------------------------------------------------------------
 
 void Scheduler::HandleError(Core* core, std::exception_ptr error) {
   if (const ErrorHandler handler = error_handler_) {  // a copy: it may set another
@@ -436,7 +438,8 @@ std::string Scheduler::Report() const {
   std::string out;
   const auto line = [&out, this](Core* c) {
     absl::StrAppend(&out, "  ", c->Label());
-    if (c != main_) absl::StrAppend(&out, ", spawned at ", c->site.file, ":", c->site.line);
+    if (c != main_)
+      absl::StrAppend(&out, ", spawned at ", c->site.file, ":", c->site.line);
     absl::StrAppend(&out, ": ",
                     c->parked ? absl::StrCat("waits for ", c->waiting_on->Describe())
                     : c == current_ ? std::string("runs")

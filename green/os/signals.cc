@@ -32,7 +32,8 @@ SignalListener::SignalListener(std::initializer_list<int> signals) {
 }
 
 SignalListener::~SignalListener() {
-  GROVE_CHECK(waiters_.empty(), "a SignalListener is destroyed while a greenlet waits in it");
+  GROVE_CHECK(waiters_.empty(),
+              "a SignalListener is destroyed while a greenlet waits in it");
 }
 
 std::optional<int> SignalListener::Wait(Deadline deadline) {

@@ -22,14 +22,13 @@ std::string StackTrace(int skip);
 
 }  // namespace grove::hub_internal
 
-#define GROVE_FATAL(...)                              \
+#define GROVE_FATAL(...) \
   ::grove::hub_internal::Fatal(__FILE__, __LINE__, ::absl::StrCat(__VA_ARGS__))
 
 // GROVE_CHECK(condition, message parts for absl::StrCat...)
-#define GROVE_CHECK(condition, ...)      \
-  do {                                   \
-    if (ABSL_PREDICT_FALSE(!(condition))) \
-      GROVE_FATAL(__VA_ARGS__);          \
+#define GROVE_CHECK(condition, ...)                                 \
+  do {                                                              \
+    if (ABSL_PREDICT_FALSE(!(condition))) GROVE_FATAL(__VA_ARGS__); \
   } while (0)
 
 #endif  // GROVE_HUB_INTERNAL_CHECK_H_

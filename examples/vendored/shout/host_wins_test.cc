@@ -26,7 +26,8 @@ TEST(HostWins, LoopRunsWithoutTheDistributionsLibrary) {
   // The host's is linked statically: no libev.so is loaded.
   const auto look = [](dl_phdr_info* object, size_t, void* found) {
     const std::string name = object->dlpi_name;
-    if (name.find("/libev.so") != std::string::npos) *static_cast<std::string*>(found) = name;
+    if (name.find("/libev.so") != std::string::npos)
+      *static_cast<std::string*>(found) = name;
     return 0;
   };
   std::string found;

@@ -1,6 +1,7 @@
+#include "grove/green/os/signals.h"
+
 #include <signal.h>
 
-#include "grove/green/os/signals.h"
 #include "gtest/gtest.h"
 
 namespace {
