@@ -15,7 +15,7 @@ class SleepWaiter final : public green_internal::Waiter {
   explicit SleepWaiter(Deadline until) : until_(until) {}
   void Cancel() override {}
   std::string Describe() const override {
-    if (until_.infinite()) return "a kill (it sleeps without end)";
+    if (until_.infinite()) return "the end of a sleep that has none";
     return absl::StrCat("the end of a sleep, in ",
                         absl::FormatDuration(until_.Remaining()));
   }

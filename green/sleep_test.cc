@@ -310,7 +310,7 @@ TEST(LoopExitTest, ReportsWhoWaitsForWhatAndWhereItWasSpawned) {
       AllOf(HasSubstr("LoopExit: nothing can wake hub 'lonely' any more\n"),
             HasSubstr("greenlet 'main': waits for the end of greenlet 'behind' (#2)\n"),
             HasSubstr("greenlet 'stuck' (#1)" + spawned(stuck_line) +
-                      "the end of a sleep, in inf\n"),
+                      "the end of a sleep that has none\n"),
             HasSubstr("greenlet 'behind' (#2)" + spawned(behind_line) +
                       "the end of greenlet 'stuck' (#1)\n")));
 }
