@@ -33,7 +33,7 @@ constexpr int kMaxRegions = 4096;
 
 // From one stack to the next. One page more than a stack: at a distance of a power of two
 // the tops of all stacks would share a few sets of the TLB, and each switch among
-// thousands would walk the page table (measured: a quarter of an echo server's CPU at
+// thousands would walk the page table (measured: a tenth of an echo server's CPU at
 // 1,000 connections).
 constexpr size_t Stride(int size_log2) { return (size_t{1} << size_log2) + 4096; }
 
