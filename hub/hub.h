@@ -174,7 +174,7 @@ class Hub {
   RunQueue TakeReadyQueue() { return std::exchange(ready_, RunQueue()); }
   Runnable* FirstReady() const { return ready_.front(); }
 
-  // A count of what has been run, for statistics and tests.
+  // How many turns there were, for statistics and tests.
   uint64_t turns() const { return turns_; }
 
  private:

@@ -52,7 +52,8 @@ class Address {
 
   friend bool operator==(const Address& a, const Address& b);
 
-  // For system calls. set_raw() takes what they gave; false for other families.
+  // For system calls. FromRaw() takes what they gave; kInvalidArgument for other
+  // families.
   const sockaddr* raw() const { return &raw_.any; }
   socklen_t raw_size() const { return is_v6() ? sizeof raw_.v6 : sizeof raw_.v4; }
   static absl::StatusOr<Address> FromRaw(const sockaddr* raw, socklen_t size);
