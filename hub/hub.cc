@@ -4,16 +4,47 @@
 #include <atomic>
 #include <utility>
 
+#include "absl/base/optimization.h"
 #include "absl/strings/str_cat.h"
+#include "grove/hub/config.h"
 #include "grove/hub/internal/check.h"
+#include "grove/hub/internal/shuffled_queue.h"
 
 namespace grove {
 namespace {
 
 constinit thread_local Hub* t_hub = nullptr;
 
+// How many switches may come between two looks at the mailbox.
+constexpr uint32_t kMailInterval = 64;
 constexpr uint32_t kMinSliceBudget = 1;
 constexpr uint32_t kMaxSliceBudget = 1 << 16;
+
+// With a seed, the hub looks at timers, mail and I/O after so many runs on average.
+constexpr uint64_t kShuffledSlice = 16;
+
+constinit Setting<absl::Duration> slice(
+    "slice", "GROVE_SLICE", "1ms",
+    "How long ready work may run before timers and I/O are looked at.",
+    {.min = absl::Microseconds(1), .max = absl::Seconds(1)});
+
+constinit Setting<int64_t> operations_per_turn(
+    "operations_per_turn", "GROVE_OPERATIONS_PER_TURN", "64",
+    "How many operations that succeed at once a greenlet may do in a row before others "
+    "run.",
+    {.min = 1, .max = 1'000'000});
+
+constexpr Choice<LoopExitPolicy> kLoopExitPolicies[] = {
+    {"when-certain", LoopExitPolicy::kWhenCertain},
+    {"always", LoopExitPolicy::kAlways},
+    {"never", LoopExitPolicy::kNever},
+};
+constinit Setting<LoopExitPolicy> loop_exit(
+    "loop_exit", "GROVE_LOOP_EXIT", "when-certain",
+    "When the main greenlet is told that nothing could ever wake its hub.",
+    kLoopExitPolicies);
+
+const bool declared = Config::Declare({&slice, &operations_per_turn, &loop_exit});
 
 std::string HubName(std::string name) {
   static std::atomic<int> counter{0};
@@ -33,9 +64,21 @@ struct CallbackRunnable : Runnable {
 
 }  // namespace
 
+absl::Duration hub_internal::ConfiguredSlice() { return slice.Get(); }
+
+int hub_internal::ConfiguredOperationsPerTurn() {
+  return static_cast<int>(operations_per_turn.Get());
+}
+
+LoopExitPolicy hub_internal::ConfiguredLoopExit() { return loop_exit.Get(); }
+
 Hub::Hub(HubOptions options)
     : options_(std::move(options)),
-      mailbox_(std::make_shared<Mailbox>(HubName(options_.name))) {
+      mailbox_(std::make_shared<Mailbox>(HubName(options_.name))),
+      slice_began_(options_.clock->Now()),
+      shuffled_(options_.seed
+                    ? std::make_unique<hub_internal::ShuffledQueue>(*options_.seed)
+                    : nullptr) {
   GROVE_CHECK(t_hub == nullptr, "hub '", name(), "' is made on a thread that has hub '",
               t_hub->name(), "'");
   GROVE_CHECK(options_.operations_per_turn > 0, "operations_per_turn must be positive");
@@ -51,8 +94,9 @@ Hub::Hub(HubOptions options)
 Hub::~Hub() {
   GROVE_CHECK(t_hub == this, "hub '", name(), "' is destroyed on another thread");
   mailbox_->Close();
-  while (!ready_.empty()) {
-    Runnable* r = ready_.PopFront();
+  RunQueue left = TakeReadyQueue();
+  while (!left.empty()) {
+    Runnable* r = left.PopFront();
     if (r->run == &CallbackRunnable::RunCallback)
       delete static_cast<CallbackRunnable*>(r);
   }
@@ -67,6 +111,31 @@ void Hub::RunCallback(absl::AnyInvocable<void()> fn) {
   MakeReady(new CallbackRunnable(std::move(fn)));
 }
 
+bool Hub::HasReady() const {
+  if (shuffled_ && !shuffled_->empty()) return true;
+  const Runnable* first = ready_.front();
+  return first != nullptr && (first != &mark_ || first->next != nullptr);
+}
+
+RunQueue Hub::TakeReadyQueue() {
+  RunQueue all = std::exchange(ready_, RunQueue());
+  if (shuffled_) {
+    shuffled_->TakeFrom(&all);
+    while (!shuffled_->empty()) all.PushBack(shuffled_->Pop());
+  }
+  return all;
+}
+
+void Hub::ForgetInChild() {
+  TakeReadyQueue();
+  mark_.next = nullptr;
+  mark_queued_ = false;
+  wakers_ = 0;
+  ++life_;
+  mailbox_->ForgetInChild();
+  loop_.Reinit();
+}
+
 void Hub::Run() {
   stopped_ = false;
   while (!stopped_ && Turn()) {
@@ -74,15 +143,19 @@ void Hub::Run() {
 }
 
 bool Hub::Turn(bool wait) {
-  ++turns_;
+  ++meter_.turns;
+  if (ABSL_PREDICT_FALSE(!observers_.empty())) TellHasRun();  // who ran before the first
   if (!RunReady()) {
     mailbox_->DeliverAll();
     // What can be read wins against its own deadline: look before a timer fires.
-    if (timers_.armed() > 0 && *timers_.NextLook() <= Now()) loop_.Poll(false);
+    if (timers_.armed() > 0 && *timers_.NextLook() <= Now()) {
+      ++meter_.polls;
+      loop_.Poll(false);
+    }
     FireTimers();
     return true;
   }
-  wait = wait && ready_.empty() && !stopped_;
+  wait = wait && !HasReady() && !stopped_;
   if (wait && mailbox_->empty() && !HasWakers()) return false;
   Poll(wait);
   return true;
@@ -92,15 +165,49 @@ bool Hub::Turn(bool wait) {
 // that was ready then has run since. Until it has, a poll would tell once more, at a
 // price for each, of descriptors whose readers were woken and have not come to read.
 bool Hub::RunReady() {
-  if (ready_.empty()) return true;
+  if (ready_.empty() && !HasReady()) return true;
   const MonotonicNanos start = Clock::ReadMonotonic();
-  budget_ = slice_budget_;
+  slice_began_ = options_.clock->manual() ? Now() : start;
+  if (round_began_ == 0) round_began_ = start;
+  bool all_ran = true;
+  if (ABSL_PREDICT_FALSE(shuffled_ != nullptr)) {
+    RunShuffled();
+  } else if (ABSL_PREDICT_FALSE(!observers_.empty())) {
+    all_ran = RunObserved();
+  } else {
+    all_ran = RunSlice();
+  }
+  AddUpRuns();
+  const MonotonicNanos now = Clock::ReadMonotonic();
+  meter_.slices.Add(now - start);
+  if (all_ran) {
+    meter_.rounds.Add(now - round_began_);
+    round_began_ = 0;
+  } else if (observers_.empty()) {
+    AdaptBudget(now - start);
+  }
+  return all_ran;
+}
+
+// What a slice allows. True if all that was ready has run.
+bool Hub::RunSlice() {
+  uint32_t left = slice_budget_;
+  const auto take_part = [&] {
+    budget_ = uncounted_ = std::min(left, kMailInterval);
+    left -= uncounted_;
+  };
+  take_part();
   while (!ready_.empty()) {
     if (budget_ == 0) {
-      AdaptBudget(Clock::ReadMonotonic() - start);
-      if (!mark_queued_) MakeReady(&mark_);
-      mark_queued_ = true;
-      return false;
+      if (left == 0) {
+        QueueMark();
+        return false;
+      }
+      AddUpRuns();
+      // Mail is looked at more often than the clock: who waits for an answer from a hub
+      // that is busy does not wait for a slice.
+      if (!mailbox_->empty()) mailbox_->DeliverAll();
+      take_part();
     }
     --budget_;
     Runnable* r = ready_.PopFront();
@@ -109,8 +216,82 @@ bool Hub::RunReady() {
       return true;
     }
     r->run(r);
+    if (ABSL_PREDICT_FALSE(!observers_.empty())) {  // from now on, RunObserved()
+      TellHasRun();
+      if (ready_.empty()) return true;
+      QueueMark();
+      return false;
+    }
   }
   return true;
+}
+
+// Until nothing is ready, or for a slice whose length the seed decides.
+void Hub::RunShuffled() {
+  for (;;) {
+    shuffled_->TakeFrom(&ready_);
+    if (shuffled_->empty()) return;
+    RunOne(shuffled_->Pop());
+    if (shuffled_->OneIn(kShuffledSlice)) return;
+  }
+}
+
+// As RunSlice(), with a budget of nothing, so that each run comes back here.
+bool Hub::RunObserved() {
+  const MonotonicNanos end =
+      Clock::ReadMonotonic() + absl::ToInt64Nanoseconds(options_.slice);
+  while (!ready_.empty()) {
+    Runnable* r = ready_.PopFront();
+    if (r == &mark_) {
+      mark_queued_ = false;
+      return true;
+    }
+    RunOne(r);
+    if (Clock::ReadMonotonic() >= end) {
+      QueueMark();
+      return false;
+    }
+  }
+  return true;
+}
+
+void Hub::RunOne(Runnable* r) {
+  ++meter_.runs;
+  // An observer may come or go meanwhile.
+  if (!observers_.empty()) {
+    const MonotonicNanos now = Now();
+    for (RunObserver* o : observers_) o->Runs(r, now);
+  }
+  r->run(r);
+  TellHasRun();
+}
+
+void Hub::TellHasRun() {
+  if (observers_.empty()) return;
+  const MonotonicNanos now = Now();
+  for (RunObserver* o : observers_) o->HasRun(now);
+}
+
+void Hub::AddRunObserver(RunObserver* observer) {
+  observers_.push_back(observer);
+  // What runs now comes back when it stops.
+  AddUpRuns();
+  budget_ = uncounted_ = 0;
+}
+
+void Hub::RemoveRunObserver(RunObserver* observer) {
+  observers_.erase(std::find(observers_.begin(), observers_.end(), observer));
+}
+
+void Hub::QueueMark() {
+  if (!mark_queued_) MakeReady(&mark_);
+  mark_queued_ = true;
+}
+
+void Hub::AddUpRuns() {
+  const uint32_t budget = budget_;
+  meter_.runs += uncounted_ - budget;
+  uncounted_ = budget;
 }
 
 void Hub::AdaptBudget(MonotonicNanos took) {
@@ -146,6 +327,7 @@ void Hub::Poll(bool wait) {
       loop_.WakeAfter(absl::Nanoseconds(next - now));
     }
   }
+  ++meter_.polls;
   if (wait) wait = mailbox_->PrepareToSleep();
   loop_.Poll(wait);
   if (wait) mailbox_->FinishSleep();

@@ -4,20 +4,34 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "grove/hub/clock.h"
 #include "grove/hub/deadline.h"
+#include "grove/hub/internal/hub_meter.h"
+#include "grove/hub/internal/relaxed.h"
 #include "grove/hub/loop.h"
 #include "grove/hub/mailbox.h"
 #include "grove/hub/run_queue.h"
 #include "grove/hub/timer_queue.h"
 
 namespace grove {
+
+enum class LoopExitPolicy;
+
+namespace hub_internal {
+class ShuffledQueue;
+// What the settings `slice`, `operations_per_turn` and `loop_exit` say.
+absl::Duration ConfiguredSlice();
+int ConfiguredOperationsPerTurn();
+LoopExitPolicy ConfiguredLoopExit();
+}  // namespace hub_internal
 
 // HubHandle
 //
@@ -63,18 +77,28 @@ enum class LoopExitPolicy {
 };
 
 // HubOptions
+//
+// What is not said here is as the settings say (hub/config.h), or as their defaults do.
 struct HubOptions {
   // Names the hub in messages; "hub-N" if empty.
   std::string name = {};
   // The clock of everything that waits on this hub. Must outlive it.
   Clock* clock = Clock::Real();
-  // How long ready work may run before timers, mail and, once each has had its turn, I/O
-  // are looked at. A target, not a bound: what runs is never taken off its core.
-  absl::Duration slice = absl::Milliseconds(1);
+  // How long ready work may run before timers and, once each has had its turn, I/O are
+  // looked at; mail is every 64 switches. A target, not a bound: what runs is never taken
+  // off its core. A millisecond, by default.
+  absl::Duration slice = hub_internal::ConfiguredSlice();
   // How many operations that succeed at once a greenlet may do in a row before it has
-  // to let others run.
-  int operations_per_turn = 64;
-  LoopExitPolicy loop_exit = LoopExitPolicy::kWhenCertain;
+  // to let others run. 64, by default.
+  int operations_per_turn = hub_internal::ConfiguredOperationsPerTurn();
+  // kWhenCertain, by default.
+  LoopExitPolicy loop_exit = hub_internal::ConfiguredLoopExit();
+  // For tests: what is ready does not run first in, first out, but in an order that this
+  // number decides. Each time any of it may be next, Yield() may return at once, and now
+  // and then timers, mail and I/O are looked at although something is ready. The same
+  // number gives the same order again, exactly so on a ManualClock without I/O and other
+  // threads. Costs a detour by the hub's stack per switch; nothing if there is none.
+  std::optional<uint64_t> seed = {};
 };
 
 // Hub
@@ -137,11 +161,22 @@ class Hub {
   void AddWaker() { ++wakers_; }
   void RemoveWaker() { --wakers_; }
   bool HasWakers() const { return wakers_ > 0 || timers_.referenced() > 0; }
+  int wakers() const { return wakers_; }
+
+  // Hub::HasReady()
+  //
+  // Whether anything but what runs now is ready to run.
+  bool HasReady() const;
 
   // Hub::HasMail()
   //
   // Whether something was posted that was not delivered yet.
   bool HasMail() const { return !mailbox_->empty(); }
+
+  // Hub::DeliverMail()
+  //
+  // Delivers what was posted until now, at once: for a callback that cannot go on before.
+  void DeliverMail() { mailbox_->DeliverAll(); }
 
   MonotonicNanos Now() const { return options_.clock->Now(); }
 
@@ -155,30 +190,89 @@ class Hub {
   //
   // TakeReady() pops the next Runnable whose run function is `kind`; null if there is
   // none, if something else is next, or if the slice is spent: the caller then returns
-  // to the hub's stack.
-  Runnable* TakeReady(Runnable::Run kind) {
+  // to the hub's stack. Else it calls CountRun() before it switches; apart, for what is
+  // published makes the compiler read anew what it knew, so let it come last.
+  [[gnu::always_inline]] Runnable* TakeReady(Runnable::Run kind) {
     Runnable* r = ready_.front();
     if (r == nullptr || r->run != kind || budget_ == 0) return nullptr;
-    --budget_;
     return ready_.PopFront();
   }
 
   // RotateReady() is TakeReady() with MakeReady(r) at once; null: neither was done.
-  Runnable* RotateReady(Runnable* r, Runnable::Run kind) {
+  [[gnu::always_inline]] Runnable* RotateReady(Runnable* r, Runnable::Run kind) {
     Runnable* first = ready_.front();
     if (first == nullptr || first->run != kind || budget_ == 0) return nullptr;
-    --budget_;
     return ready_.Rotate(r);
   }
+  void CountRun() { --budget_; }
   // TakeReadyQueue() empties the queue: for the end of a hub.
-  RunQueue TakeReadyQueue() { return std::exchange(ready_, RunQueue()); }
+  RunQueue TakeReadyQueue();
   Runnable* FirstReady() const { return ready_.front(); }
 
+  // Hub::ForgetInChild(), Hub::CloseInChild()
+  //
+  // In a forked child. For the hub of the thread that lives on: forgets what was ready,
+  // what was posted, and all wakers with their KeepAlives, and takes descriptors of its
+  // own from the kernel, so that the parent's hub notices nothing. For all others: what
+  // is posted to them fails.
+  void ForgetInChild();
+  void CloseInChild() { mailbox_->CloseInChild(); }
+
+  // Hub::slice_began()
+  //
+  // When what runs now was begun with, on the hub's clock: no more than about a slice
+  // ago, unless somebody holds up the hub. Costs no look at the clock.
+  MonotonicNanos slice_began() const { return slice_began_; }
+
   // How many turns there were, for statistics and tests.
-  uint64_t turns() const { return turns_; }
+  uint64_t turns() const { return meter_.turns; }
+
+  // For who looks from another thread, while the hub exists: what it counts; whether it
+  // looks for events, and nothing runs; and what changes whenever something else begins
+  // to run.
+  const hub_internal::HubMeter& meter() const { return meter_; }
+  bool asleep() const { return loop_.asleep(); }
+  struct Progress {
+    uint64_t turns = 0;
+    uint64_t runs = 0;
+    uint64_t looks = 0;
+    uint32_t budget = 0;
+    friend bool operator==(const Progress&, const Progress&) = default;
+  };
+  Progress progress() const {
+    return {meter_.turns, meter_.runs, loop_.looks(), budget_.FromElsewhere()};
+  }
+  size_t timers_armed() const { return timers_.armed_from_elsewhere(); }
+  int active_watchers() const { return loop_.active_watchers(); }
+  uint64_t letters_delivered() const { return mailbox_->delivered(); }
+
+  // Hub::AddRunObserver()
+  //
+  // While there are any, each run comes back to the hub's stack, and they are told of its
+  // beginning and its end, of the latter maybe more than once. Costs a detour and two
+  // looks at the clock per run: for tests.
+  class RunObserver {
+   public:
+    virtual void Runs(Runnable* r, MonotonicNanos now) = 0;
+    virtual void HasRun(MonotonicNanos now) = 0;
+
+   protected:
+    ~RunObserver() = default;
+  };
+  void AddRunObserver(RunObserver* observer);
+  void RemoveRunObserver(RunObserver* observer);
 
  private:
+  friend class KeepAlive;
+
   bool RunReady();
+  bool RunSlice();
+  void RunShuffled();
+  bool RunObserved();
+  void RunOne(Runnable* r);
+  void TellHasRun();
+  void QueueMark();
+  void AddUpRuns();
   void AdaptBudget(MonotonicNanos took);
   void Poll(bool wait);
   void FireTimers();
@@ -190,16 +284,25 @@ class Hub {
   RunQueue ready_;
   // How many Runnables may still run in this slice, and how many a slice gets: a count,
   // so that a switch does not read the clock; adapted so that it takes about a slice.
-  uint32_t budget_ = 0;
+  // With a seed there is no budget, so that each switch comes back to the hub's stack.
+  hub_internal::Published<uint32_t> budget_{0};
   uint32_t slice_budget_ = 64;
+  uint32_t uncounted_ = 0;  // what budget_ was when meter_.runs was last added up
   // Stands in the queue behind what was ready when a slice was spent.
   Runnable mark_{nullptr};
+  MonotonicNanos slice_began_;
   bool mark_queued_ = false;
   int wakers_ = 0;
   bool stopped_ = false;
-  uint64_t turns_ = 0;
+  uint32_t life_ = 0;  // how many forks it has lived through
+  hub_internal::HubMeter meter_;
+  // When the hub had looked for events, if not all that was ready then has run; else 0.
+  MonotonicNanos round_began_ = 0;
+  std::vector<RunObserver*> observers_;
   MonotonicNanos wake_at_ = 0;  // what loop_.WakeAfter() was last told
   IoWatcher mail_watcher_;
+  // Of a hub with a seed: what was ready when something was last taken from it.
+  const std::unique_ptr<hub_internal::ShuffledQueue> shuffled_;
 };
 
 // KeepAlive
@@ -210,13 +313,16 @@ class Hub {
 // Threads: the hub's.
 class KeepAlive {
  public:
-  explicit KeepAlive(Hub* hub) : hub_(hub) { hub_->AddWaker(); }
+  explicit KeepAlive(Hub* hub) : hub_(hub), life_(hub->life_) { hub_->AddWaker(); }
   KeepAlive(const KeepAlive&) = delete;
   KeepAlive& operator=(const KeepAlive&) = delete;
-  ~KeepAlive() { hub_->RemoveWaker(); }
+  ~KeepAlive() {
+    if (life_ == hub_->life_) hub_->RemoveWaker();
+  }
 
  private:
   Hub* const hub_;
+  const uint32_t life_;
 };
 
 }  // namespace grove

@@ -3,7 +3,11 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <functional>
+#include <memory>
+#include <optional>
+#include <set>
 #include <thread>
 #include <vector>
 
@@ -92,6 +96,24 @@ struct Busy : Runnable {
   bool enough = false;
 };
 
+TEST(Hub, MailDoesNotWaitForTheEndOfASlice) {
+  Hub hub({.slice = absl::Hours(1)});
+  Busy busy(&hub);
+  hub.MakeReady(&busy);
+  int64_t delivered_after = 0;
+  hub.RunCallback([&] {
+    EXPECT_TRUE(hub.handle()
+                    .Post([&] {
+                      delivered_after = busy.runs;
+                      busy.enough = true;
+                    })
+                    .ok());
+  });
+  hub.Turn();
+  EXPECT_GT(delivered_after, 0);
+  EXPECT_LE(delivered_after, 64);
+}
+
 TEST(Hub, ReadyWorkStarvesNeitherTimersNorIoNorMail) {
   Hub hub;
   Busy busy(&hub);
@@ -160,6 +182,103 @@ TEST(Hub, WaitForMailSleepsUntilAPost) {
       [&, handle = hub.handle()] { ASSERT_TRUE(handle.Post([&] { got = true; }).ok()); });
   while (!got) hub.WaitForMail();
   sender.join();
+}
+
+// --- a seed decides the order ---
+
+// What six callbacks, each of which makes another ready, run as.
+std::vector<int> OrderOf(std::optional<uint64_t> seed) {
+  ManualClock clock;
+  Hub hub({.clock = &clock, .seed = seed});
+  std::vector<int> order;
+  for (int i = 0; i < 6; ++i) {
+    hub.RunCallback([&, i] {
+      order.push_back(i);
+      hub.RunCallback([&, i] { order.push_back(i + 6); });
+    });
+  }
+  hub.Run();
+  return order;
+}
+
+TEST(SeededHub, TheSameSeedGivesTheSameOrder) {
+  for (uint64_t seed = 0; seed < 100; ++seed) EXPECT_EQ(OrderOf(seed), OrderOf(seed));
+}
+
+TEST(SeededHub, DifferentSeedsGiveDifferentOrders) {
+  std::set<std::vector<int>> orders;
+  for (uint64_t seed = 0; seed < 100; ++seed) orders.insert(OrderOf(seed));
+  EXPECT_GT(orders.size(), 95u) << "there are over a hundred million";
+}
+
+TEST(SeededHub, AnyOfWhatIsReadyMayBeNext) {
+  std::set<int> first;
+  for (uint64_t seed = 0; seed < 100; ++seed) first.insert(OrderOf(seed).front());
+  EXPECT_EQ(first, (std::set<int>{0, 1, 2, 3, 4, 5}));
+}
+
+TEST(SeededHub, AllThatIsReadyRunsOnce) {
+  const std::vector<int> in_order = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11};
+  EXPECT_EQ(OrderOf(std::nullopt), in_order) << "without a seed";
+  for (uint64_t seed = 0; seed < 100; ++seed) {
+    std::vector<int> order = OrderOf(seed);
+    std::sort(order.begin(), order.end());
+    EXPECT_EQ(order, in_order);
+  }
+}
+
+TEST(SeededHub, NothingIsStarved) {
+  ManualClock clock;
+  for (uint64_t seed = 0; seed < 20; ++seed) {
+    Hub hub({.clock = &clock, .seed = seed});
+    Busy all[] = {Busy(&hub), Busy(&hub), Busy(&hub), Busy(&hub)};
+    for (Busy& busy : all) hub.MakeReady(&busy);
+    bool timer_fired = false;
+    bool mail_seen = false;
+    FnTimer timer([&] { timer_fired = true; });
+    hub.timers().Arm(&timer, hub.Now() + 1'000'000);
+    clock.Advance(absl::Milliseconds(2));
+    ASSERT_TRUE(hub.handle().Post([&] { mail_seen = true; }).ok());
+    for (int i = 0; i < 100; ++i) ASSERT_TRUE(hub.Turn());
+    EXPECT_TRUE(timer_fired);
+    EXPECT_TRUE(mail_seen);
+    for (Busy& busy : all) {
+      EXPECT_GT(busy.runs, 100);
+      busy.enough = true;
+    }
+    hub.Run();
+    EXPECT_FALSE(hub.HasReady());
+  }
+}
+
+TEST(SeededHub, TimersAreLookedAtThoughSomethingIsReady) {
+  // And not always after as many runs.
+  std::set<int64_t> runs;
+  ManualClock clock;
+  for (uint64_t seed = 0; seed < 20; ++seed) {
+    Hub hub({.clock = &clock, .seed = seed});
+    Busy busy(&hub);
+    hub.MakeReady(&busy);
+    FnTimer timer([&] { busy.enough = true; });
+    hub.timers().Arm(&timer, hub.Now() + 1'000);
+    clock.Advance(absl::Milliseconds(1));
+    hub.Run();
+    runs.insert(busy.runs);
+  }
+  EXPECT_GT(runs.size(), 5u);
+}
+
+TEST(SeededHub, WhatIsStillReadyEndsWithTheHub) {
+  auto token = std::make_shared<int>(0);
+  {
+    Hub hub({.seed = 1});
+    for (int i = 0; i < 100; ++i) {
+      hub.RunCallback([&hub, token] { hub.RunCallback([token] {}); });
+    }
+    hub.Turn();
+    EXPECT_TRUE(hub.HasReady());
+  }
+  EXPECT_EQ(token.use_count(), 1);
 }
 
 TEST(HubDeathTest, TwoHubsOnOneThreadAreFatal) {

@@ -11,10 +11,34 @@
 #include <new>
 #include <utility>
 
+#include "grove/hub/config.h"
 #include "grove/hub/internal/check.h"
 
 namespace grove {
 namespace {
+
+enum class Backend : unsigned {
+  kAuto = EVFLAG_AUTO,
+  kSelect = EVBACKEND_SELECT,
+  kPoll = EVBACKEND_POLL,
+  kEpoll = EVBACKEND_EPOLL,
+};
+constexpr Choice<Backend> kBackends[] = {
+    {"auto", Backend::kAuto},
+    {"select", Backend::kSelect},
+    {"poll", Backend::kPoll},
+    {"epoll", Backend::kEpoll},
+};
+constinit Setting<Backend> loop_backend(
+    "loop_backend", "GROVE_LOOP_BACKEND", "auto",
+    "How loops ask the kernel; auto leaves it to libev, which looks at LIBEV_FLAGS.",
+    kBackends);
+
+constinit ForeignSetting libev_flags(
+    "LIBEV_FLAGS", "What loops use if loop_backend is auto, as a number of libev's.",
+    "what ev.h says of EVBACKEND_ and EVFLAG_; libev reads it for each loop");
+
+const bool declared = Config::Declare({&loop_backend, &libev_flags});
 
 // libev calls this when a system call of its own fails; the message names the call.
 void LibevFailed(const char* message) noexcept {
@@ -23,8 +47,12 @@ void LibevFailed(const char* message) noexcept {
 
 struct ev_loop* NewLoop() {
   ev_set_syserr_cb(&LibevFailed);
-  struct ev_loop* loop = ev_loop_new(EVFLAG_AUTO);
-  GROVE_CHECK(loop != nullptr, "libev made no event loop (LIBEV_FLAGS=",
+  const Backend backend = loop_backend.Get();
+  struct ev_loop* loop = ev_loop_new(backend == Backend::kAuto
+                                         ? static_cast<unsigned>(EVFLAG_AUTO)
+                                         : static_cast<unsigned>(backend) | EVFLAG_NOENV);
+  GROVE_CHECK(loop != nullptr, "libev made no event loop (loop_backend is ",
+              backend == Backend::kAuto ? "" : "not ", "auto, LIBEV_FLAGS=",
               getenv("LIBEV_FLAGS") ? getenv("LIBEV_FLAGS") : "unset",
               ", descriptors exhausted?): ", strerror(errno));
   return loop;
@@ -57,11 +85,21 @@ class LoopWakeup {
 Loop::Loop() : loop_(NewLoop()), wakeup_(std::make_unique<LoopWakeup>(loop_)) {
   // ev_run() does not wait when nothing is active; a hub may have to, for its mailbox.
   ev_ref(loop_);
+  ev_set_userdata(loop_, this);
+  ev_set_loop_release_cb(loop_, &Loop::GoesToSleep, &Loop::HasSlept);
+}
+
+void Loop::GoesToSleep(struct ev_loop* raw) noexcept {
+  ++static_cast<Loop*>(ev_userdata(raw))->looks_;
+}
+
+void Loop::HasSlept(struct ev_loop* raw) noexcept {
+  ++static_cast<Loop*>(ev_userdata(raw))->looks_;
 }
 
 Loop::~Loop() {
   while (watchers_) watchers_->Stop();
-  GROVE_CHECK(active_ == 0, "a loop ends with ", active_, " active watchers");
+  GROVE_CHECK(active_ == 0, "a loop ends with ", active_watchers(), " active watchers");
   ev_loop_destroy(loop_);
 }
 

@@ -9,6 +9,7 @@
 
 #include "absl/functional/any_invocable.h"
 #include "absl/time/time.h"
+#include "grove/hub/internal/relaxed.h"
 
 // The event loop beneath a hub, and its watchers. This header hides libev: loop.cc is
 // the only file that knows it. The environment variable LIBEV_FLAGS chooses a backend
@@ -69,8 +70,19 @@ class Loop {
 
   // Loop::active_watchers()
   //
-  // How many watchers of all kinds are started; for leak checks.
+  // How many watchers of all kinds are started; for leak checks and statistics.
+  //
+  // Threads: any.
   int active_watchers() const { return active_; }
+
+  // Loop::asleep()
+  //
+  // Whether it is in the kernel to look for events, and runs nothing.
+  //
+  // Threads: any.
+  bool asleep() const { return looks_ % 2 == 1; }
+  // Counts up at the beginning and the end of each such look.
+  uint64_t looks() const { return looks_; }
 
   struct ev_loop* raw() const {
     return loop_;
@@ -81,9 +93,14 @@ class Loop {
   friend class Watcher;
   friend struct WatcherCallback;
 
+  // Around the system call that looks for events.
+  static void GoesToSleep(struct ev_loop* raw) noexcept;
+  static void HasSlept(struct ev_loop* raw) noexcept;
+
   struct ev_loop* loop_;
   std::unique_ptr<LoopWakeup> wakeup_;
-  int active_ = 0;
+  hub_internal::Relaxed<int> active_{0};
+  hub_internal::Relaxed<uint64_t> looks_{0};
   Watcher* watchers_ = nullptr;  // those that are started
 };
 

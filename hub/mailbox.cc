@@ -1,6 +1,7 @@
 #include "grove/hub/mailbox.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -46,14 +47,15 @@ absl::Status Mailbox::Post(absl::AnyInvocable<void()> fn) {
 }
 
 bool Mailbox::PostLetter(Letter* letter) {
-  Letter* head = head_.load(std::memory_order_relaxed);
+  // Who finds it closed sees what the hub did before that.
+  Letter* head = head_.load(std::memory_order_acquire);
   do {
     if (head == Closed()) return false;
     letter->next = head;
     // Sequentially consistent, as is the read below: with PrepareToSleep() either the
     // hub sees the letter or the sender sees the hub asleep.
   } while (!head_.compare_exchange_weak(head, letter, std::memory_order_seq_cst,
-                                        std::memory_order_relaxed));
+                                        std::memory_order_acquire));
   // Whoever posted the first letter of a burst has seen to the wakeup.
   if (head == nullptr && asleep_.load(std::memory_order_seq_cst)) {
     const int saved_errno = errno;
@@ -89,13 +91,31 @@ Letter* Mailbox::InOrder(Letter* newest_first) {
 }
 
 void Mailbox::DeliverAll() {
+  // What an outer call has not delivered yet comes first: a letter's function may ask for
+  // its mail.
+  DeliverTaken();
   if (empty()) return;
-  Letter* letter = InOrder(head_.exchange(nullptr, std::memory_order_acquire));
-  while (letter) {
-    Letter* next = letter->next;
+  taken_ = InOrder(head_.exchange(nullptr, std::memory_order_acquire));
+  DeliverTaken();
+}
+
+void Mailbox::DeliverTaken() {
+  while (Letter* letter = taken_) {
+    taken_ = letter->next;
+    ++delivered_;
     letter->deliver(letter, true);
-    letter = next;
   }
+}
+
+void Mailbox::ForgetInChild() {
+  head_.store(nullptr, std::memory_order_relaxed);
+  taken_ = nullptr;
+  FinishSleep();
+  const int fresh = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+  GROVE_CHECK(fresh >= 0 && dup3(fresh, wake_fd_, O_CLOEXEC) >= 0,
+              "no eventfd for the mailbox of hub '", hub_name_,
+              "' in a forked child: ", strerror(errno));
+  close(fresh);
 }
 
 void Mailbox::Close() {

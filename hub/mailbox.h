@@ -2,11 +2,13 @@
 #define GROVE_HUB_MAILBOX_H_
 
 #include <atomic>
+#include <cstdint>
 #include <memory>
 #include <string>
 
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
+#include "grove/hub/internal/relaxed.h"
 
 namespace grove {
 
@@ -60,6 +62,13 @@ class Mailbox {
 
   const std::string& hub_name() const { return hub_name_; }
 
+  // Mailbox::delivered()
+  //
+  // How many letters have been delivered.
+  //
+  // Threads: any.
+  uint64_t delivered() const { return delivered_; }
+
  private:
   friend class Hub;
 
@@ -71,14 +80,21 @@ class Mailbox {
   void FinishSleep() { asleep_.store(false, std::memory_order_relaxed); }
   void ClearWakeup();
   void DeliverAll();
+  void DeliverTaken();
   // Refuses what comes from now on, and returns what is there to its senders.
   void Close();
+  // In a forked child. What is there is the parent's: it is forgotten. The eventfd of the
+  // hub that lives on is a new one, under the same number; all other hubs are closed.
+  void ForgetInChild();
+  void CloseInChild() { head_.store(Closed(), std::memory_order_release); }
 
   static Letter* InOrder(Letter* newest_first);
   static Letter* Closed() { return reinterpret_cast<Letter*>(1); }
 
   const std::string hub_name_;
   const int wake_fd_;
+  hub_internal::Relaxed<uint64_t> delivered_{0};
+  Letter* taken_ = nullptr;  // taken from the stack, in order, and not delivered yet
   // What senders write is kept apart from what only the hub reads.
   alignas(64) std::atomic<Letter*> head_{nullptr};
   std::atomic<bool> asleep_{false};

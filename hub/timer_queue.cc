@@ -106,6 +106,18 @@ void TimerQueue::Cancel(Timer* timer) {
   Disarm(timer);
 }
 
+void TimerQueue::CancelAllBut(absl::FunctionRef<bool(const Timer*)> keep) {
+  for (auto& level : slots_) {
+    for (TimerNode& list : level) {
+      TimerNode* next;
+      for (TimerNode* node = list.next; node != &list; node = next) {
+        next = node->next;
+        if (!keep(node->timer)) Cancel(node->timer);
+      }
+    }
+  }
+}
+
 TimerQueue::Position TimerQueue::Earliest() const {
   // Each level covers what lies beyond all the levels below it.
   for (int level = 0; level < kLevels; ++level) {

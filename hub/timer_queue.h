@@ -8,7 +8,9 @@
 #include <optional>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "grove/hub/clock.h"
+#include "grove/hub/internal/relaxed.h"
 
 namespace grove {
 
@@ -91,6 +93,11 @@ class TimerQueue {
   // `timer` will not fire. No effect if it is not armed.
   void Cancel(Timer* timer);
 
+  // TimerQueue::CancelAllBut()
+  //
+  // Cancels every timer that `keep` does not say true of. Looks at all of them.
+  void CancelAllBut(absl::FunctionRef<bool(const Timer*)> keep);
+
   // TimerQueue::FireDue()
   //
   // Fires what is due at `now`. Functions that fire may arm and cancel any timer,
@@ -104,6 +111,7 @@ class TimerQueue {
   std::optional<MonotonicNanos> NextLook() const;
 
   size_t armed() const { return armed_; }
+  size_t armed_from_elsewhere() const { return armed_.FromElsewhere(); }
   size_t referenced() const { return referenced_; }
 
  private:
@@ -126,7 +134,7 @@ class TimerQueue {
   Position Earliest() const;
 
   uint64_t now_tick_ = 0;
-  size_t armed_ = 0;
+  hub_internal::Published<size_t> armed_{0};
   size_t referenced_ = 0;
   // A bit is set if its slot may have timers: cancelling the last one leaves it set.
   mutable std::array<uint64_t, kLevels> used_{};
