@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "grove/green/internal/poll_set.h"
 #include "grove/green/internal/scheduler.h"
 #include "grove/hub/internal/check.h"
 
@@ -119,6 +120,28 @@ DescriptorSlot* TakeSlot(Scheduler& s, int fd) {
 }
 
 }  // namespace
+
+int ActiveDescriptorWatchers() {
+  int active = PollSet::active_watchers();
+  if (slot_pool == nullptr) return active;
+  for (const DescriptorSlot* slot : slot_pool->all) {
+    for (const auto& d : slot->directions) active += d.watcher.active();
+  }
+  return active;
+}
+
+void ForgetDescriptorWaitsInChild() {
+  PollSet::ForgetInChild();
+  if (slot_pool == nullptr) return;
+  for (DescriptorSlot* slot : slot_pool->all) {
+    for (auto& d : slot->directions) {
+      d.watcher.Stop();
+      d.core = nullptr;
+      d.woken = false;
+    }
+  }
+}
+
 }  // namespace green_internal
 
 using green_internal::Core;
@@ -155,9 +178,15 @@ WaitResult Descriptor::Wait(int direction, Deadline deadline) {
   if (ABSL_PREDICT_TRUE(deadline.infinite())) {
     s->Park(&waiter);  // inline, one frame less to fetch
   } else if (!s->ParkUntil(&waiter, deadline)) {
-    return WaitResult::kDeadline;
+    if (slot->generation == generation) return WaitResult::kDeadline;
+    // Closed since, by one who ran before us and saw nobody wait.
+    green_internal::last_closer.clear();
   }
   return slot->generation == generation ? WaitResult::kReady : WaitResult::kClosed;
+}
+
+bool Descriptor::Waits(int direction) const {
+  return slot_ != nullptr && slot_->directions[direction].core != nullptr;
 }
 
 bool Descriptor::CountOperation() {
@@ -194,6 +223,7 @@ void Descriptor::Detach() {
 void Descriptor::Close() {
   if (fd_ < 0) return;
   Detach();
+  green_internal::PollSet::Closing(fd_);
   // close() can be interrupted, but the descriptor is gone all the same on Linux.
   close(std::exchange(fd_, -1));
 }

@@ -11,7 +11,12 @@ namespace grove {
 
 namespace green_internal {
 struct DescriptorSlot;
-}
+// How many of the active watchers of this thread's loop are Descriptors' or Poll()'s,
+// which stay started between two waits; for leak checks.
+int ActiveDescriptorWatchers();
+// In a forked child: nobody waits on this thread's hub any more.
+void ForgetDescriptorWaitsInChild();
+}  // namespace green_internal
 
 // Why a wait for a descriptor ended.
 enum class WaitResult {
@@ -27,7 +32,7 @@ enum class WaitResult {
 //
 // One greenlet may wait to read while another waits to write. Two that wait for the same
 // direction are a fatal error that names both, since each would get pieces of what the
-// other expects.
+// other expects. (Any number may Poll() it, which takes nothing; see poll.h.)
 //
 // Closing wakes those who wait, with kClosed; they must then leave both the number and
 // this object alone, for the number may be a stranger's by then and the object gone.
@@ -56,6 +61,9 @@ class Descriptor {
   // -1 once closed.
   int fd() const { return fd_; }
   bool valid() const { return fd_ >= 0; }
+  // Whether a greenlet waits for it just now.
+  bool reader_waits() const { return Waits(0); }
+  bool writer_waits() const { return Waits(1); }
 
   // Descriptor::WaitReadable(), Descriptor::WaitWritable()
   //
@@ -87,6 +95,7 @@ class Descriptor {
 
  private:
   WaitResult Wait(int direction, Deadline deadline);
+  bool Waits(int direction) const;
   [[noreturn]] void Misused(int direction) const;
   void Detach();
 

@@ -19,6 +19,8 @@
 #include "grove/green/greenlet.h"
 #include "grove/green/hub_scope.h"
 #include "grove/green/sleep.h"
+#include "grove/green/testing/main_greenlet_test.h"
+#include "grove/green/testing/socket_pair.h"
 #include "grove/green/timeout.h"
 
 namespace grove {
@@ -26,53 +28,11 @@ namespace {
 
 using ::testing::HasSubstr;
 
-// Two ends of a connection: one as a Descriptor, one as a plain number.
-struct Pair {
-  Pair() {
-    int fds[2];
-    EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
-    near = Descriptor(fds[0]);
-    far = fds[1];
-  }
-  Pair(Pair&&) = delete;
-  ~Pair() { CloseFar(); }
-
-  void CloseFar() {
-    if (far >= 0) close(std::exchange(far, -1));
-  }
-  void Send() { EXPECT_EQ(write(far, "x", 1), 1); }
-  void Receive() {
-    char c;
-    EXPECT_EQ(read(near.fd(), &c, 1), 1);
-  }
-  void FillNear() {
-    const std::string block(65536, 'x');
-    while (write(near.fd(), block.data(), block.size()) > 0) {
-    }
-  }
-  void DrainFar() {
-    std::string block(65536, 0);
-    while (read(far, block.data(), block.size()) > 0) {
-    }
-  }
-
-  Descriptor near;
-  int far = -1;
-};
+using Pair = SocketPair;
 
 bool IsOpen(int fd) { return fcntl(fd, F_GETFD) >= 0; }
 
-class DescriptorTest : public testing::Test {
- protected:
-  bool HasTaken(absl::Duration expected) const {
-    const absl::Duration elapsed = absl::Nanoseconds(clock_.Now() - start_);
-    return elapsed >= expected && elapsed <= expected + absl::Microseconds(10);
-  }
-
-  ManualClock clock_;
-  const MonotonicNanos start_ = clock_.Now();
-  HubScope scope_{HubOptions{.clock = &clock_}};
-};
+class DescriptorTest : public MainGreenletTest {};
 
 // --- waiting ---
 
@@ -156,6 +116,21 @@ TEST_F(DescriptorTest, ReturnsAtItsDeadline) {
   // And is as good as new.
   pair.Send();
   EXPECT_EQ(pair.near.WaitReadable(absl::Seconds(2)), WaitResult::kReady);
+}
+
+TEST_F(DescriptorTest, ClosedBetweenItsDeadlineAndItsTurnItIsClosed) {
+  // The caller would else speak of a socket that is gone.
+  Pair pair;
+  const Greenlet<> closer = Spawn([&] {
+    Sleep(absl::Seconds(2));
+    pair.near.Close();
+  });
+  const Greenlet<> waiter = Spawn([&] {
+    EXPECT_EQ(pair.near.WaitReadable(absl::Seconds(2)), WaitResult::kClosed);
+    EXPECT_EQ(WhoClosed(), "closed");
+  });
+  waiter.Join();
+  EXPECT_TRUE(HasTaken(absl::Seconds(2)));
 }
 
 TEST_F(DescriptorTest, WithAPassedDeadlineItDoesNotBlock) {

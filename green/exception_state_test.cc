@@ -13,6 +13,7 @@
 #include "grove/green/greenlet.h"
 #include "grove/green/hub_scope.h"
 #include "grove/green/sleep.h"
+#include "grove/green/testing/main_greenlet_test.h"
 #include "grove/green/timeout.h"
 
 // What the C++ runtime and the C library keep per thread belongs to each greenlet: the
@@ -20,11 +21,7 @@
 namespace grove {
 namespace {
 
-class ExceptionStateTest : public testing::Test {
- protected:
-  ManualClock clock_;
-  HubScope scope_{HubOptions{.clock = &clock_}};
-};
+class ExceptionStateTest : public MainGreenletTest {};
 
 // Throws and catches an exception of its own, and blocks in the middle of that.
 void CatchAndBlock(int id, int rounds) {

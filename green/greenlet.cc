@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "grove/green/internal/elsewhere.h"
 #include "grove/hub/internal/check.h"
 
 namespace grove {
@@ -17,22 +18,43 @@ void CheckHome(const Core* core, const char* operation) {
               here ? absl::StrCat("hub '", here->name(), "'") : "a thread without a hub");
 }
 
-std::string JoinWaiter::Describe() const { return "the end of " + target_->Label(); }
+std::string LabelAnywhere(const Core* core) {
+  if (core->scheduler->on_home_thread() || core->finished) return core->Label();
+  return absl::StrCat("greenlet #", core->id, " of hub '", core->scheduler->hub_name(),
+                      "'");
+}
+
+std::string JoinOperation::Describe() const {
+  return "the end of " + LabelAnywhere(target_);
+}
+
+void CheckJoinable(const Core* core) {
+  Scheduler* s = core->scheduler;
+  GROVE_CHECK(core != s->main(), "the main greenlet of hub '", s->hub_name(),
+              "' cannot be joined");
+  GROVE_CHECK(!s->on_home_thread() || core != s->current(), core->Label(),
+              " joins itself");
+}
 
 bool JoinUntil(Core* core, Deadline deadline) {
-  CheckHome(core, "Join");
+  if (!core->scheduler->on_home_thread()) return JoinElsewhere(core, deadline);
   if (core->finished) return true;
   if (deadline == Deadline::Passed()) return false;
   Scheduler* s = core->scheduler;
-  GROVE_CHECK(core != s->current(), core->Label(), " joins itself");
-  GROVE_CHECK(core != s->main(), "the main greenlet cannot be joined");
-  JoinWaiter waiter(s->current(), core);
-  return s->ParkUntil(&waiter, deadline);
+  CheckJoinable(core);
+  JoinOperation join(core);
+  join.WaitsFor(s->current());
+  join.Enlist();
+  return s->ParkUntil(&join, deadline);
 }
 
 void Kill(Core* core, KillOptions options, bool wait) {
-  CheckHome(core, "Kill");
   Scheduler* s = core->scheduler;
+  if (!s->on_home_thread()) {
+    KillElsewhere(core, std::move(options.error));
+    if (wait && core != s->main()) JoinElsewhere(core, options.deadline);
+    return;
+  }
   s->Kill(core, std::move(options.error));
   if (!wait || core->finished) return;
   if (core == s->current()) {
@@ -43,8 +65,11 @@ void Kill(Core* core, KillOptions options, bool wait) {
 }
 
 void Throw(Core* core, std::exception_ptr error) {
-  CheckHome(core, "Throw");
-  GROVE_CHECK(error != nullptr, "Throw() of nothing into ", core->Label());
+  GROVE_CHECK(error != nullptr, "Throw() of nothing into ", LabelAnywhere(core));
+  if (!core->scheduler->on_home_thread()) {
+    ThrowElsewhere(core, std::move(error));
+    return;
+  }
   if (core->finished || core->cancelled) return;
   Scheduler* s = core->scheduler;
   if (!core->started) {
@@ -57,6 +82,14 @@ void Throw(Core* core, std::exception_ptr error) {
 }
 
 absl::Status OutcomeOf(Core* core) {
+  if (!core->finished) {
+    return absl::CancelledError(
+        absl::StrCat(LabelAnywhere(core), " has not ended before its hub did"));
+  }
+  if (core->expired) {
+    return absl::DeadlineExceededError(core->Label() +
+                                       " has run out of the time that it inherited");
+  }
   if (core->error) std::rethrow_exception(core->error);
   if (core->killed) return absl::CancelledError(core->Label() + " was killed");
   return absl::OkStatus();
@@ -68,22 +101,28 @@ Extras& ExtrasOf(Core* core) {
 }
 
 LinkId AddLink(Core* core, LinkOn on, bool raw, absl::AnyInvocable<void(Core*)> fn) {
-  CheckHome(core, "Link");
-  Extras& extras = ExtrasOf(core);
-  const LinkId id = extras.next_link_id++;
+  if (!core->scheduler->on_home_thread()) {
+    return AddLinkElsewhere(core, on, raw, std::move(fn));
+  }
   if (!raw) {
     fn = [fn = std::move(fn)](Core* c) mutable {
       Spawn([fn = std::move(fn),
              g = AnyGreenlet::FromCore(c, /*add_ref=*/true)]() mutable { fn(g.core()); });
     };
   }
-  extras.links.push_back({id, on, raw, std::move(fn)});
-  if (core->finished && extras.links.size() == 1) core->scheduler->RunLinks(core);
+  const LinkId id = ExtrasOf(core).next_link_id++;
+  LinkWithId(core, id, on, std::move(fn));
   return id;
 }
 
+void LinkWithId(Core* core, LinkId id, LinkOn on, absl::AnyInvocable<void(Core*)> fn) {
+  Extras& extras = ExtrasOf(core);
+  extras.links.push_back({id, on, std::move(fn)});
+  if (core->finished && extras.links.size() == 1) core->scheduler->RunLinks(core);
+}
+
 bool RemoveLink(Core* core, LinkId id) {
-  CheckHome(core, "Unlink");
+  if (!core->scheduler->on_home_thread()) return RemoveLinkElsewhere(core, id);
   if (!core->extras) return false;
   return std::erase_if(core->extras->links,
                        [id](const Extras::Link& link) { return link.id == id; }) > 0;
@@ -101,6 +140,13 @@ void StartLater(Core* core, absl::Duration after) {
                                                        ? core->scheduler->hub().Now()
                                                        : Deadline(after).when());
   ExtrasOf(core).start_timer = std::move(timer);
+  core->scheduler->TellSpawned(core);
+}
+
+Core* ParentOf(Core* core) {
+  CheckHome(core, "parent()");
+  Scheduler* s = core->scheduler;
+  return core == s->main() ? nullptr : s->Find(core->parent_id);
 }
 
 }  // namespace green_internal

@@ -16,6 +16,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "grove/green/internal/core.h"
+#include "grove/green/internal/operation.h"
 #include "grove/green/internal/scheduler.h"
 #include "grove/green/spawn_site.h"
 #include "grove/hub/deadline.h"
@@ -34,8 +35,9 @@ namespace grove {
 struct SpawnOptions {
   // For messages; "greenlet-N" if empty.
   std::string name = {};
-  // Bytes of addresses, guard included, rounded up to a power of two; 0 is the default,
-  // 256 KiB. Memory is used only for pages that are touched.
+  // Bytes of addresses, guard included, rounded up to a power of two; 0 is what the
+  // setting `stack_size` says, 256 KiB by default. Memory is used only for pages that
+  // are touched.
   size_t stack_size = 0;
 };
 
@@ -70,26 +72,28 @@ struct GetResult<absl::StatusOr<T>> {
 };
 
 template <typename T>
-class ResultCore : public Core {
+class ResultBody : public Body {
  public:
-  using Core::Core;
   std::optional<T> result;
 };
 
 template <>
-class ResultCore<void> : public Core {
- public:
-  using Core::Core;
-};
+class ResultBody<void> : public Body {};
+
+// What the greenlet has returned, once it has.
+template <typename T>
+std::optional<T>& ResultOf(Core* core) {
+  return static_cast<ResultBody<T>*>(core->body)->result;
+}
 
 template <typename F, typename T>
-class FunctionCore final : public ResultCore<T> {
+class FunctionBody final : public ResultBody<T> {
  public:
   template <typename G>
-  FunctionCore(Scheduler* s, G&& fn) : ResultCore<T>(s) {
+  explicit FunctionBody(G&& fn) {
     ::new (static_cast<void*>(&fn_)) F(std::forward<G>(fn));
   }
-  ~FunctionCore() override {}  // DropFunction() has been called
+  ~FunctionBody() override {}  // DropFunction() has been called
 
   void Invoke() override {
     if constexpr (std::is_void_v<T>) {
@@ -107,48 +111,56 @@ class FunctionCore final : public ResultCore<T> {
   };
 };
 
-class JoinWaiter final : public ListedWaiter {
+// The wait for a greenlet's end. Who waits keeps the greenlet's block alive.
+class JoinOperation final : public Operation {
  public:
-  JoinWaiter(Core* self, Core* target)
-      : ListedWaiter(self, &target->joiners), target_(target) {}
+  explicit JoinOperation(Core* target) : Operation(&target->joiners), target_(target) {}
+  bool Try() override { return target_->finished; }
   std::string Describe() const override;
+  Core* target() const { return target_; }
 
  private:
   Core* const target_;
 };
 
 // Out of line: what does not depend on the types, and is not in a hurry.
+void CheckJoinable(const Core* core);  // neither the current nor a main one
 bool JoinUntil(Core* core, Deadline deadline);
 void Kill(Core* core, KillOptions options, bool wait);
 void Throw(Core* core, std::exception_ptr error);
 absl::Status OutcomeOf(Core* core);  // throws what the greenlet threw
 LinkId AddLink(Core* core, LinkOn on, bool raw, absl::AnyInvocable<void(Core*)> fn);
+void LinkWithId(Core* core, LinkId id, LinkOn on, absl::AnyInvocable<void(Core*)> raw);
 bool RemoveLink(Core* core, LinkId id);
 Extras& ExtrasOf(Core* core);
 void StartLater(Core* core, absl::Duration after);
+Core* ParentOf(Core* core);  // null if it has ended
 void CheckHome(const Core* core, const char* operation);
+std::string LabelAnywhere(const Core* core);  // on other hubs without its name
 
 // Inline up to the switch. A return after a switch goes where the processor does not
 // expect it (its return predictor follows calls, not stacks): the fewer the better.
-inline bool Join(Core* core, Deadline deadline) {
+[[gnu::always_inline]] inline bool Join(Core* core, Deadline deadline) {
   Scheduler* s = core->scheduler;
   if (ABSL_PREDICT_FALSE(!s->on_home_thread() || core->finished || !deadline.infinite() ||
                          core == s->current() || core == s->main())) {
     return JoinUntil(core, deadline);
   }
-  JoinWaiter waiter(s->current(), core);
-  s->Park(&waiter);
+  JoinOperation join(core);
+  join.WaitsFor(s->current());
+  join.Enlist();
+  s->Park(&join);
   return true;
 }
 
-// Where in a stack a control block begins: below the top by an offset that varies from
-// stack to stack, or the blocks of thousands of greenlets would compete for the same few
-// cache sets. All offsets leave room on the top page for the frames of one that sleeps.
+// Where in a stack a body begins: below the top by an offset that varies from stack to
+// stack, or the frames of thousands of greenlets would compete for the same few cache
+// sets. All offsets leave room on the top page for the frames of one that sleeps.
 inline size_t Colour(uint32_t index) { return (index * 7u % 16u) * 64u; }
 
 template <typename F, typename T>
 Core* NewCore(Scheduler& s, size_t stack_size, F&& fn, SpawnSite site) {
-  using Impl = FunctionCore<std::decay_t<F>, T>;
+  using Impl = FunctionBody<std::decay_t<F>, T>;
   static_assert(
       sizeof(Impl) <= kMinStackSize - kGuardSize - 8192,
       "what this function captures is too large for a stack; capture a pointer");
@@ -156,9 +168,7 @@ Core* NewCore(Scheduler& s, size_t stack_size, F&& fn, SpawnSite site) {
   const uintptr_t top = reinterpret_cast<uintptr_t>(stack.top());
   void* where = reinterpret_cast<void*>((top - Colour(stack.index) - sizeof(Impl)) &
                                         ~uintptr_t{63});
-  Core* core = ::new (where) Impl(&s, std::forward<F>(fn));
-  s.Adopt(core, stack, site);
-  return core;
+  return s.Adopt(::new (where) Impl(std::forward<F>(fn)), stack, site);
 }
 
 }  // namespace green_internal
@@ -169,8 +179,12 @@ Core* NewCore(Scheduler& s, size_t stack_size, F&& fn, SpawnSite site) {
 // greenlet. Dropping the last handle does not end the greenlet: it goes on, detached.
 // A handle keeps the greenlet's stack: drop those of greenlets that have ended.
 //
-// Threads: that of the greenlet's hub, for everything but copying and destroying; using
-// it elsewhere is a fatal error that names both hubs.
+// Threads: any. From another hub, or a thread, what is asked travels to the greenlet's own
+// hub by mail: Join(), Get() and Kill() wait for it there, as they do at home; KillSoon()
+// and Throw() arrive soon; a link is called on the hub that asked for it. A greenlet whose
+// hub has ended counts as ended, and Get() returns kCancelled. Only at home: set_name(),
+// parent(), and name() until it has ended; elsewhere these are a fatal error that names
+// both hubs.
 class AnyGreenlet {
  public:
   // Refers to nothing: only assignment, destruction and bool.
@@ -192,10 +206,11 @@ class AnyGreenlet {
   //
   // Waits until the greenlet has ended, in whatever way. True if it has.
   //
-  // Blocks: until then. Joining oneself is a fatal error.
+  // Blocks: until then. Joining oneself is a fatal error, as is joining what is on
+  // another hub from a loop callback.
   // Deadline: returns false.
   // Kill: throws; the greenlet that was waited for is unaffected.
-  bool Join(Deadline deadline = {}) const {
+  [[gnu::always_inline]] bool Join(Deadline deadline = {}) const {
     return green_internal::Join(core_, deadline);
   }
 
@@ -230,8 +245,9 @@ class AnyGreenlet {
 
   // What has become of it. A greenlet is `started` once its function was called, `ready`
   // once it has ended; `successful` if it ended by returning or by GreenletExit.
-  bool started() const { return core_->started; }
   bool ready() const { return core_->finished; }
+  // Elsewhere, the rest is known once it is ready.
+  bool started() const { return core_->started; }
   bool successful() const { return core_->finished && !core_->error; }
   // Whether it ended by GreenletExit, or before it began.
   bool killed() const { return core_->killed; }
@@ -245,12 +261,22 @@ class AnyGreenlet {
   SpawnSite spawn_site() const { return core_->site; }
   // The id of the greenlet that spawned it; 0 for a main greenlet.
   uint64_t parent_id() const { return core_->parent_id; }
+  // AnyGreenlet::parent()
+  //
+  // The greenlet that spawned it, if that has not ended; else refers to nothing. The main
+  // greenlet stands for the hub's callbacks too. A search among all that live: for
+  // looking inside.
+  AnyGreenlet parent() const {
+    green_internal::Core* parent = green_internal::ParentOf(core_);
+    return parent ? FromCore(parent, /*add_ref=*/true) : AnyGreenlet();
+  }
 
   // AnyGreenlet::Link() and the like
   //
   // Calls `fn` once the greenlet has ended, also if it has already, in the order in which
   // links were added: Link() in a new greenlet, RawLink() on the hub's stack, where it
   // must not block. LinkValue() only if it was successful, LinkException() only if not.
+  // From another hub: there. A thread without a hub is a fatal error.
   LinkId Link(absl::AnyInvocable<void(const AnyGreenlet&)> fn) const {
     return AddLink(green_internal::LinkOn::kAlways, false, std::move(fn));
   }
@@ -265,7 +291,8 @@ class AnyGreenlet {
   }
   // AnyGreenlet::Unlink()
   //
-  // False if there is no such link (any more).
+  // False if there is no such link (any more). Of a link from another hub: whether it
+  // will not be called any more, which that greenlet's hub is asked for.
   bool Unlink(LinkId id) const { return green_internal::RemoveLink(core_, id); }
 
   explicit operator bool() const { return core_ != nullptr; }
@@ -341,11 +368,10 @@ class Greenlet : public AnyGreenlet {
 
  private:
   absl::Status NotYet() const {
-    return absl::DeadlineExceededError(core_->Label() + " has not ended in time");
+    return absl::DeadlineExceededError(green_internal::LabelAnywhere(core_) +
+                                       " has not ended in time");
   }
-  auto& result() const {
-    return static_cast<green_internal::ResultCore<T>*>(core_)->result;
-  }
+  auto& result() const { return green_internal::ResultOf<T>(core_); }
 };
 
 // Spawn()
@@ -363,7 +389,7 @@ auto Spawn(F&& fn, SpawnSite site = SpawnSite::Here())
   green_internal::Scheduler& s = green_internal::Scheduler::Get();
   green_internal::Core* core =
       green_internal::NewCore<F, T>(s, 0, std::forward<F>(fn), site);
-  s.hub().MakeReady(core);
+  s.Start(core);
   return Greenlet<T>(core);
 }
 
@@ -375,7 +401,7 @@ auto Spawn(const SpawnOptions& options, F&& fn, SpawnSite site = SpawnSite::Here
   green_internal::Core* core =
       green_internal::NewCore<F, T>(s, options.stack_size, std::forward<F>(fn), site);
   if (!options.name.empty()) core->SetName(options.name);
-  s.hub().MakeReady(core);
+  s.Start(core);
   return Greenlet<T>(core);
 }
 

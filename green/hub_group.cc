@@ -5,13 +5,18 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <exception>
+#include <future>
+#include <system_error>
+#include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "grove/green/hub_scope.h"
 #include "grove/green/internal/describe_exception.h"
+#include "grove/green/internal/lone_waiter.h"
 #include "grove/green/internal/scheduler.h"
-#include "grove/green/timeout.h"
+#include "grove/green/internal/unpatched.h"
 #include "grove/hub/internal/check.h"
 
 namespace grove {
@@ -26,11 +31,46 @@ class GroupWaiter final : public ListedWaiter {
   std::string Describe() const override { return "the hubs of a HubGroup"; }
 };
 
-void WakeAll(green_internal::WaiterList& list) {
-  while (ListedWaiter* w = list.PopFront()) Scheduler::Get().Wake(w->core());
+// Of the main greenlet of one hub.
+class OrderWaiter final : public green_internal::LoneWaiter {
+ public:
+  std::string Describe() const override { return "orders of its HubGroup"; }
+};
+
+// Waits for the ends of all other greenlets of this hub, also of those that they spawn.
+void JoinOthers(Deadline deadline) {
+  Scheduler& s = Scheduler::Get();
+  for (;;) {
+    std::vector<AnyGreenlet> others;
+    s.ForEach([&](green_internal::Core* core) {
+      if (core != s.current()) others.push_back(AnyGreenlet::FromCore(core, true));
+    });
+    if (others.empty()) return;
+    for (const AnyGreenlet& g : others) {
+      if (!g.Join(deadline)) return;
+    }
+  }
 }
 
 }  // namespace
+
+struct HubGroup::Member {
+  ~Member() {
+    if (scheduler) scheduler->Release();
+  }
+
+  std::thread thread;
+  HubHandle handle;
+  Scheduler* scheduler = nullptr;  // retained
+  std::atomic<size_t> arriving{0};
+  std::exception_ptr error;
+  // On its own hub:
+  bool draining = false;
+  Deadline drain_deadline;
+  OrderWaiter waiter;
+  // Read at home, after the end.
+  size_t left = 0;
+};
 
 std::vector<int> AllowedCores() {
   std::vector<int> cores;
@@ -44,10 +84,31 @@ std::vector<int> AllowedCores() {
   return cores;
 }
 
+HubGroup::Arrival::Arrival(Member* member) : member_(member) {
+  member_->arriving.fetch_add(1, std::memory_order_relaxed);
+}
+
+HubGroup::Arrival::~Arrival() {
+  member_->arriving.fetch_sub(1, std::memory_order_relaxed);
+}
+
+HubGroup::HubGroup(std::function<void(int)> main)
+    : main_(std::move(main)), home_(ThisHub().handle()) {}
+
 HubGroup::HubGroup(HubGroupOptions options, std::function<void(int)> main)
-    : main_(std::move(main)),
-      home_(ThisHub().handle()),
-      alive_(std::make_unique<KeepAlive>(&ThisHub())) {
+    : HubGroup(std::move(main)) {
+  const absl::Status s = Begin(options);
+  GROVE_CHECK(s.ok(), s.message());
+}
+
+absl::StatusOr<std::unique_ptr<HubGroup>> HubGroup::Start(HubGroupOptions options,
+                                                          std::function<void(int)> main) {
+  std::unique_ptr<HubGroup> group(new HubGroup(std::move(main)));
+  if (absl::Status s = group->Begin(options); !s.ok()) return s;
+  return group;
+}
+
+absl::Status HubGroup::Begin(const HubGroupOptions& options) {
   const std::vector<int> cores = AllowedCores();
   const int n = options.hubs == 0 ? static_cast<int>(cores.size()) : options.hubs;
   GROVE_CHECK(n > 0, "a HubGroup of ", n, " hubs");
@@ -55,17 +116,36 @@ HubGroup::HubGroup(HubGroupOptions options, std::function<void(int)> main)
   if (options.pin && !pin) {
     fprintf(stderr, "grove: %d hubs on %zu cores: none is pinned\n", n, cores.size());
   }
+  on_failure_ = options.on_failure;
+  alive_ = std::make_unique<KeepAlive>(&ThisHub());
   for (int i = 0; i < n; ++i) members_.push_back(std::make_unique<Member>());
+  // Threads begin when all are there.
+  std::promise<bool> all_there;
+  const std::shared_future<bool> go = all_there.get_future().share();
   running_ = starting_ = n;
   for (int i = 0; i < n; ++i) {
-    members_[i]->thread = std::thread(
-        [this, i, options, core = pin ? cores[i] : -1] { RunMember(i, options, core); });
+    try {
+      const green_internal::Unpatched native;
+      members_[i]->thread =
+          std::thread([this, i, go, options, core = pin ? cores[i] : -1] {
+            if (go.get()) RunMember(i, options, core);
+          });
+    } catch (const std::system_error& e) {
+      all_there.set_value(false);
+      running_ = 0;
+      Join();
+      return absl::ResourceExhaustedError(absl::StrCat("a HubGroup cannot start thread ",
+                                                       i + 1, " of ", n, ": ",
+                                                       strerror(e.code().value())));
+    }
   }
+  all_there.set_value(true);
   Shield shield;  // half a group is of no use to anybody
   while (starting_ > 0) {
     GroupWaiter waiter(Scheduler::Get().current(), &waiters_);
     Scheduler::Get().Park(&waiter);
   }
+  return absl::OkStatus();
 }
 
 void HubGroup::RunMember(int index, const HubGroupOptions& options, int core) {
@@ -85,34 +165,91 @@ void HubGroup::RunMember(int index, const HubGroupOptions& options, int core) {
   }
   {
     HubScope scope(std::move(hub_options));
+    Scheduler* s = &Scheduler::Get();
+    s->Retain();
     home_
-        .Post([this, &member, handle = scope.hub().handle()] {
-          member.handle = handle;
-          if (--starting_ == 0) WakeAll(waiters_);
+        .Post([this, &member, s] {
+          member.handle = s->handle();
+          member.scheduler = s;
+          if (--starting_ > 0) return;
+          waiters_.NotifyAll();
+          if (stop_all_) StopAll();
         })
         .IgnoreError();
     try {
-      main_(index);
+      main_ ? main_(index) : ServeUntilDrained(member);
+    } catch (const GreenletExit&) {
     } catch (...) {
       member.error = std::current_exception();
+      Failed(index);
     }
+    member.left = LiveGreenlets();
   }
   // What was posted before is delivered before: the thread touches nothing after this.
   home_
       .Post([this] {
-        if (--running_ == 0) WakeAll(waiters_);
+        if (--running_ == 0) waiters_.NotifyAll();
       })
       .IgnoreError();
+}
+
+void HubGroup::ServeUntilDrained(Member& member) {
+  {
+    const KeepAlive alive(&ThisHub());
+    (void)member.waiter.Await([&] { return member.draining; });
+  }
+  JoinOthers(member.drain_deadline);
+}
+
+void HubGroup::Failed(int index) {
+  const std::string what =
+      absl::StrCat("hub '", ThisHub().name(), "' of a HubGroup failed: ",
+                   green_internal::DescribeException(members_[index]->error));
+  GROVE_CHECK(on_failure_ != HubFailurePolicy::kAbort, what);
+  fprintf(stderr, "grove: %s\n", what.c_str());
+  if (on_failure_ != HubFailurePolicy::kStopOthers) return;
+  home_
+      .Post([this] {
+        stop_all_ = true;
+        if (starting_ == 0) StopAll();
+      })
+      .IgnoreError();
+}
+
+void HubGroup::StopAll() {
+  PostToAll([](int) {
+    Scheduler& s = Scheduler::Get();
+    s.Kill(s.main(), nullptr);
+  });
 }
 
 HubGroup::~HubGroup() {
   Shield shield;
   try {
-    Join();
+    main_ ? Join() : static_cast<void>(Drain());
   } catch (...) {
-    fprintf(stderr, "grove: a hub of a HubGroup that nobody joined failed: %s\n",
-            green_internal::DescribeException(std::current_exception()).c_str());
+    // Reported when it failed.
   }
+}
+
+const HubHandle& HubGroup::handle(int index) const { return members_[index]->handle; }
+
+size_t HubGroup::load(int index) const {
+  const Member& m = *members_[index];
+  return m.scheduler->live() + m.arriving.load(std::memory_order_relaxed);
+}
+
+int HubGroup::LeastLoaded() const {
+  int least = 0;
+  for (int i = 1; i < size(); ++i) {
+    if (load(i) < load(least)) least = i;
+  }
+  return least;
+}
+
+absl::Status HubGroup::MaySpawn() const {
+  if (!draining_.load(std::memory_order_relaxed)) return absl::OkStatus();
+  return absl::FailedPreconditionError("a HubGroup that is drained spawns no more");
 }
 
 void HubGroup::PostToAll(std::function<void(int)> fn) {
@@ -121,25 +258,40 @@ void HubGroup::PostToAll(std::function<void(int)> fn) {
   }
 }
 
-void HubGroup::Join() {
+bool HubGroup::AwaitEnd(Deadline deadline) {
   while (running_ > 0) {
     GroupWaiter waiter(Scheduler::Get().current(), &waiters_);
-    Scheduler::Get().Park(&waiter);
+    if (!Scheduler::Get().ParkUntil(&waiter, deadline)) return running_ == 0;
   }
+  return true;
+}
+
+void HubGroup::Join() {
+  (void)AwaitEnd({});
   alive_.reset();
   std::exception_ptr first;
   for (auto& member : members_) {
     if (member->thread.joinable()) member->thread.join();
     std::exception_ptr error = std::exchange(member->error, nullptr);
-    if (error == nullptr) continue;
-    if (first == nullptr) {
-      first = error;
-    } else {
-      fprintf(stderr, "grove: another hub of the group failed too: %s\n",
-              green_internal::DescribeException(error).c_str());
-    }
+    if (first == nullptr) first = error;
   }
   if (first) std::rethrow_exception(first);
+}
+
+DrainReport HubGroup::Drain(Deadline deadline) {
+  draining_.store(true, std::memory_order_relaxed);
+  PostToAll([this, deadline](int i) {
+    Member& m = *members_[i];
+    m.draining = true;
+    m.drain_deadline = deadline;
+    m.waiter.Wake();
+  });
+  if (!AwaitEnd(deadline)) StopAll();
+  (void)AwaitEnd({});
+  DrainReport report;
+  for (auto& m : members_) report.cut += std::exchange(m->left, 0);
+  Join();
+  return report;
 }
 
 }  // namespace grove

@@ -6,6 +6,8 @@
 #include <sched.h>
 
 #include <atomic>
+#include <functional>
+#include <memory>
 #include <mutex>
 #include <set>
 #include <stdexcept>
@@ -364,6 +366,189 @@ TEST(HubGroup, ManyGroupsComeAndGo) {
   EXPECT_EQ(ran, 60);
 }
 
+// --- hubs that do what is sent there ---
+
+TEST(HubGroup, WithoutAFunctionRunsWhatIsSpawnedThereUntilItIsDrained) {
+  HubScope scope;
+  HubGroup group({.hubs = 2, .pin = false});
+  std::vector<Greenlet<std::string>> on;
+  for (int i = 0; i < 2; ++i) {
+    on.push_back(*group.Spawn(i, [] { return ThisHub().name(); }, {.name = "asked"}));
+  }
+  EXPECT_EQ(*on[0].Get(), "hub-0");
+  EXPECT_EQ(*on[1].Get(), "hub-1");
+  EXPECT_EQ(on[0].name(), "asked");
+  EXPECT_EQ(group.Drain().cut, 0u);
+  EXPECT_EQ(group.Spawn(0, [] {}).status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(group.SpawnOnLeastLoaded([] {}).status().code(),
+            absl::StatusCode::kFailedPrecondition);
+}
+
+TEST(HubGroup, SpawnsOnTheLeastLoaded) {
+  HubScope scope;
+  HubGroup group({.hubs = 3, .pin = false});
+  std::vector<Greenlet<>> all;
+  for (int i = 0; i < 9; ++i) {
+    all.push_back(*group.SpawnOnLeastLoaded([] { Sleep(absl::InfiniteDuration()); }));
+  }
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(group.load(i), 3u) << i;
+  for (int i = 0; i < 9; ++i) {
+    if (i % 3 == 1) all[i].Kill();
+  }
+  EXPECT_EQ(group.load(1), 0u);
+  all.push_back(*group.SpawnOnLeastLoaded([] { Sleep(absl::InfiniteDuration()); }));
+  EXPECT_EQ(group.load(1), 1u);
+  for (const auto& g : all) g.Kill();
+}
+
+TEST(HubGroup, CallEachReturnsResultsByIndex) {
+  HubScope scope;
+  HubGroup group({.hubs = 3, .pin = false});
+  const auto names =
+      group.CallEach([](int i) { return ThisHub().name() + "=" + std::to_string(i); });
+  ASSERT_EQ(names.size(), 3u);
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(*names[i], "hub-" + std::to_string(i) + "=" + std::to_string(i));
+  }
+}
+
+TEST(HubGroup, CallEachThrowsTheFirstByIndexWhenAllHaveEnded) {
+  HubScope scope;
+  HubGroup group({.hubs = 3, .pin = false});
+  std::atomic<int> ended{0};
+  try {
+    group.CallEach([&](int i) {
+      for (int k = 0; k < 100 * (3 - i); ++k) Yield();
+      ++ended;
+      if (i > 0) throw std::runtime_error("of " + std::to_string(i));
+    });
+    ADD_FAILURE();
+  } catch (const std::runtime_error& e) {
+    EXPECT_STREQ(e.what(), "of 1");
+  }
+  EXPECT_EQ(ended, 3);
+}
+
+TEST(HubGroup, ADrainLetsGoOnWhatEndsInTimeAndCutsTheRest) {
+  HubScope scope;
+  HubGroup group({.hubs = 2, .pin = false});
+  std::atomic<int> unwound{0};
+  std::atomic<bool> finished{false};
+  struct AtEnd {
+    std::atomic<int>* count;
+    ~AtEnd() { ++*count; }
+  };
+  for (int i = 0; i < 5; ++i) {
+    group
+        .Spawn(0,
+               [&] {
+                 AtEnd at_end{&unwound};
+                 Sleep(absl::InfiniteDuration());
+               })
+        .IgnoreError();
+  }
+  const Greenlet<> worker = *group.Spawn(1, [&] {
+    for (int i = 0; i < 1000; ++i) Yield();
+    finished = true;
+  });
+  worker.Join();
+  const DrainReport report = group.Drain(absl::Milliseconds(1));
+  EXPECT_EQ(report.cut, 5u);
+  EXPECT_EQ(unwound, 5);
+  EXPECT_TRUE(finished);
+}
+
+TEST(HubGroup, ADrainWaitsForWhatThoseWhoAreThereSpawn) {
+  HubScope scope;
+  HubGroup group({.hubs = 1, .pin = false});
+  std::atomic<int> ran{0};
+  std::function<void(int)> spawn_more = [&](int left) {
+    ++ran;
+    Yield();
+    if (left > 0) Spawn([&, left] { spawn_more(left - 1); });
+  };
+  group.Spawn(0, [&] { spawn_more(50); }).IgnoreError();
+  EXPECT_EQ(group.Drain().cut, 0u);
+  EXPECT_EQ(ran, 51);
+}
+
+TEST(HubGroup, ADrainCutsAFunctionThatDoesNotReturn) {
+  HubScope scope;
+  std::atomic<int> ended{0};
+  HubGroup group({.hubs = 2, .pin = false}, [&](int) {
+    WaitForKill();
+    ++ended;
+  });
+  group.Drain(absl::Milliseconds(1));
+  EXPECT_EQ(ended, 2);
+}
+
+TEST(HubGroup, KillingAMainGreenletFromElsewhereEndsItsHub) {
+  HubScope scope;
+  std::atomic<int> killed{0};
+  HubGroup group({.hubs = 2, .pin = false}, [&](int) {
+    try {
+      Sleep(absl::InfiniteDuration());
+    } catch (const GreenletExit&) {
+      ++killed;
+      throw;
+    }
+  });
+  for (int i = 0; i < 2; ++i) Call(group.handle(i), [] { return 1; }).IgnoreError();
+  group.Drain(Deadline::Passed());
+  EXPECT_EQ(killed, 2);
+}
+
+TEST(HubGroup, AFailureMayStopTheOthers) {
+  HubScope scope;
+  testing::internal::CaptureStderr();
+  std::atomic<int> stopped{0};
+  HubGroup group({.hubs = 3, .pin = false, .on_failure = HubFailurePolicy::kStopOthers},
+                 [&](int index) {
+                   if (index == 1) throw std::runtime_error("no more");
+                   WaitForKill();
+                   ++stopped;
+                 });
+  EXPECT_THROW(group.Join(), std::runtime_error);
+  EXPECT_EQ(stopped, 2);
+  EXPECT_THAT(testing::internal::GetCapturedStderr(),
+              HasSubstr("hub 'hub-1' of a HubGroup failed: std::runtime_error: no more"));
+}
+
+TEST(HubGroup, AHubThatEndsWithMailRefusesIt) {
+  HubScope scope;
+  HubGroup group({.hubs = 1, .pin = false}, [](int) { WaitForKill(); });
+  group.Drain(Deadline::Passed());
+  EXPECT_EQ(Call(group.handle(0), [] { return 1; }).status().code(),
+            absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(SpawnOn(group.handle(0), [] {}).status().code(),
+            absl::StatusCode::kFailedPrecondition);
+}
+
+TEST(HubGroup, AThreadThatCannotStartLeavesNone) {
+  HubScope scope;
+  std::atomic<int> called{0};
+  // Threads' stacks of a size that no machine has.
+  pthread_attr_t old_attributes;
+  pthread_attr_t huge;
+  ASSERT_EQ(pthread_getattr_default_np(&old_attributes), 0);
+  ASSERT_EQ(pthread_attr_init(&huge), 0);
+  ASSERT_EQ(pthread_attr_setstacksize(&huge, size_t{1} << 46), 0);
+  ASSERT_EQ(pthread_setattr_default_np(&huge), 0);
+  absl::StatusOr<std::unique_ptr<HubGroup>> group =
+      HubGroup::Start({.hubs = 4, .pin = false}, [&](int) { ++called; });
+  ASSERT_EQ(pthread_setattr_default_np(&old_attributes), 0);
+  pthread_attr_destroy(&huge);
+  pthread_attr_destroy(&old_attributes);
+  ASSERT_FALSE(group.ok());
+  EXPECT_EQ(group.status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(std::string(group.status().message()),
+              HasSubstr("a HubGroup cannot start thread 1 of 4: "));
+  EXPECT_EQ(called, 0);
+  EXPECT_TRUE(HubGroup::Start({.hubs = 1}, [&](int) { ++called; }).ok());
+  EXPECT_EQ(called, 1);
+}
+
 TEST(HubGroupDeathTest, AGroupOfLessThanNoHubsIsFatal) {
   EXPECT_DEATH(
       {
@@ -371,6 +556,20 @@ TEST(HubGroupDeathTest, AGroupOfLessThanNoHubsIsFatal) {
         HubGroup group({.hubs = -1}, [](int) {});
       },
       "a HubGroup of -1 hubs");
+}
+
+TEST(HubGroupDeathTest, AFailureMayAbort) {
+  EXPECT_DEATH(
+      {
+        HubScope scope;
+        HubGroup group({.hubs = 2, .on_failure = HubFailurePolicy::kAbort},
+                       [](int index) {
+                         if (index == 1) throw std::runtime_error("no more");
+                         WaitForKill();
+                       });
+        group.Join();
+      },
+      "hub 'hub-1' of a HubGroup failed: std::runtime_error: no more");
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "grove/green/greenlet.h"
+#include "grove/green/internal/kill_others.h"
 #include "grove/green/internal/scheduler.h"
 #include "grove/green/timeout.h"
 #include "grove/hub/internal/check.h"
@@ -48,23 +49,30 @@ HubScope::~HubScope() {
 }
 
 size_t Shutdown(absl::Duration grace) {
+  return green_internal::KillOthers(grace, [](const Core*) {}).size();
+}
+
+std::vector<AnyGreenlet> green_internal::KillOthers(
+    Deadline deadline, absl::FunctionRef<void(const Core*)> before_kill) {
   Scheduler& s = Scheduler::Get();
-  const Deadline deadline = grace;
   for (;;) {
     std::vector<AnyGreenlet> others;
     s.ForEach([&](Core* core) {
-      if (core != s.current()) {
-        others.push_back(AnyGreenlet::FromCore(core, /*add_ref=*/true));
-      }
+      if (core == s.current() || core == s.main()) return;
+      if (!(core->pending & kPendingKill)) before_kill(core);
+      others.push_back(AnyGreenlet::FromCore(core, /*add_ref=*/true));
     });
-    if (others.empty()) return 0;
+    if (others.empty()) {
+      // The links of those that have ended are still to be called.
+      if (!s.hub().HasReady() || deadline.HasPassed()) return {};
+      s.Yield();
+      continue;
+    }
     for (const AnyGreenlet& g : others) g.KillSoon();
     for (const AnyGreenlet& g : others) {
-      if (!g.Join(deadline)) {
-        size_t left = 0;
-        for (const AnyGreenlet& o : others) left += !o.ready();
-        return left;
-      }
+      if (g.Join(deadline)) continue;
+      std::erase_if(others, [](const AnyGreenlet& o) { return o.ready(); });
+      return others;
     }
   }
 }

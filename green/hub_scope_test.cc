@@ -3,8 +3,11 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <atomic>
 #include <memory>
+#include <optional>
+#include <set>
 #include <string>
 #include <thread>
 #include <utility>
@@ -13,6 +16,7 @@
 #include "grove/green/greenlet.h"
 #include "grove/green/internal/stack.h"
 #include "grove/green/sleep.h"
+#include "grove/green/testing/main_greenlet_test.h"
 #include "grove/green/timeout.h"
 
 namespace grove {
@@ -163,14 +167,65 @@ TEST(HubScope, LetsGoOfWhatItsLinksAndCallbacksCaptured) {
   EXPECT_EQ(token.use_count(), 1);
 }
 
+// --- with a seed ---
+
+// Who runs when, of greenlets that yield, sleep, spawn and join.
+std::string OrderOfSeed(std::optional<uint64_t> seed) {
+  ManualClock clock;
+  HubScope scope({.clock = &clock, .seed = seed});
+  std::string order;
+  std::vector<Greenlet<>> all;
+  for (const char c : {'a', 'b', 'c'}) {
+    all.push_back(Spawn([&order, c] {
+      order += c;
+      Yield();
+      order += c;
+      Spawn([&order, c] { order += c; }).Join();
+      Sleep(absl::Seconds('d' - c));
+      order += c;
+    }));
+  }
+  for (const Greenlet<>& g : all) g.Join();
+  Yield();  // of one that is alone
+  EXPECT_GE(clock.Now() - ManualClock().Now(), 3'000'000'000);
+  EXPECT_LE(clock.Now() - ManualClock().Now(), 3'000'010'000);
+  return order;
+}
+
+TEST(HubScope, WithASeedAllRunsInAnOrderThatTheSeedDecides) {
+  EXPECT_EQ(OrderOfSeed(std::nullopt), "abcabcabccba");
+  std::set<std::string> orders;
+  for (uint64_t seed = 1; seed <= 100; ++seed) {
+    std::string order = OrderOfSeed(seed);
+    EXPECT_EQ(OrderOfSeed(seed), order);
+    EXPECT_EQ(order.substr(9), "cba") << "sleepers wake in the order of their moments";
+    orders.insert(order);
+    std::sort(order.begin(), order.end());
+    EXPECT_EQ(order, "aaaabbbbcccc");
+  }
+  EXPECT_GT(orders.size(), 50u);
+}
+
+TEST(HubScope, WithASeedItMayEndWhileMuchIsReady) {
+  int unwound = 0;
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    ManualClock clock;
+    HubScope scope({.clock = &clock, .seed = seed});
+    for (int i = 0; i < 10; ++i) {
+      Spawn([&] {
+        CountsItsEnd local{&unwound};
+        for (;;) Yield();
+      });
+    }
+    for (int i = 0; i < 100; ++i) Yield();
+    for (int i = 0; i < 10; ++i) Spawn([] { Yield(); });
+  }
+  EXPECT_EQ(unwound, 200);
+}
+
 // --- Shutdown and LiveGreenlets ---
 
-class ShutdownTest : public testing::Test {
- protected:
-  ManualClock clock_;
-  const MonotonicNanos start_ = clock_.Now();
-  HubScope scope_{HubOptions{.clock = &clock_}};
-};
+class ShutdownTest : public MainGreenletTest {};
 
 TEST_F(ShutdownTest, LiveGreenletsCountsThoseThatHaveNotEnded) {
   EXPECT_EQ(LiveGreenlets(), 0u) << "the main one does not count";

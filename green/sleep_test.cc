@@ -21,6 +21,8 @@
 #include "grove/green/greenlet.h"
 #include "grove/green/hub_scope.h"
 #include "grove/green/interrupt.h"
+#include "grove/green/testing/main_greenlet_test.h"
+#include "grove/green/testing/socket_pair.h"
 #include "grove/green/timeout.h"
 
 namespace grove {
@@ -33,18 +35,7 @@ using ::testing::Not;
 
 void SleepForEver() { Sleep(absl::InfiniteDuration()); }
 
-class SleepTest : public testing::Test {
- protected:
-  absl::Duration Elapsed() const { return absl::Nanoseconds(clock_.Now() - start_); }
-  // To 10 us: each timer is rounded up to its slot of a microsecond.
-  bool HasTaken(absl::Duration expected) const {
-    return Elapsed() >= expected && Elapsed() <= expected + absl::Microseconds(10);
-  }
-
-  ManualClock clock_;
-  const MonotonicNanos start_ = clock_.Now();
-  HubScope scope_{HubOptions{.clock = &clock_}};
-};
+class SleepTest : public MainGreenletTest {};
 
 // --- Sleep (TL-6) ---
 
@@ -176,19 +167,17 @@ TEST_F(SleepTest, YieldOfOneThatIsAloneReturns) {
 }
 
 TEST_F(SleepTest, YieldLetsIoTimersAndCallbacksHaveTheirTurn) {
-  int fds[2];
-  ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
-  Descriptor reading(fds[0]);
+  SocketPair pair;
   bool read = false;
   bool slept = false;
   bool called = false;
-  Spawn([&] { read = reading.WaitReadable() == WaitResult::kReady; });
+  Spawn([&] { read = pair.near.WaitReadable() == WaitResult::kReady; });
   Spawn([&] {
     Sleep(absl::Milliseconds(1));
     slept = true;
   });
   Yield();
-  ASSERT_EQ(write(fds[1], "x", 1), 1);
+  pair.Send();
   ThisHub().RunCallback([&] { called = true; });
   // The loop has to be looked at within so many yields, whatever a slice is worth.
   for (int i = 0; i < 1'000'000 && !(read && slept && called); ++i) {
@@ -198,7 +187,6 @@ TEST_F(SleepTest, YieldLetsIoTimersAndCallbacksHaveTheirTurn) {
   EXPECT_TRUE(read);
   EXPECT_TRUE(slept);
   EXPECT_TRUE(called);
-  close(fds[1]);
 }
 
 // --- JoinHub (HB-10, test__hub_join) ---
@@ -240,15 +228,12 @@ TEST_F(SleepTest, JoinHubReturnsFalseAtItsDeadline) {
 }
 
 TEST_F(SleepTest, JoinHubWaitsForIo) {
-  int fds[2];
-  ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
-  Descriptor reading(fds[0]);
-  const Greenlet<> g = Spawn([&] { reading.WaitReadable(); });
+  SocketPair pair;
+  const Greenlet<> g = Spawn([&] { pair.near.WaitReadable(); });
   EXPECT_FALSE(JoinHub(absl::Seconds(1)));
-  ASSERT_EQ(write(fds[1], "x", 1), 1);
+  pair.Send();
   EXPECT_TRUE(JoinHub());
   EXPECT_TRUE(g.ready());
-  close(fds[1]);
 }
 
 TEST_F(SleepTest, JoinHubLeavesThoseAloneThatWaitForWhatNeverComes) {

@@ -18,14 +18,22 @@ Timeout::Timeout(absl::Duration after, TimeoutOptions options)
   Restart();
 }
 
+Timeout::Timeout(Deadline at, TimeoutOptions options)
+    : after_(at.Remaining()),
+      at_(at),
+      options_(std::move(options)),
+      core_(Scheduler::Get().current()) {
+  Restart();
+}
+
 void Timeout::Restart() {
   Cancel();
   GROVE_CHECK(core_->scheduler->current() == core_, "a Timeout of ", core_->Label(),
               " is started by another greenlet");
   if (after_ == absl::InfiniteDuration()) return;
   Hub& hub = core_->scheduler->hub();
-  const MonotonicNanos when =
-      after_ <= absl::ZeroDuration() ? hub.Now() : Deadline(after_).when();
+  const Deadline at = at_.infinite() ? Deadline(after_) : at_;
+  const MonotonicNanos when = after_ <= absl::ZeroDuration() ? hub.Now() : at.when();
   hub.timers().Arm(&timer_, when, options_.ref);
   outer_ = core_->timeouts;
   core_->timeouts = this;

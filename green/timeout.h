@@ -12,6 +12,7 @@
 #include "grove/green/greenlet.h"
 #include "grove/green/internal/scheduler.h"
 #include "grove/green/interrupt.h"
+#include "grove/hub/deadline.h"
 #include "grove/hub/timer_queue.h"
 
 namespace grove {
@@ -47,6 +48,8 @@ class Timeout {
   // Starts at once. absl::InfiniteDuration() never expires and costs no timer; zero and
   // less expire at the next blocking call that has to wait.
   explicit Timeout(absl::Duration after, TimeoutOptions options = {});
+  // At a moment, however often it is restarted.
+  explicit Timeout(Deadline at, TimeoutOptions options = {});
   Timeout(const Timeout&) = delete;
   Timeout& operator=(const Timeout&) = delete;
   ~Timeout() { Cancel(); }
@@ -80,6 +83,7 @@ class Timeout {
   [[noreturn]] static void ThrowExpired();
 
   const absl::Duration after_;
+  const Deadline at_;  // if it was made with one
   const TimeoutOptions options_;
   green_internal::Core* const core_;
   Timeout* outer_ = nullptr;

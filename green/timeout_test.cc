@@ -3,8 +3,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
 #include <memory>
 #include <optional>
@@ -18,6 +16,8 @@
 #include "grove/green/hub_scope.h"
 #include "grove/green/os/signals.h"
 #include "grove/green/sleep.h"
+#include "grove/green/testing/main_greenlet_test.h"
+#include "grove/green/testing/socket_pair.h"
 
 namespace grove {
 namespace {
@@ -28,18 +28,7 @@ struct Custom {
   int value = 0;
 };
 
-class TimeoutTest : public testing::Test {
- protected:
-  // To 10 us: each timer is rounded up to its slot of a microsecond.
-  bool HasTaken(absl::Duration expected) const {
-    const absl::Duration elapsed = absl::Nanoseconds(clock_.Now() - start_);
-    return elapsed >= expected && elapsed <= expected + absl::Microseconds(10);
-  }
-
-  ManualClock clock_;
-  const MonotonicNanos start_ = clock_.Now();
-  HubScope scope_{HubOptions{.clock = &clock_}};
-};
+class TimeoutTest : public MainGreenletTest {};
 
 void SleepForEver() { Sleep(absl::InfiniteDuration()); }
 
@@ -479,51 +468,37 @@ TEST_F(TimeoutTest, WithTimeoutUnwindsTheFunction) {
 
 // --- fairness (TO-9, sleep0) ---
 
-struct SocketPair {
-  SocketPair() { EXPECT_EQ(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0); }
-  ~SocketPair() {
-    for (const int fd : fds) {
-      if (fd >= 0) close(fd);
-    }
-  }
-  int Take(int index) { return std::exchange(fds[index], -1); }
-  int fds[2];
-};
-
 TEST_F(TimeoutTest, IoThatIsReadyInTheSameTurnWins) {
   SocketPair pair;
-  Descriptor reading(pair.Take(0));
   clock_.set_auto_advance(false);
   // Both happen before the hub looks again.
   Spawn([&] {
-    ASSERT_EQ(write(pair.fds[1], "x", 1), 1);
+    pair.Send();
     clock_.Advance(absl::Seconds(5));
   });
   const absl::StatusOr<WaitResult> by_scope =
-      WithTimeout(absl::Seconds(1), [&] { return reading.WaitReadable(); });
+      WithTimeout(absl::Seconds(1), [&] { return pair.near.WaitReadable(); });
   ASSERT_TRUE(by_scope.ok()) << by_scope.status();
   EXPECT_EQ(*by_scope, WaitResult::kReady);
   // The same for a deadline of the call itself.
-  char c;
-  ASSERT_EQ(read(reading.fd(), &c, 1), 1);
+  pair.Receive();
   Spawn([&] {
-    ASSERT_EQ(write(pair.fds[1], "x", 1), 1);
+    pair.Send();
     clock_.Advance(absl::Seconds(5));
   });
-  EXPECT_EQ(reading.WaitReadable(absl::Seconds(1)), WaitResult::kReady);
+  EXPECT_EQ(pair.near.WaitReadable(absl::Seconds(1)), WaitResult::kReady);
 }
 
 TEST_F(TimeoutTest, IoThatIsReadyWinsThoughTheHubHasMuchElseToDo) {
   // More is ready than fits a slice: the timer must not be looked at before the socket.
   SocketPair pair;
-  Descriptor reading(pair.Take(0));
   clock_.set_auto_advance(false);
   std::optional<WaitResult> result;
   const Greenlet<> reader =
-      Spawn([&] { result = reading.WaitReadable(absl::Seconds(1)); });
+      Spawn([&] { result = pair.near.WaitReadable(absl::Seconds(1)); });
   Yield();
   Spawn([&] {
-    ASSERT_EQ(write(pair.fds[1], "x", 1), 1);
+    pair.Send();
     clock_.Advance(absl::Seconds(5));
   });
   for (int i = 0; i < 1000; ++i) {
@@ -537,11 +512,10 @@ TEST_F(TimeoutTest, IoThatIsReadyWinsThoughTheHubHasMuchElseToDo) {
 
 TEST_F(TimeoutTest, IoThatIsReadyWinsAgainstADeadlineThatHasPassedMeanwhile) {
   SocketPair pair;
-  Descriptor reading(pair.Take(0));
-  ASSERT_EQ(write(pair.fds[1], "x", 1), 1);
+  pair.Send();
   const Deadline deadline = absl::Seconds(1);
   clock_.Advance(absl::Seconds(2));
-  EXPECT_EQ(reading.WaitReadable(deadline), WaitResult::kReady);
+  EXPECT_EQ(pair.near.WaitReadable(deadline), WaitResult::kReady);
 }
 
 TEST_F(TimeoutTest, OthersThatYieldForEverDoNotStarveIt) {
@@ -671,17 +645,13 @@ const BlockingCall kBlockingCalls[] = {
     {"WaitReadable",
      [](Deadline deadline) {
        SocketPair pair;
-       Descriptor d(pair.Take(0));
-       return d.WaitReadable(deadline) != WaitResult::kDeadline;
+       return pair.near.WaitReadable(deadline) != WaitResult::kDeadline;
      }},
     {"WaitWritable",
      [](Deadline deadline) {
        SocketPair pair;
-       const std::string block(65536, 'x');
-       while (write(pair.fds[0], block.data(), block.size()) > 0) {
-       }
-       Descriptor d(pair.Take(0));
-       return d.WaitWritable(deadline) != WaitResult::kDeadline;
+       pair.FillNear();
+       return pair.near.WaitWritable(deadline) != WaitResult::kDeadline;
      }},
     {"SignalListenerWait",
      [](Deadline deadline) {
@@ -690,17 +660,8 @@ const BlockingCall kBlockingCalls[] = {
      }},
 };
 
-class EveryBlockingCall : public testing::TestWithParam<BlockingCall> {
- protected:
-  bool HasTaken(absl::Duration expected) const {
-    const absl::Duration elapsed = absl::Nanoseconds(clock_.Now() - start_);
-    return elapsed >= expected && elapsed <= expected + absl::Microseconds(10);
-  }
-
-  ManualClock clock_;
-  const MonotonicNanos start_ = clock_.Now();
-  HubScope scope_{HubOptions{.clock = &clock_}};
-};
+class EveryBlockingCall : public MainGreenletTest,
+                          public testing::WithParamInterface<BlockingCall> {};
 
 INSTANTIATE_TEST_SUITE_P(All, EveryBlockingCall, testing::ValuesIn(kBlockingCalls),
                          [](const auto& info) { return info.param.name; });

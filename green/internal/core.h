@@ -10,8 +10,10 @@
 
 #include "absl/functional/any_invocable.h"
 #include "grove/green/internal/context.h"
+#include "grove/green/internal/inherited.h"
 #include "grove/green/internal/stack.h"
 #include "grove/green/spawn_site.h"
+#include "grove/hub/clock.h"
 #include "grove/hub/run_queue.h"
 #include "grove/hub/timer_queue.h"
 
@@ -37,14 +39,41 @@ class Waiter {
   // "Event::Wait", "fd 12 readable", "join of greenlet 'x' (#7)".
   virtual std::string Describe() const = 0;
 
+  // The greenlet of this hub that alone can end the wait by what it does, if there is
+  // one: who holds the lock. Such edges are followed to find deadlocks.
+  virtual Core* BlockedBy() const { return nullptr; }
+  // As BlockedBy(), also where a deadline may end the wait first: for dumps.
+  virtual Core* HeldBy() const { return BlockedBy(); }
+
+  // When the greenlet began to wait, on its hub's clock, to about a slice: when its hub
+  // began with the slice in which it did. Set by Park(), where this lies in the cache.
+  MonotonicNanos since() const { return since_; }
+
  protected:
   ~Waiter() = default;
+
+ private:
+  friend class Scheduler;
+  MonotonicNanos since_;
+};
+
+// WaitNode
+//
+// A place in a WaiterList. A greenlet's own lies in its Core, so that waking thousands
+// of them touches none of their stacks.
+class ListedWaiter;
+struct WaitNode {
+  WaitNode* prev;
+  WaitNode* next;
+  ListedWaiter* waiter;
+  Core* core;  // who is to be woken; if null, the waiter's observer is told
+
+  inline void Notify();  // in scheduler.h, as all that wakes
 };
 
 // WaiterList
 //
 // Who waits on one object, first come first served.
-class ListedWaiter;
 class WaiterList {
  public:
   WaiterList() = default;
@@ -52,32 +81,87 @@ class WaiterList {
   WaiterList& operator=(const WaiterList&) = delete;
 
   bool empty() const { return head_ == nullptr; }
+  ListedWaiter* front() const { return head_ ? head_->waiter : nullptr; }
   inline void PushBack(ListedWaiter* w);
-  inline ListedWaiter* PopFront();
+  ListedWaiter* PopFront() {
+    WaitNode* node = PopNode();
+    return node ? node->waiter : nullptr;
+  }
+  // Without a look at the waiter itself.
+  WaitNode* PopNode() {
+    WaitNode* node = head_;
+    if (node == nullptr) return nullptr;
+    head_ = node->next;
+    (head_ ? head_->prev : tail_) = nullptr;
+    return node;
+  }
   inline void Remove(ListedWaiter* w);
+  // All that wait. Once the last one is notified the list is not touched any more: on
+  // another hub that one may destroy it.
+  inline void NotifyAll();
 
  private:
-  ListedWaiter* head_ = nullptr;
-  ListedWaiter* tail_ = nullptr;
+  WaitNode* head_ = nullptr;
+  WaitNode* tail_ = nullptr;
 };
 
-class ListedWaiter : public Waiter {
+// Observer
+//
+// Who is told of the end of a wait that is not a parked greenlet's only one: a wait for
+// several things, or one from another hub.
+class Observer {
  public:
-  ListedWaiter(Core* core, WaiterList* list) : core_(core), list_(list) {
-    list->PushBack(this);
-  }
-  void Cancel() final { list_->Remove(this); }
-  Core* core() const { return core_; }
+  // Called when `w` was fulfilled; it is in no list any more.
+  virtual void Fulfilled(ListedWaiter* w) = 0;
+  // "greenlet 'x' (#7)"
+  virtual std::string Who() const = 0;
 
  protected:
+  ~Observer() = default;
+};
+
+// ListedWaiter
+//
+// A wait that stands in a WaiterList. Whoever fulfils it takes it out of there, puts what
+// was waited for into it, and calls Notify().
+class ListedWaiter : public Waiter {
+ public:
+  // Stands in line at once.
+  inline ListedWaiter(Core* core, WaiterList* list);
+  void Cancel() override { list_->Remove(this); }
+  // Call after taking it out of its list.
+  inline void Notify();
+
+  Core* core() const { return node_->core; }
+  ListedWaiter* next() const { return node_->next ? node_->next->waiter : nullptr; }
+  Observer* observer() const { return observer_; }
+  // Who waits, for messages.
+  std::string Who() const;
+
+ protected:
+  explicit ListedWaiter(WaiterList* list) : list_(list) {}
   ~ListedWaiter() = default;
+  // Whose wait it is, before it stands in line: a greenlet's only one, for which it
+  // parks, or an observer's.
+  inline void BelongsTo(Core* core);
+  void BelongsTo(Observer* observer) {
+    UseOwnNode(nullptr);
+    observer_ = observer;
+  }
+  // As that of a greenlet that may wait for something else, meanwhile.
+  void UseOwnNode(Core* core) {
+    own_node_.waiter = this;
+    own_node_.core = core;
+    node_ = &own_node_;
+  }
+
+  Observer* observer_ = nullptr;
+  WaiterList* list_;
 
  private:
   friend class WaiterList;
-  Core* const core_;
-  WaiterList* const list_;
-  ListedWaiter* prev_ = nullptr;
-  ListedWaiter* next_ = nullptr;
+  WaitNode* node_ = nullptr;
+  WaitNode own_node_;
 };
 
 // Why a greenlet is to be interrupted, as bits.
@@ -91,15 +175,37 @@ enum Pending : uint8_t {
 enum class LinkOn : uint8_t { kAlways, kValue, kException };
 
 struct Extras;
+struct LocalBox;
+
+// Body
+//
+// What a greenlet runs, and what came of it. It lies at the top of the greenlet's own
+// stack, so that a greenlet that sleeps costs one page.
+class Body {
+ public:
+  Body() = default;
+  Body(const Body&) = delete;
+  Body& operator=(const Body&) = delete;
+  virtual ~Body() = default;
+
+  // Runs the user's function and keeps what it returns. May throw what that throws.
+  virtual void Invoke() = 0;
+  // Destroys the function with all that it captured.
+  virtual void DropFunction() = 0;
+};
 
 // Core
 //
-// The control block of a greenlet. It lies at the top of the greenlet's own stack, so
-// that a greenlet that sleeps costs one page; the main greenlet's lies in its Scheduler.
-// Alive while the greenlet runs or a handle refers to it.
-class Core : public Runnable {
+// The control block of a greenlet; those of its hub's other ones lie beside it (see
+// CorePool). Alive while the greenlet runs or a handle refers to it.
+class alignas(64) Core : public Runnable {
  public:
-  explicit Core(Scheduler* s) : Runnable(&RunOnHub), scheduler(s) {}
+  Core(Scheduler* s, Body* b) : Runnable(&RunOnHub), body(b), scheduler(s) {
+    wait_node.core = this;
+  }
+  ~Core() {
+    if (body) body->~Body();
+  }
   Core(const Core&) = delete;
   Core& operator=(const Core&) = delete;
 
@@ -111,16 +217,26 @@ class Core : public Runnable {
   bool interrupted = false;    // an interrupt has ended the wait
   bool timed_out = false;      // the wait's own deadline has ended it
   uint16_t shields = 0;        // Shields in force
+  uint16_t unpatched = 0;      // patch::Unpatched scopes in force
+  Body* const body;            // null for the main greenlet and the hub's loop
   Waiter* waiting_on = nullptr;
 
-  // --- the rest ---
+  // --- and another: what a wait touches ---
+  alignas(64) WaitNode wait_node;
   Scheduler* const scheduler;
+
+  // --- the rest ---
   bool started = false;
-  bool cancelled = false;  // ended before it began; it will never run
-  bool finished = false;
+  bool cancelled = false;             // ended before it began; it will never run
+  std::atomic<bool> finished{false};  // what came of it was stored before
   bool kill_thrown = false;
   bool killed = false;            // ended by GreenletExit, or before it began
-  std::atomic<uint32_t> refs{2};  // the greenlet's own, and the first handle's
+  bool bounded = false;           // has inherited a deadline
+  bool expired = false;           // ended by that
+  bool watched = false;           // somebody else reports how it ended
+  uint16_t locks = 0;             // that it holds; see CountLocks()
+  bool owns_itself = true;        // has not ended, or stands in the run queue still
+  std::atomic<uint32_t> refs{1};  // handles; see Scheduler::Unref()
   Stack stack;
   uint64_t id = 0;
   uint64_t parent_id = 0;
@@ -129,16 +245,23 @@ class Core : public Runnable {
   std::exception_ptr kill_error;  // what a kill throws instead of GreenletExit
   std::exception_ptr thrown;      // by Throw()
   Timeout* timeouts = nullptr;    // active scopes, innermost first
+  InheritedRef inherited;         // the context that it runs under
   WaiterList joiners;
   Core* all_prev = nullptr;  // every greenlet of the hub
   Core* all_next = nullptr;
   std::unique_ptr<Extras> extras;
+  // Of patch: the thread that it is to the program, and the values of its keys.
+  void* patched_thread = nullptr;
+  void* patched_values = nullptr;
 
-  // Runs the user's function and keeps what it returns. May throw what that throws.
-  virtual void Invoke() = 0;
-  // Destroys the function with all that it captured.
-  virtual void DropFunction() = 0;
-  virtual ~Core() = default;
+  // Only in builds without NDEBUG, where a greenlet that ends and still holds a lock is a
+  // fatal error: counting up and down again costs as much as all else that a lock does,
+  // as each waits for the one before to reach memory.
+  void CountLocks([[maybe_unused]] int n) {
+#ifndef NDEBUG
+    locks = static_cast<uint16_t>(locks + n);
+#endif
+  }
 
   // "greenlet 'worker' (#7)"
   std::string Label() const;
@@ -155,7 +278,6 @@ struct Extras {
   struct Link {
     uint64_t id;
     LinkOn on;
-    bool raw;
     absl::AnyInvocable<void(Core*)> fn;
   };
 
@@ -169,24 +291,38 @@ struct Extras {
     Core* const core;
   };
   std::unique_ptr<StartTimer> start_timer;
+  // Of GreenletLocal, by slot, and the last one made.
+  std::vector<LocalBox*> locals;
+  LocalBox* newest_local = nullptr;
 };
 
+// Whether a link is to be called for what has become of a greenlet.
+inline bool Wants(LinkOn on, const Core* core) {
+  return on == LinkOn::kAlways || (on == LinkOn::kException) == (core->error != nullptr);
+}
+
 inline void WaiterList::PushBack(ListedWaiter* w) {
-  w->prev_ = tail_;
-  w->next_ = nullptr;
-  (tail_ ? tail_->next_ : head_) = w;
-  tail_ = w;
+  WaitNode* node = w->node_;
+  node->prev = tail_;
+  node->next = nullptr;
+  (tail_ ? tail_->next : head_) = node;
+  tail_ = node;
 }
 
 inline void WaiterList::Remove(ListedWaiter* w) {
-  (w->prev_ ? w->prev_->next_ : head_) = w->next_;
-  (w->next_ ? w->next_->prev_ : tail_) = w->prev_;
+  WaitNode* node = w->node_;
+  (node->prev ? node->prev->next : head_) = node->next;
+  (node->next ? node->next->prev : tail_) = node->prev;
 }
 
-inline ListedWaiter* WaiterList::PopFront() {
-  ListedWaiter* w = head_;
-  if (w) Remove(w);
-  return w;
+inline ListedWaiter::ListedWaiter(Core* core, WaiterList* list) : list_(list) {
+  BelongsTo(core);
+  list->PushBack(this);
+}
+
+inline void ListedWaiter::BelongsTo(Core* core) {
+  node_ = &core->wait_node;
+  node_->waiter = this;
 }
 
 }  // namespace grove::green_internal

@@ -9,7 +9,6 @@
 #include "grove/green/interrupt.h"
 
 namespace grove::green_internal {
-namespace {
 
 std::string Demangle(const char* mangled) {
   int status = 0;
@@ -17,8 +16,6 @@ std::string Demangle(const char* mangled) {
       abi::__cxa_demangle(mangled, nullptr, nullptr, &status), &free);
   return status == 0 ? name.get() : mangled;
 }
-
-}  // namespace
 
 std::string DescribeException(const std::exception_ptr& error) {
   try {

@@ -43,6 +43,21 @@
 #include <valgrind/valgrind.h>
 #endif
 
+// For functions that no sanitizer may look into: they run where its runtime does not know
+// of, in a child that shares this process's memory until it becomes another program.
+#define GROVE_NO_SANITIZE \
+  __attribute__((no_sanitize("address"), no_sanitize("thread"), no_sanitize("undefined")))
+
+// clone(2), for a child that shares our memory. ThreadSanitizer has a clone() that takes
+// such a child for a copy, and then forgets what it knows of all other threads and
+// fibers: by this name it leaves it alone.
+#if GROVE_TSAN
+extern "C" int __clone(int (*fn)(void*), void* stack, int flags, void* arg, ...) noexcept;
+#define GROVE_CLONE __clone
+#else
+#define GROVE_CLONE clone
+#endif
+
 namespace grove::green_internal {
 
 // How much more stack a build needs: ASan's redzones and unoptimised frames.

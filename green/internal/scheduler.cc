@@ -9,21 +9,30 @@
 
 #include "absl/strings/str_cat.h"
 #include "grove/green/internal/describe_exception.h"
+#include "grove/green/internal/hub_record.h"
+#include "grove/green/internal/local_slots.h"
 #include "grove/green/internal/stack_overflow.h"
 #include "grove/green/interrupt.h"
 #include "grove/green/timeout.h"
+#include "grove/hub/config.h"
 #include "grove/hub/internal/check.h"
 
 namespace grove::green_internal {
 namespace {
 
-// The main greenlet runs on the thread's own stack, and the loop on one of the hub's.
-class BareCore : public Core {
- public:
-  using Core::Core;
-  void Invoke() override {}
-  void DropFunction() override {}
-};
+constinit Setting<Bytes> stack_size(
+    "stack_size", "GROVE_STACK_SIZE", "256kb",
+    "The stack of greenlets that ask for none, rounded up to a power of two, with 16 kb "
+    "of guard: addresses, of which only touched pages cost memory.",
+    {.min = kMinStackSize, .max = kMaxStackSize / kStackFactor});
+
+constinit Setting<int64_t> warm_stacks(
+    "warm_stacks", "GROVE_WARM_STACKS", "1024",
+    "How many idle stacks a hub keeps with their memory; that of others goes back to the "
+    "system.",
+    {.min = 1});
+
+const bool declared = Config::Declare({&stack_size, &warm_stacks});
 
 std::string FatalContext() {
   Scheduler* s = Scheduler::GetIfExists();
@@ -33,14 +42,16 @@ std::string FatalContext() {
                       " of hub '", s->hub().name(), "'\n");
 }
 
-// Whether nobody but this thread could post to a hub: it is the process's only one.
-bool ProcessHasOneThread() {
+// Whether nobody but this thread could post to a hub: it is the process's only one, but
+// for those that are known not to.
+bool OnlyThisThreadPosts() {
   DIR* dir = opendir("/proc/self/task");
   if (dir == nullptr) return false;
   int threads = 0;
   while (const dirent* entry = readdir(dir)) threads += entry->d_name[0] != '.';
   closedir(dir);
-  return threads <= 1 + GROVE_TSAN;  // TSan has a thread of its own
+  return threads <=
+         1 + QuietThread::Count() + GROVE_TSAN;  // TSan has a thread of its own
 }
 
 // Destroys the scheduler that a thread's first blocking call made, when the thread ends.
@@ -49,18 +60,29 @@ struct ThreadEnd {
   ~ThreadEnd() {
     // Not if exit() was called by a greenlet, on whose stack this then runs.
     if (scheduler && Scheduler::GetIfExists() == scheduler &&
-        scheduler->current() == scheduler->main()) {
+        scheduler->current() == scheduler->main() &&
+        scheduler->main()->body == nullptr) {
       Scheduler::Destroy(scheduler);
     }
   }
 };
 thread_local ThreadEnd thread_end;
 
+// exit() calls handlers and destroys static objects, the last one first: one that is
+// registered with the first hub comes before what was there when main() began.
+std::atomic<bool> exiting{false};
+
+void WatchExit() {
+  [[maybe_unused]] static const int registered =
+      atexit([] { exiting.store(true, std::memory_order_relaxed); });
+}
+
 }  // namespace
 
 #if !GROVE_ASAN && !GROVE_TSAN
-// One cache line is all that a switch touches of a control block.
-static_assert(sizeof(Runnable) == 16 && sizeof(Context) == 24);
+// One cache line is all that a switch touches of a control block, and a second one a
+// wait.
+static_assert(sizeof(Runnable) == 16 && sizeof(Context) == 24 && sizeof(WaitNode) == 32);
 #endif
 
 constinit thread_local Scheduler* Scheduler::current_scheduler = nullptr;
@@ -73,28 +95,34 @@ Scheduler::Scheduler(HubOptions options)
       operations_per_turn_(options.operations_per_turn),
       operations_left_(options.operations_per_turn),
       hub_(std::make_unique<Hub>(std::move(options))),
+      stacks_(stack_size.Get().count, static_cast<size_t>(warm_stacks.Get())),
       handle_(hub_->handle()) {
   hub_internal::SetFatalContext(&FatalContext);
   InstallOverflowReport();
-  main_ = new BareCore(this);
+  WatchExit();
+  // The main greenlet runs on the thread's own stack, and the loop on one of the hub's.
+  main_ = new (cores_.Take()) Core(this, nullptr);
   main_->SetName("main");
   main_->started = true;
-  main_->refs = 1;
+  main_->refs = 0;
   ++blocks_;
   SanitizerAdoptThread(&main_->context.sanitizer);
   current_ = main_;
   // The loop's own stack: libev's frames, and whatever callbacks need.
   const Stack stack = TakeStack(0);
-  loop_ = new BareCore(this);
+  loop_ = new (cores_.Take()) Core(this, nullptr);
   loop_->stack = stack;
   SanitizerNewStack(&loop_->context.sanitizer, stack.usable_low(),
                     stack.top() - stack.usable_low());
   MakeContext(
       &loop_->context, stack.top(),
       [](void* self) { static_cast<Scheduler*>(self)->LoopMain(); }, this);
+  record_ = HubRecord::Add(this);
 }
 
 Scheduler::~Scheduler() = default;
+
+bool Scheduler::process_exits() { return exiting.load(std::memory_order_relaxed); }
 
 Scheduler& Scheduler::MakeImplicit() {
   Scheduler& s = Make({});
@@ -106,13 +134,30 @@ Scheduler& Scheduler::MakeImplicit() {
 
 Scheduler& Scheduler::Make(HubOptions options) {
   current_scheduler = new Scheduler(std::move(options));
+  List(current_scheduler);
   return *current_scheduler;
 }
 
 void Scheduler::Destroy(Scheduler* s) {
   GROVE_CHECK(current_scheduler == s && s->current_ == s->main_,
               "a hub is ended from another thread or greenlet");
+  GROVE_CHECK(s->main_->locks == 0, "hub '", s->hub_name(),
+              "' ends while its main greenlet holds ", s->main_->locks, " lock(s)");
+  Unlist(s);
+  s->record_->Remove();
+  DropLocals(s->main_);
+  DropLocals(s->loop_);
+  // Who still waits never goes on: out of the lines, so that nothing is given to them.
+  s->ForEach([](Core* core) {
+    if (!core->parked) return;
+    core->waiting_on->Cancel();
+    core->parked = false;
+  });
   for (auto& fn : s->at_end_) fn();
+  while (Visitor* v = s->visitors_) {
+    s->RemoveVisitor(v);
+    v->HubEnds();
+  }
   // Those that were killed before they began have ended, but stand in the queue.
   RunQueue left = s->hub_->TakeReadyQueue();
   while (!left.empty()) {
@@ -120,23 +165,37 @@ void Scheduler::Destroy(Scheduler* s) {
     if (r->run != &Core::RunOnHub) {
       s->hub_->MakeReady(r);
     } else if (Core* core = static_cast<Core*>(r); core->cancelled) {
-      Unref(core);
+      s->Disown(core);
     }
   }
   SanitizerDropStack(&s->loop_->context.sanitizer);
   s->stacks_.Give(s->loop_->stack);
-  delete s->loop_;
+  s->loop_->~Core();
+  s->cores_.Give(s->loop_);
+  s->stacks_.Clear();  // and not when the last handle goes
   // From here on handles free their greenlets by themselves.
-  Unref(s->main_);
+  s->Disown(s->main_);
   s->hub_.reset();
   current_scheduler = nullptr;
+  s->ended_.store(true, std::memory_order_release);
   // Greenlets that never ended are neither run nor unwound, and handles may be left: both
   // refer to this object. The last of them deletes it.
-  s->CountFreed(-static_cast<int64_t>(s->blocks_));
+  s->CountFreed(-static_cast<int64_t>(s->blocks_) - kHubLives);
+}
+
+void Scheduler::AddVisitor(Visitor* v) {
+  v->prev_ = nullptr;
+  v->next_ = visitors_;
+  if (visitors_) visitors_->prev_ = v;
+  visitors_ = v;
+}
+
+void Scheduler::RemoveVisitor(Visitor* v) {
+  (v->prev_ ? v->prev_->next_ : visitors_) = v->next_;
+  if (v->next_) v->next_->prev_ = v->prev_;
 }
 
 void Scheduler::CountFreed(int64_t n) {
-  // Above zero while the hub lives; from its end on, minus what is still to be freed.
   if (freed_elsewhere_.fetch_add(n, std::memory_order_acq_rel) + n == 0) delete this;
 }
 
@@ -150,12 +209,12 @@ void Scheduler::LoopMain() {
 
 void Scheduler::RanDry() {
   if (!dry_waiters.empty()) {
-    while (ListedWaiter* w = dry_waiters.PopFront()) Wake(w->core());
+    dry_waiters.NotifyAll();
     return;
   }
   const LoopExitPolicy policy = hub_->options().loop_exit;
   if (policy == LoopExitPolicy::kNever ||
-      (policy == LoopExitPolicy::kWhenCertain && !ProcessHasOneThread())) {
+      (policy == LoopExitPolicy::kWhenCertain && !OnlyThisThreadPosts())) {
     // Look again now and then: the thread that could have posted may have ended.
     hub_->WaitForMail(absl::Seconds(1));
     return;
@@ -172,30 +231,51 @@ void Scheduler::RanDry() {
 }
 
 Stack Scheduler::TakeStackSlow(size_t size) {
-  absl::StatusOr<Stack> stack = stacks_.Take(size == 0 ? kDefaultStackSize : size);
-  GROVE_CHECK(stack.ok(), stack.status().message(), "; ", live_,
+  absl::StatusOr<Stack> stack = stacks_.Take(size == 0 ? stacks_.default_size() : size);
+  GROVE_CHECK(stack.ok(), stack.status().message(), "; ", live(),
               " greenlets live on hub '", hub_->name(), "'");
   return *stack;
 }
 
-void Scheduler::Adopt(Core* core, const Stack& stack, SpawnSite site) {
+Core* Scheduler::Adopt(Body* body, const Stack& stack, SpawnSite site) {
+  Core* core = new (cores_.Take()) Core(this, body);
   core->stack = stack;
   core->site = site;
-  core->id = next_id_++;
+  core->id = next_id_;
+  ++next_id_;
   core->parent_id = current_->id;
+  if (ABSL_PREDICT_FALSE(current_->inherited)) {
+    core->inherited = current_->inherited;
+    core->bounded = !core->inherited->deadline.infinite();
+  }
   core->all_next = all_;
   if (all_) all_->all_prev = core;
   all_ = core;
   ++live_;
   ++blocks_;
   SanitizerNewStack(&core->context.sanitizer, stack.usable_low(),
-                    reinterpret_cast<char*>(core) - stack.usable_low());
-  MakeContext(&core->context, core, &GreenletMain, core);
+                    reinterpret_cast<char*>(body) - stack.usable_low());
+  MakeContext(&core->context, body, &GreenletMain, core);
+  return core;
+}
+
+uint64_t Scheduler::AddSpawnHook(SpawnHooks::When when,
+                                 absl::AnyInvocable<void(Core*)> fn) {
+  // Kept when the last hook goes: it may run, and ids are not used again.
+  if (!all_hooks_) all_hooks_ = std::make_unique<SpawnHooks>();
+  hooks_ = all_hooks_.get();
+  return hooks_->Add(when, std::move(fn));
+}
+
+bool Scheduler::RemoveSpawnHook(uint64_t id) {
+  if (hooks_ == nullptr || !hooks_->Remove(id)) return false;
+  if (hooks_->empty()) hooks_ = nullptr;
+  return true;
 }
 
 [[gnu::always_inline]] inline void Scheduler::Finish(Core* core) {
   SanitizerDropStack(&core->context.sanitizer);
-  Unref(core);
+  Disown(core);
   // The stack may be in the pool by now, but nobody takes it before we are gone.
   Context nowhere;
 #if GROVE_TSAN
@@ -207,6 +287,18 @@ void Scheduler::Adopt(Core* core, const Stack& stack, SpawnSite site) {
   __builtin_unreachable();
 }
 
+// Under a deadline, the function runs in a scope of the greenlet's own.
+[[gnu::noinline]] void Scheduler::InvokeUntil(Core* core, Deadline deadline) {
+  Timeout timeout(deadline);
+  try {
+    core->body->Invoke();
+  } catch (const TimeoutExpired& e) {
+    if (e.scope() != &timeout) throw;
+    core->expired = true;
+    core->error = std::make_exception_ptr(TimeoutExpired(nullptr, e.after()));
+  }
+}
+
 void Scheduler::GreenletMain(void* argument) {
   Core* core = static_cast<Core*>(argument);
   Scheduler* s = core->scheduler;
@@ -215,12 +307,16 @@ void Scheduler::GreenletMain(void* argument) {
   if (!core->cancelled) {
     core->started = true;
     try {
-      core->Invoke();
+      if (ABSL_PREDICT_TRUE(!core->bounded)) {
+        core->body->Invoke();
+      } else {
+        InvokeUntil(core, core->inherited->deadline);
+      }
     } catch (const GreenletExit&) {
       core->killed = true;
     } catch (...) {
       core->error = std::current_exception();
-      s->HandleError(core, core->error);
+      if (!core->watched) s->HandleError(core, core->error);
     }
     s->MarkFinished(core);
   }
@@ -231,15 +327,22 @@ void Scheduler::MarkFinished(Core* core) {
   // What the function captured may block in its destructor: nothing is thrown there. This
   // may run in whoever killed a greenlet that had not begun.
   ++current_->shields;
-  core->DropFunction();
+  core->body->DropFunction();
+  if (ABSL_PREDICT_FALSE(core->extras || core->inherited)) {
+    DropLocals(core);
+    core->inherited = {};
+  }
   --current_->shields;
-  core->finished = true;
+  GROVE_CHECK(core->locks == 0, core->Label(), ", spawned at ", core->site.file, ":",
+              core->site.line, ", has ended and still holds ", core->locks, " lock(s)");
+  core->finished.store(true, std::memory_order_release);
   core->pending = 0;
   (core->all_prev ? core->all_prev->all_next : all_) = core->all_next;
   if (core->all_next) core->all_next->all_prev = core->all_prev;
   --live_;
-  while (ListedWaiter* w = core->joiners.PopFront()) Wake(w->core());
-  RunLinks(core);
+  if (ABSL_PREDICT_FALSE(hooks_ != nullptr)) hooks_->Run(SpawnHooks::When::kEnd, core);
+  core->joiners.NotifyAll();
+  if (ABSL_PREDICT_FALSE(core->extras != nullptr)) RunLinks(core);
 }
 
 void Scheduler::FinishUnstarted(Core* core, std::exception_ptr error) {
@@ -251,16 +354,16 @@ void Scheduler::FinishUnstarted(Core* core, std::exception_ptr error) {
   const bool queued = !core->extras || !core->extras->start_timer;
   if (!queued) core->extras->start_timer.reset();
   MarkFinished(core);
-  if (error) HandleError(core, error);
+  if (error && !core->watched) HandleError(core, error);
   if (!queued) {
     SanitizerDropStack(&core->context.sanitizer);
-    Unref(core);  // the greenlet's own, which else it gives up when its turn comes
+    Disown(core);  // else when its turn comes
   }
   Unref(core);
 }
 
 void Scheduler::RunLinks(Core* core) {
-  if (!core->extras || core->extras->links.empty()) return;
+  if (core->extras->links.empty()) return;
   // Let go of with the callback, be it called or not.
   struct Ref {
     explicit Ref(Core* c) : core(c) { AddRef(core); }
@@ -277,8 +380,7 @@ void Scheduler::RunLinks(Core* core) {
     while (!links.empty()) {
       Extras::Link link = std::move(links.front());
       links.erase(links.begin());
-      const bool failed = core->error != nullptr;
-      if (link.on == LinkOn::kAlways || (link.on == LinkOn::kException) == failed) {
+      if (Wants(link.on, core)) {
         try {
           link.fn(core);
         } catch (...) {
@@ -289,46 +391,53 @@ void Scheduler::RunLinks(Core* core) {
   });
 }
 
-void Scheduler::Free(Core* core) {
-  Scheduler* s = core->scheduler;
-  if (s->on_home_thread()) {
-    s->FreeAtHome(core);
-    return;
-  }
-  // Its hub may be running the last instructions on that very stack: it frees it.
+void Scheduler::UnrefSlow(Core* core) {
+  // A last handle's letter, on its way home: the greenlet may be running there.
+  constexpr uint32_t kLetter = uint32_t{1} << 31;
   struct FreeLetter : Letter {
     explicit FreeLetter(Core* c) : Letter(&Deliver), core(c) {}
     static void Deliver(Letter* letter, bool) {
       std::unique_ptr<FreeLetter> self(static_cast<FreeLetter*>(letter));
-      self->core->scheduler->FreeAtHome(self->core);
+      Core* core = self->core;
+      // It may have been handed out anew meanwhile.
+      const uint32_t refs = core->refs.fetch_and(~kLetter, std::memory_order_acq_rel);
+      if (refs == kLetter && !core->owns_itself) core->scheduler->Free(core);
     }
-    Core* core;
+    Core* const core;
   };
-  auto letter = std::make_unique<FreeLetter>(core);
-  if (s->handle_.PostLetter(letter.get())) {
-    letter.release();
-  } else {
-    // That hub has ended, and with it whatever ran there.
-    const Stack stack = core->stack;
-    if (stack.valid()) {
+  Scheduler* s = core->scheduler;
+  const bool home = s->on_home_thread();
+  uint32_t refs = core->refs.load(std::memory_order_relaxed);
+  uint32_t left;
+  do {
+    left = refs - 1;
+    if (left == 0 && !home) left = kLetter;
+  } while (!core->refs.compare_exchange_weak(refs, left, std::memory_order_acq_rel,
+                                             std::memory_order_relaxed));
+  if (left == 0) {
+    if (!core->owns_itself) s->Free(core);
+  } else if (left == kLetter && refs == 1) {
+    auto letter = std::make_unique<FreeLetter>(core);
+    if (s->handle_.PostLetter(letter.get())) {
+      letter.release();
+    } else if (!core->owns_itself) {
+      // That hub has ended, and with it whatever ran there.
+      const Stack stack = core->stack;
       core->~Core();
-      GiveToSharedPool(stack);
-    } else {
-      delete core;  // a main greenlet's
+      if (stack.valid()) GiveToSharedPool(stack);  // else a main greenlet's
+      s->CountFreed(1);
     }
-    s->CountFreed(1);
   }
 }
 
-void Scheduler::FreeAtHome(Core* core) {
+void Scheduler::Free(Core* core) {
   --blocks_;
-  if (core == main_) {
-    delete core;
-    return;
-  }
   const Stack stack = core->stack;
+  // What the result's destructor does is not done by a greenlet that has ended.
+  if (current_ == core) current_ = loop_;
   core->~Core();
-  stacks_.Give(stack);
+  cores_.Give(core);
+  if (stack.valid()) stacks_.Give(stack);  // else the main greenlet's
 }
 
 // --- interrupts -----------------------------------------------------------------------
@@ -371,7 +480,15 @@ void Scheduler::ThrowPending() {
 
 void Scheduler::YieldUninterrupted() {
   hub_->MakeReady(current_);
-  Switch(Next());
+  Switch(current_, Next());
+}
+
+void Scheduler::EndOperations() {
+  if (on_loop_stack()) {  // a callback, which cannot yield, and does not go on for long
+    operations_left_ = operations_per_turn_;
+  } else {
+    Yield();
+  }
 }
 
 void Scheduler::BlockedOnLoopStack(const Waiter* waiter) {
@@ -380,35 +497,50 @@ void Scheduler::BlockedOnLoopStack(const Waiter* waiter) {
               "', where nothing may block; spawn a greenlet for it");
 }
 
-// --- parking
-// ----------------------------------------------------------------------------
+// --- parking ----------------------------------------------------------------------
+
+namespace {
+
+// Ends the wait of a greenlet at a moment.
+struct ParkTimer : Timer {
+  explicit ParkTimer(Core* c) : Timer(&OnFire), core(c) { core->timed_out = false; }
+  static void OnFire(Timer* timer) {
+    Core* core = static_cast<ParkTimer*>(timer)->core;
+    if (!core->parked) return;
+    core->waiting_on->Cancel();
+    core->timed_out = true;
+    core->scheduler->Wake(core);
+  }
+  Core* const core;
+};
+
+}  // namespace
 
 bool Scheduler::ParkUntil(Waiter* waiter, Deadline deadline, bool ref) {
   if (deadline.infinite()) {
     Park(waiter);
     return true;
   }
-  struct ParkTimer : Timer {
-    explicit ParkTimer(Core* c) : Timer(&OnFire), core(c) {}
-    static void OnFire(Timer* timer) {
-      Core* core = static_cast<ParkTimer*>(timer)->core;
-      if (!core->parked) return;
-      core->waiting_on->Cancel();
-      core->timed_out = true;
-      core->scheduler->Wake(core);
-    }
-    Core* core;
-  };
   Core* self = current_;
   ParkTimer timer(self);
   hub_->timers().Arm(&timer, deadline.when(), ref);
-  self->timed_out = false;
   Park(waiter);
   return !self->timed_out;
 }
 
-// --- looking inside
-// -----------------------------------------------------------------------
+Scheduler::ParkEnd Scheduler::ParkQuietly(Waiter* waiter, Deadline deadline) {
+  Core* self = current_;
+  ParkTimer timer(self);
+  if (!deadline.infinite()) hub_->timers().Arm(&timer, deadline.when());
+  if (ParkUnlessPending(waiter)) return ParkEnd::kInterrupted;
+  return self->timed_out ? ParkEnd::kTimedOut : ParkEnd::kWoken;
+}
+
+std::string ListedWaiter::Who() const {
+  return core() ? core()->Label() : observer_->Who();
+}
+
+// --- looking inside ---------------------------------------------------------------
 
 void Scheduler::HandleError(Core* core, std::exception_ptr error) {
   if (const ErrorHandler handler = error_handler_) {  // a copy: it may set another
@@ -434,18 +566,28 @@ void Scheduler::ForEach(const std::function<void(Core*)>& fn) const {
   }
 }
 
+Core* Scheduler::Find(uint64_t id) const {
+  if (id == main_->id) return main_;
+  Core* c = all_;
+  while (c && c->id != id) c = c->all_next;
+  return c;
+}
+
+std::string Scheduler::Describe(const Core* c) const {
+  return absl::StrCat(
+      c->Label(),
+      c == main_ ? "" : absl::StrCat(", spawned at ", c->site.file, ":", c->site.line),
+      ": ",
+      c->parked       ? absl::StrCat("waits for ", c->waiting_on->Describe())
+      : c == current_ ? "runs"
+      : c->started    ? "is ready"
+                      : "has not started");
+}
+
 std::string Scheduler::Report() const {
   std::string out;
   const auto line = [&out, this](Core* c) {
-    absl::StrAppend(&out, "  ", c->Label());
-    if (c != main_)
-      absl::StrAppend(&out, ", spawned at ", c->site.file, ":", c->site.line);
-    absl::StrAppend(&out, ": ",
-                    c->parked ? absl::StrCat("waits for ", c->waiting_on->Describe())
-                    : c == current_ ? std::string("runs")
-                    : c->started    ? std::string("is ready")
-                                    : std::string("has not started"),
-                    "\n");
+    absl::StrAppend(&out, "  ", Describe(c), "\n");
   };
   line(main_);
   ForEach(line);
@@ -454,7 +596,7 @@ std::string Scheduler::Report() const {
 
 void Core::RunOnHub(Runnable* r) {
   Core* core = static_cast<Core*>(r);
-  core->scheduler->Switch(core);
+  core->scheduler->Switch(core->scheduler->current_, core);
 }
 
 void Core::SetName(std::string n) {

@@ -15,9 +15,14 @@
 
 #include "absl/base/optimization.h"
 #include "grove/green/internal/core.h"
+#include "grove/green/internal/core_pool.h"
+#include "grove/green/internal/spawn_hooks.h"
 #include "grove/hub/hub.h"
+#include "grove/hub/internal/relaxed.h"
 
 namespace grove::green_internal {
+
+class HubRecord;
 
 // What the C++ runtime keeps per thread about exceptions in flight and caught (Itanium
 // C++ ABI, section 2.2.2). Ours are per greenlet, so that a catch block may block.
@@ -55,8 +60,8 @@ class Scheduler {
   static void Destroy(Scheduler* s);
 
   Hub& hub() { return *hub_; }
-  Core* current() { return current_; }
-  Core* main() { return main_; }
+  Core* current() const { return current_; }
+  Core* main() const { return main_; }
   bool on_loop_stack() const { return current_ == loop_; }
   const std::string& hub_name() const { return handle_.name(); }  // from any thread
   bool on_home_thread() const { return current_scheduler == this; }
@@ -73,6 +78,12 @@ class Scheduler {
   //
   // As Park(); false if the deadline ended the wait, the waiter being cancelled.
   [[nodiscard]] bool ParkUntil(Waiter* waiter, Deadline deadline, bool ref = true);
+
+  // Scheduler::ParkQuietly()
+  //
+  // As ParkUntil(), but an interrupt is not thrown: it stays pending.
+  enum class ParkEnd : uint8_t { kWoken, kTimedOut, kInterrupted };
+  [[nodiscard]] ParkEnd ParkQuietly(Waiter* waiter, Deadline deadline);
 
   // Scheduler::Wake()
   //
@@ -101,7 +112,15 @@ class Scheduler {
   // To be called before an operation that may succeed without blocking: after a number
   // of those in a row, others get their turn.
   void CountOperation() {
-    if (ABSL_PREDICT_FALSE(--operations_left_ <= 0)) Yield();
+    if (ABSL_PREDICT_FALSE(--operations_left_ <= 0)) EndOperations();
+  }
+
+  // Scheduler::YieldUninterrupted(), Scheduler::CountOperationUninterrupted()
+  //
+  // As those above, but an interrupt is not thrown: it stays pending.
+  void YieldUninterrupted();
+  void CountOperationUninterrupted() {
+    if (ABSL_PREDICT_FALSE(--operations_left_ <= 0)) YieldUninterrupted();
   }
 
   // --- interrupts ---
@@ -124,39 +143,137 @@ class Scheduler {
     SanitizerReuse(s.usable_low(), s.top() - s.usable_low());
     return s;
   }
-  // `core` lies in `stack`, below `top`; it will start on what is below itself.
-  void Adopt(Core* core, const Stack& stack, SpawnSite site);
+  // A control block for what `body` says, which lies in `stack`; it will start on what is
+  // below that.
+  Core* Adopt(Body* body, const Stack& stack, SpawnSite site);
+  // Lets a new greenlet run behind all that is ready.
+  void Start(Core* core) {
+    TellSpawned(core);
+    hub_->MakeReady(core);
+  }
+  void TellSpawned(Core* core) {
+    if (ABSL_PREDICT_FALSE(hooks_ != nullptr)) {
+      hooks_->Run(SpawnHooks::When::kSpawn, core);
+    }
+  }
+  uint64_t AddSpawnHook(SpawnHooks::When when, absl::AnyInvocable<void(Core*)> fn);
+  bool RemoveSpawnHook(uint64_t id);
   // A greenlet that has not run yet ends as killed without ever running.
   void FinishUnstarted(Core* core, std::exception_ptr error);
   void RunLinks(Core* core);
 
+  // Handles are counted on any thread. The greenlet itself is no handle, so that the end
+  // of one that is waited for costs no atomic write: at home, whoever sees the last
+  // handle go, or the greenlet end, frees the block once both are so. A last handle that
+  // goes elsewhere leaves that to a letter, which is part of the count until it has
+  // arrived.
   static void AddRef(Core* core) { core->refs.fetch_add(1, std::memory_order_relaxed); }
   static void Unref(Core* core) {
-    // The last one needs no atomic write: nobody else can see it any more.
-    if (core->refs.load(std::memory_order_acquire) == 1 ||
-        core->refs.fetch_sub(1, std::memory_order_acq_rel) == 1) {
-      Free(core);
+    if (ABSL_PREDICT_TRUE(core->refs.load(std::memory_order_acquire) == 1 &&
+                          core->scheduler->on_home_thread())) {
+      core->refs.store(0, std::memory_order_relaxed);  // nobody else can see it any more
+      if (!core->owns_itself) core->scheduler->Free(core);
+    } else {
+      UnrefSlow(core);
     }
   }
 
-  size_t live() const { return live_; }
+  // --- fork; in fork.cc ---
+
+  // Scheduler::LiveOnInChild()
+  //
+  // In a forked child, on the thread that has called fork(2): the current greenlet and its
+  // hub live on. All other greenlets of the hub are over, as if they had been killed, but
+  // nothing of theirs runs any more, and their stacks stay as they are. All other hubs
+  // have ended. Where it is not the main greenlet that lives on, it takes its place: when
+  // its function has returned, the process ends.
+  static void LiveOnInChild();
+
+  // From any thread.
+  size_t live() const { return live_.FromElsewhere(); }
   // Each greenlet of this hub but the main one: its label and what it waits on.
   std::string Report() const;
+  // "greenlet 'x' (#7), spawned at a.cc:12: waits for fd 5 readable"
+  std::string Describe(const Core* core) const;
+  // The greenlet of this hub with that id, if it has not ended; looks through all.
+  Core* Find(uint64_t id) const;
   void ForEach(const std::function<void(Core*)>& fn) const;
+
+  // For statistics, from any thread while the hub exists (see HubRecord).
+  struct Outside {
+    const Hub& hub;
+    const StackCache& stacks;
+    const Core* current;
+    bool on_loop_stack;
+    uint64_t spawned;
+    uint64_t live;
+  };
+  Outside FromElsewhere() const {
+    const Core* current = current_.FromElsewhere();
+    return {*hub_,
+            stacks_,
+            current,
+            current == loop_,
+            next_id_.FromElsewhere() - 1,
+            live_.FromElsewhere()};
+  }
+  HubRecord& record() const { return *record_; }
+
+  // For what belongs to this hub and may outlive it (sync objects): while one is
+  // retained, this object exists, and handle() may be asked from any thread.
+  void Retain() { ++blocks_; }  // at home
+  void RetainElsewhere() { CountFreed(-1); }
+  void Release() {
+    if (on_home_thread()) {
+      --blocks_;
+    } else {
+      CountFreed(1);
+    }
+  }
+  const HubHandle& handle() const { return handle_; }
+  // Whether exit() was called: static objects are destroyed, and greenlets stay where
+  // they are.
+  static bool process_exits();
+  // Whether the hub has ended; then nothing posted to it is executed any more.
+  bool ended() const { return ended_.load(std::memory_order_acquire); }
+
+  // Waits that came from elsewhere, and are told when the hub ends.
+  class Visitor {
+   public:
+    virtual void HubEnds() = 0;
+
+   protected:
+    ~Visitor() = default;
+
+   private:
+    friend class Scheduler;
+    Visitor* prev_ = nullptr;
+    Visitor* next_ = nullptr;
+  };
+  void AddVisitor(Visitor* v);
+  void RemoveVisitor(Visitor* v);
 
   // Runs `fn` when the hub ends, before its loop does.
   void AtEnd(absl::AnyInvocable<void()> fn) { at_end_.push_back(std::move(fn)); }
 
+  // Of native_task.cc: how many threads of pools are posting to this hub, and whether it
+  // has ended for them.
+  std::atomic<uint32_t> native_posts{0};
+
   // For hub join: woken when nothing is left to wait for.
   WaiterList dry_waiters;
 
+  // Of GreenletLocal: the values of this hub's greenlets, by slot.
+  std::vector<LocalBox*> local_lists;
+
   using ErrorHandler = std::function<void(Core*, std::exception_ptr)>;
   void set_error_handler(ErrorHandler handler) { error_handler_ = std::move(handler); }
+  void HandleError(Core* core, std::exception_ptr error);
 
   // Scheduler::Switch()
   //
-  // Stops the current greenlet and lets `next` run.
-  void Switch(Core* next);
+  // Stops the current greenlet, which is `self`, and lets `next` run.
+  void Switch(Core* self, Core* next);
 
  private:
   friend class Core;
@@ -165,27 +282,38 @@ class Scheduler {
   ~Scheduler();
   static Scheduler& MakeImplicit();
 
+  // True if an interrupt has ended the wait, and is still to be thrown.
+  [[gnu::always_inline]] inline bool ParkUnlessPending(Waiter* waiter);
   [[gnu::always_inline]] inline Core* Next();
+  [[gnu::always_inline]] static inline void PrefetchFrom(const Runnable* next);
   bool MayThrow() const {
     return current_->shields == 0 && exception_state_->uncaught == 0;
   }
   [[noreturn]] void ThrowPending();
-  void YieldUninterrupted();
+  void EndOperations();
   [[noreturn]] void BlockedOnLoopStack(const Waiter* waiter);
   void LoopMain();
   static void GreenletMain(void* core);
+  static void InvokeUntil(Core* core, Deadline deadline);
   [[noreturn]] void Finish(Core* core);
   void MarkFinished(Core* core);
-  void HandleError(Core* core, std::exception_ptr error);
   void RanDry();
+  void ForgetOthersInChild();
+  static void List(Scheduler* s);
+  static void Unlist(Scheduler* s);
   Stack TakeStackSlow(size_t size);
-  static void Free(Core* core);
-  void FreeAtHome(Core* core);
+  static void UnrefSlow(Core* core);
+  // The greenlet has ended, and nobody will switch to it any more.
+  void Disown(Core* core) {
+    core->owns_itself = false;
+    if (core->refs.load(std::memory_order_acquire) == 0) Free(core);
+  }
+  void Free(Core* core);
   void CountFreed(int64_t n);
 
   static constinit thread_local Scheduler* current_scheduler;
 
-  Core* current_ = nullptr;
+  hub_internal::Published<Core*> current_{nullptr};
   Core* loop_ = nullptr;
   // Cached: their addresses belong to the thread, as the scheduler does.
   ExceptionState* const exception_state_;
@@ -193,18 +321,47 @@ class Scheduler {
   const int operations_per_turn_;
   int operations_left_;
   std::unique_ptr<Hub> hub_;
+  std::shared_ptr<HubRecord> record_;
   StackCache stacks_;
+  CorePool cores_;
   Core* main_ = nullptr;
   Core* all_ = nullptr;
-  size_t live_ = 0;
+  hub_internal::Published<size_t> live_{0};
   size_t blocks_ = 0;  // control blocks that are not freed, or were freed elsewhere
-  std::atomic<int64_t> freed_elsewhere_{0};
-  uint64_t next_id_ = 1;
+  // From the hub's end on, minus what is still to be freed. Until then far from zero.
+  static constexpr int64_t kHubLives = int64_t{1} << 60;
+  std::atomic<int64_t> freed_elsewhere_{kHubLives};
+  std::atomic<bool> ended_{false};
+  hub_internal::Published<uint64_t> next_id_{1};
   const HubHandle handle_;
   std::string loop_exit_report_;
   std::vector<absl::AnyInvocable<void()>> at_end_;
+  Visitor* visitors_ = nullptr;
   ErrorHandler error_handler_;
+  // All of the process that have not ended.
+  Scheduler* previous_ = nullptr;
+  Scheduler* next_ = nullptr;
+  SpawnHooks* hooks_ = nullptr;  // if there are any, all_hooks_
+  std::unique_ptr<SpawnHooks> all_hooks_;
 };
+
+inline void WaitNode::Notify() {
+  if (ABSL_PREDICT_TRUE(core != nullptr)) {
+    core->scheduler->Wake(core);
+  } else {
+    waiter->observer()->Fulfilled(waiter);
+  }
+}
+
+inline void ListedWaiter::Notify() { node_->Notify(); }
+
+inline void WaiterList::NotifyAll() {
+  while (WaitNode* node = PopNode()) {
+    const bool last = empty();
+    node->Notify();
+    if (last) return;
+  }
+}
 
 inline void Scheduler::PrefetchSecondNext() {
   Runnable* first = hub_->FirstReady();
@@ -218,13 +375,26 @@ inline void Scheduler::PrefetchSecondNext() {
 inline Core* Scheduler::Next() {
   Runnable* r = hub_->TakeReady(&Core::RunOnHub);
   if (ABSL_PREDICT_FALSE(r == nullptr)) return loop_;
-  // Among thousands, the one after this will not be in the cache.
-  __builtin_prefetch(r->next);
+  PrefetchFrom(r->next);
+  hub_->CountRun();
   return static_cast<Core*>(r);
 }
 
-[[gnu::always_inline]] inline void Scheduler::Switch(Core* next) {
-  Core* self = current_;
+// Among thousands, what comes next is in no cache, and to get it from memory takes longer
+// than a switch: asks for the stack and the function of the greenlet after the next, whose
+// control block was asked for one switch ago, and for the control block behind that.
+inline void Scheduler::PrefetchFrom(const Runnable* next) {
+  if (next == nullptr || next->next == nullptr) return;
+  next = next->next;
+  if (next->run != &Core::RunOnHub) return;
+  const Core* core = static_cast<const Core*>(next);
+  const char* sp = static_cast<char*>(core->context.sp);
+  __builtin_prefetch(next->next);
+  for (int line = 0; line < 4; ++line) __builtin_prefetch(sp + 64 * line);
+  __builtin_prefetch(core->body);
+}
+
+[[gnu::always_inline]] inline void Scheduler::Switch(Core* self, Core* next) {
   if (next == self) return;
   current_ = next;
   const ExceptionState state = exception_state_->Load();
@@ -237,25 +407,28 @@ inline Core* Scheduler::Next() {
   s->exception_state_->Store(state);
 }
 
-[[gnu::always_inline]] inline void Scheduler::Park(Waiter* waiter) {
+inline bool Scheduler::ParkUnlessPending(Waiter* waiter) {
   Core* self = current_;
   if (ABSL_PREDICT_FALSE(self == loop_)) BlockedOnLoopStack(waiter);
   self->interruptible = MayThrow();
   if (ABSL_PREDICT_FALSE(self->pending != 0) && self->interruptible) {
     waiter->Cancel();
-    ThrowPending();
+    return true;
   }
   self->waiting_on = waiter;
+  waiter->since_ = hub_->slice_began();
   self->parked = true;
   operations_left_ = operations_per_turn_;
-  Switch(Next());
-  Scheduler* s = current_scheduler;
-  self = s->current_;
+  Switch(self, Next());
+  self = current_scheduler->current_;
   self->waiting_on = nullptr;
-  if (ABSL_PREDICT_FALSE(self->interrupted)) {
-    self->interrupted = false;
-    s->ThrowPending();
-  }
+  if (ABSL_PREDICT_TRUE(!self->interrupted)) return false;
+  self->interrupted = false;
+  return true;
+}
+
+[[gnu::always_inline]] inline void Scheduler::Park(Waiter* waiter) {
+  if (ABSL_PREDICT_FALSE(ParkUnlessPending(waiter))) current_scheduler->ThrowPending();
 }
 
 [[gnu::always_inline]] inline void Scheduler::Yield() {
@@ -265,12 +438,14 @@ inline Core* Scheduler::Next() {
   operations_left_ = operations_per_turn_;
   Core* next = static_cast<Core*>(hub_->RotateReady(self, &Core::RunOnHub));
   if (ABSL_PREDICT_TRUE(next != nullptr)) {
-    __builtin_prefetch(hub_->FirstReady());
+    const Runnable* second = hub_->FirstReady();
+    if (second->next != nullptr) PrefetchFrom(second);
+    hub_->CountRun();
   } else {
     hub_->MakeReady(self);
     next = Next();
   }
-  Switch(next);
+  Switch(self, next);
   current_scheduler->DeliverPending();
 }
 

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "grove/green/internal/process_mutex.h"
 #include "grove/green/internal/sanitizer.h"
 
 #ifndef MADV_GUARD_INSTALL
@@ -23,7 +24,6 @@ namespace grove::green_internal {
 namespace {
 
 constexpr int kMaxLog2 = std::countr_zero(kMaxStackSize);
-constexpr int kDefaultLog2 = std::countr_zero(kDefaultStackSize * kStackFactor);
 
 // A region holds stacks of one size. The first is small, later ones
 // double: few mappings for many stacks, few addresses for few.
@@ -165,7 +165,7 @@ class SharedPool {
                         : ""));
   }
 
-  std::mutex mutex_;
+  ProcessMutex mutex_;
   // LeakSanitizer reads whole regions, and would die of a guard that /proc/self/maps
   // does not show.
   bool lightweight_ = !GROVE_ASAN;
@@ -176,11 +176,21 @@ class SharedPool {
   std::array<Region, kMaxRegions> regions_;
 };
 
+// Of the stack that a greenlet gets who asks for `size`.
+int Log2For(size_t size) {
+  return std::bit_width(std::bit_ceil(size * kStackFactor)) - 1;
+}
+
 StackCache::Link* LinkOf(const Stack& stack) {
   return reinterpret_cast<StackCache::Link*>(stack.top() - sizeof(StackCache::Link));
 }
 
 }  // namespace
+
+StackCache::StackCache(size_t default_size, size_t max_warm)
+    : default_size_(default_size),
+      default_log2_(Log2For(default_size)),
+      max_warm_(max_warm) {}
 
 absl::StatusOr<Stack> StackCache::Take(size_t size) {
   if (size < kMinStackSize || size > kMaxStackSize / kStackFactor) {
@@ -188,23 +198,29 @@ absl::StatusOr<Stack> StackCache::Take(size_t size) {
                                                    " bytes: the least is ", kMinStackSize,
                                                    ", the most ", kMaxStackSize));
   }
-  const int log2 = std::bit_width(std::bit_ceil(size * kStackFactor)) - 1;
-  if (log2 == kDefaultLog2) {
+  const uint32_t log2 = Log2For(size);
+  if (log2 == default_log2_) {
     if (Stack s = TakeDefault(); s.valid()) return s;
   }
-  if (odd_.size_log2 == static_cast<uint32_t>(log2)) return std::exchange(odd_, Stack());
-  return SharedPool::Get().Take(log2);
+  if (odd_.size_log2 == log2) {
+    odd_count_ = 0;
+    return std::exchange(odd_, Stack());
+  }
+  absl::StatusOr<Stack> taken = SharedPool::Get().Take(log2);
+  if (taken.ok()) ++held_;
+  return taken;
 }
 
 void StackCache::Give(const Stack& stack) {
   // `stack` may be the one that this runs on, so its memory cannot be released now:
   // another one's is.
-  if (stack.size_log2 != kDefaultLog2) {
-    if (odd_.valid()) GiveToSharedPool(odd_);
+  if (stack.size_log2 != default_log2_) {
+    if (odd_.valid()) GiveBack(odd_);
     odd_ = stack;
+    odd_count_ = 1;
     return;
   }
-  if (warm_count_ == kMaxWarm) GiveToSharedPool(TakeDefault());
+  if (warm_count_ == max_warm_) GiveBack(TakeDefault());
   Link* link = LinkOf(stack);
   SanitizerReuse(link, sizeof *link);
   link->stack = stack;
@@ -213,9 +229,15 @@ void StackCache::Give(const Stack& stack) {
   ++warm_count_;
 }
 
-StackCache::~StackCache() {
-  if (odd_.valid()) GiveToSharedPool(odd_);
-  while (warm_) GiveToSharedPool(TakeDefault());
+void StackCache::Clear() {
+  if (odd_.valid()) GiveBack(std::exchange(odd_, Stack()));
+  odd_count_ = 0;
+  while (warm_) GiveBack(TakeDefault());
+}
+
+void StackCache::GiveBack(const Stack& stack) {
+  GiveToSharedPool(stack);
+  if (held_ > 0) --held_;  // a stack may come from elsewhere
 }
 
 void GiveToSharedPool(const Stack& stack) { SharedPool::Get().Give(stack); }

@@ -7,6 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "grove/hub/internal/relaxed.h"
 
 // Stacks. They are cut from large reserved regions, of which only pages that are touched
 // cost memory, and guarded at their low end. Nothing is ever unmapped: a stack that is
@@ -37,7 +38,8 @@ inline constexpr size_t kGuardSize = 16 * 1024;
 
 inline char* Stack::usable_low() const { return low + kGuardSize; }
 
-// What a greenlet gets unless it asks for another size; guard included.
+// What a greenlet gets unless it asks for another size, or the setting `stack_size` says
+// another; guard included.
 inline constexpr size_t kDefaultStackSize = 256 * 1024;
 inline constexpr size_t kMinStackSize = 32 * 1024;
 inline constexpr size_t kMaxStackSize = size_t{1} << 32;
@@ -50,10 +52,16 @@ inline constexpr size_t kMaxStackSize = size_t{1} << 32;
 // Threads: its hub's.
 class StackCache {
  public:
-  StackCache() = default;
+  // Of stacks of the default size it keeps up to `max_warm`, which is not 0.
+  explicit StackCache(size_t default_size = kDefaultStackSize, size_t max_warm = 1024);
   StackCache(const StackCache&) = delete;
   StackCache& operator=(const StackCache&) = delete;
-  ~StackCache();
+  ~StackCache() { Clear(); }
+
+  // StackCache::Clear()
+  //
+  // Gives what it keeps to the pool.
+  void Clear();
 
   // StackCache::Take()
   //
@@ -64,8 +72,8 @@ class StackCache {
 
   // StackCache::TakeDefault()
   //
-  // As Take(kDefaultStackSize * kStackFactor), but an invalid stack for "ask Take()":
-  // the short path of Spawn.
+  // As Take(default_size()), but an invalid stack for "ask Take()": the short path of
+  // Spawn.
   Stack TakeDefault() {
     if (warm_ == nullptr) return {};
     Link* link = warm_;
@@ -76,6 +84,15 @@ class StackCache {
 
   void Give(const Stack& stack);
 
+  size_t default_size() const { return default_size_; }
+  // How many it keeps, and how many it has handed out that did not come back yet. From
+  // any thread.
+  size_t in_use() const {
+    const size_t held = held_;
+    const size_t idle = idle_count();
+    return held > idle ? held - idle : 0;
+  }
+  size_t idle_count() const { return warm_count_.FromElsewhere() + odd_count_; }
   size_t warm() const { return warm_count_; }
 
   // Lies in an idle stack's own top page, which its next user touches first.
@@ -85,12 +102,16 @@ class StackCache {
   };
 
  private:
-  // How many idle stacks of the default size a hub keeps with their memory.
-  static constexpr size_t kMaxWarm = 1024;
+  void GiveBack(const Stack& stack);
 
+  const size_t default_size_;
+  const uint32_t default_log2_;
+  const size_t max_warm_;
   Link* warm_ = nullptr;
-  size_t warm_count_ = 0;
-  Stack odd_;  // of another size, the last to end
+  hub_internal::Published<size_t> warm_count_{0};
+  hub_internal::Relaxed<size_t> odd_count_{0};
+  hub_internal::Relaxed<size_t> held_{0};  // taken from the pool, and not given back
+  Stack odd_;                              // of another size, the last to end
 };
 
 // Keeps the stack's addresses and releases its memory. Not for the stack that the caller

@@ -1,0 +1,349 @@
+#include "grove/green/dump.h"
+
+#include <errno.h>
+#include <semaphore.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <limits>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "grove/green/internal/backtrace.h"
+#include "grove/green/internal/hub_record.h"
+#include "grove/green/internal/scheduler.h"
+#include "grove/green/internal/unpatched.h"
+#include "grove/green/spawn_tree.h"
+#include "grove/hub/internal/check.h"
+
+namespace grove {
+namespace {
+
+using green_internal::CapturedStack;
+using green_internal::Core;
+using green_internal::HubRecord;
+using green_internal::QuietThread;
+using green_internal::Scheduler;
+using green_internal::StackCapture;
+using green_internal::Waiter;
+
+constexpr int kMaxFrames = CapturedStack::kMaxFrames;
+
+// --- one hub, on its own thread -------------------------------------------------------
+
+class HubDump {
+ public:
+  HubDump(Scheduler& s, const DumpOptions& options)
+      : s_(s), options_(options), now_(s.hub().Now()) {}
+
+  std::string Format() {
+    absl::StrAppend(&out_, "hub '", s_.hub_name(), "', ", s_.live(),
+                    s_.live() == 1 ? " greenlet" : " greenlets",
+                    " beside the main one\n");
+    Add(s_.main());
+    s_.ForEach([this](Core* c) { Add(c); });
+    FormatGroups();
+    FormatCycles();
+    FormatTree();
+    return std::move(out_);
+  }
+
+ private:
+  using Stack = std::vector<void*>;
+  using Members = std::vector<Core*>;
+
+  void Add(Core* c) {
+    cores_.push_back(c);
+    void* pcs[kMaxFrames];
+    int count = 0;
+    if (c->started && c != s_.current()) {
+      if (c->stack.valid()) {
+        count =
+            FramesOf(c->context, c->stack.usable_low(), c->stack.top(), pcs, kMaxFrames);
+      }
+      if (count == 0) count = BacktraceOf(c->context, pcs, kMaxFrames);
+    }
+    groups_[Stack(pcs, pcs + count)].push_back(c);
+  }
+
+  // From when on it has waited; what does not wait comes last.
+  static MonotonicNanos Since(const Core* c) {
+    return c->parked ? c->waiting_on->since()
+                     : std::numeric_limits<MonotonicNanos>::max();
+  }
+
+  void FormatGroups() {
+    std::vector<std::pair<const Stack*, Members*>> sorted;
+    for (auto& [stack, members] : groups_) sorted.emplace_back(&stack, &members);
+    std::stable_sort(sorted.begin(), sorted.end(), [](const auto& a, const auto& b) {
+      return a.second->size() > b.second->size();
+    });
+    for (const auto& [stack, members] : sorted) {
+      absl::StrAppend(&out_, members->size(),
+                      members->size() == 1 ? " greenlet:\n" : " greenlets:\n");
+      FormatMembers(members);
+      for (void* pc : *stack) absl::StrAppend(&out_, "  @ ", Symbol(pc), "\n");
+    }
+  }
+
+  void FormatMembers(Members* members) {
+    const size_t listed = std::min(options_.listed, members->size());
+    std::partial_sort(members->begin(), members->begin() + static_cast<ptrdiff_t>(listed),
+                      members->end(), [](const Core* a, const Core* b) {
+                        return std::make_pair(Since(a), a->id) <
+                               std::make_pair(Since(b), b->id);
+                      });
+    for (size_t i = 0; i < listed; ++i) {
+      const Core* c = (*members)[i];
+      absl::StrAppend(&out_, "  ", s_.Describe(c));
+      if (c->parked) {
+        absl::StrAppend(&out_, ", for ",
+                        absl::FormatDuration(absl::Trunc(
+                            absl::Nanoseconds(now_ - Since(c)), absl::Milliseconds(1))));
+      }
+      out_ += '\n';
+    }
+    if (listed < members->size()) {
+      absl::StrAppend(&out_, "  and ", members->size() - listed, " more\n");
+    }
+  }
+
+  const std::string& Symbol(void* pc) {
+    std::string& symbol = symbols_[pc];
+    if (symbol.empty()) symbol = green_internal::SymbolOf(pc);
+    return symbol;
+  }
+
+  static Core* HolderFor(const Core* c) {
+    return c->parked ? c->waiting_on->HeldBy() : nullptr;
+  }
+
+  // Each greenlet waits for at most one other: from each that was not seen yet, along the
+  // edges until there is none, or one that was seen. If that was on this very walk, it is
+  // part of a cycle.
+  void FormatCycles() {
+    std::unordered_map<const Core*, size_t> seen;
+    for (size_t walk = 0; walk < cores_.size(); ++walk) {
+      const Core* c = cores_[walk];
+      while (c != nullptr && seen.emplace(c, walk).second) c = HolderFor(c);
+      if (c == nullptr || seen[c] != walk) continue;
+      out_ += "cycle:\n";
+      const Core* member = c;
+      do {
+        absl::StrAppend(&out_, "  ", member->Label(), " waits for ",
+                        member->waiting_on->Describe(), "\n");
+        member = HolderFor(member);
+      } while (member != c);
+    }
+  }
+
+  void FormatTree() {
+    if (s_.live() > options_.largest_tree) {
+      absl::StrAppend(&out_, "spawn tree: left out, more than ", options_.largest_tree,
+                      " greenlets\n");
+      return;
+    }
+    out_ += "spawn tree:\n";
+    for (absl::string_view line : absl::StrSplit(FormatSpawnTree(), '\n')) {
+      if (!line.empty()) absl::StrAppend(&out_, "  ", line, "\n");
+    }
+  }
+
+  Scheduler& s_;
+  const DumpOptions& options_;
+  const MonotonicNanos now_;
+  std::vector<Core*> cores_;
+  std::map<Stack, Members> groups_;
+  std::map<void*, std::string> symbols_;
+  std::string out_;
+};
+
+// --- all hubs, from one thread --------------------------------------------------------
+
+// What hubs answer. Late answers find that nobody reads them.
+struct Answers {
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::vector<std::string> texts;  // by hub; empty as long as it has not answered
+  size_t missing = 0;
+};
+
+std::string DumpOfBlocked(HubRecord& record, const DumpOptions& options) {
+  const HubRecord::Look look(record);
+  if (!look) return "";  // it has ended meanwhile
+  const uint64_t live = look.See().live;
+  std::string out = absl::StrCat("hub '", record.name(), "', ", live,
+                                 live == 1 ? " greenlet" : " greenlets",
+                                 " beside the main one, does not answer\n");
+  CapturedStack captured;
+  if (!record.Capture(options.signal, options.stack_limit, &captured)) {
+    absl::StrAppend(&out, "its thread ", record.tid(), " does not either\n");
+    return out;
+  }
+  absl::StrAppend(&out, captured.Label(), " runs:\n");
+  for (int i = 0; i < captured.count; ++i) {
+    absl::StrAppend(&out, "  @ ", green_internal::SymbolOf(captured.pcs[i]), "\n");
+  }
+  return out;
+}
+
+// Blocks this thread.
+std::string Collect(const DumpOptions& options) {
+  StackCapture::InstallHandler(options.signal);
+  const auto until = std::chrono::steady_clock::now() +
+                     absl::ToChronoNanoseconds(std::min(options.limit, absl::Hours(1)));
+  Scheduler* here = Scheduler::GetIfExists();
+  const std::vector<std::shared_ptr<HubRecord>> records = HubRecord::All();
+  const auto answers = std::make_shared<Answers>();
+  answers->texts.resize(records.size());
+  for (size_t i = 0; i < records.size(); ++i) {
+    if (here != nullptr && &here->record() == records[i].get()) {
+      answers->texts[i] = DumpHub(options);
+      continue;
+    }
+    {
+      std::lock_guard lock(answers->mutex);
+      ++answers->missing;
+    }
+    const absl::Status posted = records[i]->handle().Post([answers, i, options] {
+      std::string text = DumpHub(options);
+      std::lock_guard lock(answers->mutex);
+      answers->texts[i] = std::move(text);
+      --answers->missing;
+      answers->changed.notify_one();
+    });
+    if (!posted.ok()) {  // it ends
+      std::lock_guard lock(answers->mutex);
+      --answers->missing;
+    }
+  }
+  std::vector<std::string> texts;
+  {
+    std::unique_lock lock(answers->mutex);
+    while (answers->missing > 0 &&
+           answers->changed.wait_until(lock, until) == std::cv_status::no_timeout) {
+    }
+    texts = answers->texts;
+  }
+  std::string out;
+  for (size_t i = 0; i < records.size(); ++i) {
+    out += texts[i].empty() ? DumpOfBlocked(*records[i], options) : texts[i];
+    out += '\n';
+  }
+  return out;
+}
+
+// A greenlet waits for a thread that collects, so that its hub can answer, too.
+class CollectingThread {
+ public:
+  explicit CollectingThread(const DumpOptions& options)
+      : scheduler_(Scheduler::Get()), core_(scheduler_.current()) {
+    const green_internal::Unpatched native;
+    thread_ = std::thread([this, options] {
+      const QuietThread quiet;
+      text_ = Collect(options);
+      scheduler_.handle().PostLetter(&done_letter_);
+    });
+  }
+
+  std::string Await() {
+    const KeepAlive alive(&scheduler_.hub());
+    DumpWaiter waiter;
+    ++core_->shields;
+    while (!done_) scheduler_.Park(&waiter);
+    --core_->shields;
+    thread_.join();
+    return std::move(text_);
+  }
+
+ private:
+  struct DumpWaiter final : Waiter {
+    void Cancel() override {}
+    std::string Describe() const override { return "a dump"; }
+  };
+  struct DoneLetter : Letter {
+    explicit DoneLetter(CollectingThread* c) : Letter(&Deliver), collecting(c) {}
+    static void Deliver(Letter* letter, bool) {
+      CollectingThread* c = static_cast<DoneLetter*>(letter)->collecting;
+      c->done_ = true;
+      c->scheduler_.Wake(c->core_);
+    }
+    CollectingThread* const collecting;
+  };
+
+  Scheduler& scheduler_;
+  Core* const core_;
+  bool done_ = false;
+  std::string text_;
+  DoneLetter done_letter_{this};
+  std::thread thread_;
+};
+
+void WriteAll(int fd, const std::string& text) {
+  const char* at = text.data();
+  size_t left = text.size();
+  while (left > 0) {
+    const ssize_t n = write(fd, at, left);
+    if (n < 0 && errno == EINTR) continue;
+    if (n <= 0) return;
+    at += n;
+    left -= static_cast<size_t>(n);
+  }
+}
+
+// Posted by the signal's handler.
+sem_t dump_wanted;
+
+}  // namespace
+
+std::string DumpHub(const DumpOptions& options) {
+  Scheduler* s = Scheduler::GetIfExists();
+  return s ? HubDump(*s, options).Format() : "";
+}
+
+std::string DumpAll(const DumpOptions& options) {
+  Scheduler* s = Scheduler::GetIfExists();
+  if (s == nullptr || s->on_loop_stack()) return Collect(options);
+  return CollectingThread(options).Await();
+}
+
+void DumpAllTo(int fd, const DumpOptions& options) { WriteAll(fd, DumpAll(options)); }
+
+void DumpOnSignal(int signum, int fd, const DumpOptions& options) {
+  static std::atomic<bool> called{false};
+  GROVE_CHECK(!called.exchange(true), "DumpOnSignal() is called a second time");
+  sem_init(&dump_wanted, 0, 0);
+  const green_internal::Unpatched native;
+  std::thread([fd, options] {
+    const QuietThread quiet;
+    for (;;) {
+      while (sem_wait(&dump_wanted) != 0) {
+      }
+      WriteAll(fd, Collect(options));
+    }
+  }).detach();
+  struct sigaction action {};
+  action.sa_handler = [](int) {
+    const int saved_errno = errno;
+    sem_post(&dump_wanted);
+    errno = saved_errno;
+  };
+  action.sa_flags = SA_RESTART | SA_ONSTACK;
+  sigemptyset(&action.sa_mask);
+  GROVE_CHECK(sigaction(signum, &action, nullptr) == 0,
+              "no handler can be set for signal ", signum, ": ", strerror(errno));
+}
+
+}  // namespace grove

@@ -1,0 +1,98 @@
+#include <unistd.h>
+
+#include <memory>
+#include <mutex>
+#include <utility>
+
+#include "grove/green/descriptor.h"
+#include "grove/green/internal/hub_record.h"
+#include "grove/green/internal/process_mutex.h"
+#include "grove/green/internal/scheduler.h"
+#include "grove/green/timeout.h"
+
+// What becomes of hubs and greenlets in a forked child.
+namespace grove::green_internal {
+namespace {
+
+struct AllSchedulers {
+  ProcessMutex mutex;
+  Scheduler* first = nullptr;
+};
+
+AllSchedulers& All() {
+  static auto* const all = new AllSchedulers;
+  return *all;
+}
+
+}  // namespace
+
+void Scheduler::List(Scheduler* s) {
+  AllSchedulers& all = All();
+  std::lock_guard lock(all.mutex);
+  s->next_ = all.first;
+  if (s->next_) s->next_->previous_ = s;
+  all.first = s;
+}
+
+void Scheduler::Unlist(Scheduler* s) {
+  AllSchedulers& all = All();
+  std::lock_guard lock(all.mutex);
+  (s->previous_ ? s->previous_->next_ : all.first) = s->next_;
+  if (s->next_) s->next_->previous_ = s->previous_;
+}
+
+void Scheduler::LiveOnInChild() {
+  Scheduler* self = current_scheduler;
+  AllSchedulers& all = All();
+  for (Scheduler* s = all.first; s; s = s->next_) {
+    if (s == self) continue;
+    s->hub_->CloseInChild();
+    s->ended_.store(true, std::memory_order_release);
+  }
+  all.first = self;
+  std::shared_ptr<HubRecord> record = HubRecord::ReplaceAllInChild(self);
+  if (self == nullptr) return;
+  self->record_ = std::move(record);
+  self->previous_ = self->next_ = nullptr;
+  self->ForgetOthersInChild();
+}
+
+void Scheduler::ForgetOthersInChild() {
+  Core* const self = current_;
+  const auto forget = [self](Core* core) {
+    if (core == self) return;
+    // Out of the line that it stands in, so that nothing is given to it.
+    if (core->parked) core->waiting_on->Cancel();
+    core->parked = false;
+    core->pending = 0;
+    core->killed = !core->finished;
+    core->finished = true;
+  };
+  ForEach(forget);
+  forget(main_);
+  while (Visitor* v = visitors_) {
+    RemoveVisitor(v);
+    v->HubEnds();
+  }
+  hub_->timers().CancelAllBut([self](const Timer* timer) {
+    for (const Timeout* t = self->timeouts; t; t = t->outer_) {
+      if (timer == &t->timer_) return true;
+    }
+    return false;
+  });
+  ForgetDescriptorWaitsInChild();
+  hub_->ForgetInChild();
+
+  all_ = self == main_ ? nullptr : self;
+  live_ = 0;  // the main one does not count
+  self->all_prev = self->all_next = nullptr;
+  if (self == main_) return;
+  main_ = self;
+  if (!self->extras) self->extras = std::make_unique<Extras>();
+  self->extras->links.push_back(
+      {.id = self->extras->next_link_id++, .on = LinkOn::kAlways, .fn = [](Core* core) {
+         _exit(core->error || core->killed ? 1 : 0);
+       }});
+}
+
+}  // namespace grove::green_internal

@@ -1,0 +1,101 @@
+#ifndef GROVE_GREEN_INTERNAL_HUB_RECORD_H_
+#define GROVE_GREEN_INTERNAL_HUB_RECORD_H_
+
+#include <pthread.h>
+#include <sys/types.h>
+
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "grove/green/internal/scheduler.h"
+#include "grove/green/internal/stack_capture.h"
+
+namespace grove::green_internal {
+
+// HubRecord
+//
+// What other threads know of a hub with greenlets, and how they look at it while it
+// exists:
+//
+//   for (const auto& record : HubRecord::All()) {
+//     const HubRecord::Look look(*record);
+//     if (look) use(look.See().live);
+//   }
+//
+// The hub takes the lock when it ends, and in its thread nobody else does for long: what
+// one looks at are variables that the hub writes without a lock (hub_internal::Relaxed).
+//
+// Threads: any.
+class HubRecord {
+ public:
+  // All hubs with greenlets that exist now, the oldest first.
+  static std::vector<std::shared_ptr<HubRecord>> All();
+
+  // While one exists, so does the hub, if it did when it was made.
+  class Look {
+   public:
+    explicit Look(HubRecord& record)
+        : lock_(record.mutex_), scheduler_(record.scheduler_) {}
+    explicit operator bool() const { return scheduler_ != nullptr; }
+    Scheduler::Outside See() const { return scheduler_->FromElsewhere(); }
+
+   private:
+    const std::lock_guard<std::mutex> lock_;
+    const Scheduler* const scheduler_;
+  };
+
+  const HubHandle& handle() const { return handle_; }
+  const std::string& name() const { return handle_.name(); }
+  pid_t tid() const { return tid_; }
+
+  // Takes the stack of what the hub's thread runs. The caller holds a Look at it.
+  bool Capture(int signum, absl::Duration limit, CapturedStack* out) {
+    return capture_.Take(thread_, signum, limit, out);
+  }
+  // In the handler of that signal.
+  StackCapture& capture() { return capture_; }
+
+  // Greenlets that may hold up the hub (IgnoreBlocking); one may be there twice.
+  void Ignore(const Core* core);
+  void StopIgnoring(const Core* core);
+  // The caller holds a Look at it.
+  bool Ignores(const Core* core) const;
+
+ private:
+  friend class Scheduler;
+
+  explicit HubRecord(Scheduler* s);
+  // For the hub itself.
+  static std::shared_ptr<HubRecord> Add(Scheduler* s);
+  void Remove();
+  // In a forked child: what there is of the parent's is forgotten, and `self`, the hub that
+  // lives on, if there is one, has a record of its own.
+  static std::shared_ptr<HubRecord> ReplaceAllInChild(Scheduler* self);
+
+  std::mutex mutex_;
+  Scheduler* scheduler_;  // null once it has ended
+  const HubHandle handle_;
+  const pthread_t thread_;
+  const pid_t tid_;
+  std::vector<const Core*> ignored_;
+  StackCapture capture_;
+};
+
+// QuietThread
+//
+// Says of the thread that it runs on that it never posts to a hub what could wake a
+// greenlet, so that a hub with nothing left to wait for need not wait for it.
+class QuietThread {
+ public:
+  QuietThread();
+  QuietThread(const QuietThread&) = delete;
+  QuietThread& operator=(const QuietThread&) = delete;
+  ~QuietThread();
+
+  static int Count();
+};
+
+}  // namespace grove::green_internal
+
+#endif  // GROVE_GREEN_INTERNAL_HUB_RECORD_H_

@@ -1,0 +1,103 @@
+#include "grove/green/os/fork.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <memory>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "grove/green/internal/describe_exception.h"
+#include "grove/green/internal/process_mutex.h"
+#include "grove/green/internal/scheduler.h"
+#include "grove/green/internal/unpatched.h"
+#include "grove/green/os/internal/child_process.h"
+#include "grove/green/os/internal/ready_operation.h"
+#include "grove/green/os/internal/signal_subscription.h"
+#include "grove/green/status.h"
+#include "grove/hub/internal/check.h"
+
+namespace grove {
+namespace {
+
+using green_internal::ChildProcess;
+using green_internal::ProcessMutex;
+using green_internal::ReadyOperation;
+using green_internal::Scheduler;
+
+// With `starting` held by the caller, in the parent and in the child.
+pid_t ForkLocked() {
+  Scheduler* s = Scheduler::GetIfExists();
+  GROVE_CHECK(s == nullptr || !s->on_loop_stack(), "Fork() in a loop callback of hub '",
+              s->hub_name(), "'; spawn a greenlet for it");
+  const green_internal::Unpatched native;  // a patched fork() comes here
+  // A handler that ran in the child before all is in order could wake the parent's hubs.
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  ProcessMutex::LockAll();
+  const pid_t pid = fork();
+  const int error = errno;
+  ProcessMutex::UnlockAll();
+  if (pid == 0) {
+    green_internal::DropSubscriptionsInChild();
+    ReadyOperation::StopAllInChild();
+    ChildProcess::ForgetAllInChild();
+    Scheduler::LiveOnInChild();
+  }
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  errno = error;
+  return pid;
+}
+
+[[noreturn]] void RunInChild(absl::FunctionRef<int()> fn) {
+  int code = 1;
+  try {
+    code = fn();
+  } catch (...) {
+    fprintf(stderr, "grove: a forked child ended by an exception: %s\n",
+            green_internal::DescribeException(std::current_exception()).c_str());
+  }
+  fflush(nullptr);
+  _exit(code);
+}
+
+}  // namespace
+
+absl::StatusOr<pid_t> Fork() {
+  ChildProcess::starting().lock();
+  const pid_t pid = ForkLocked();
+  const int error = errno;
+  if (pid != 0) ChildProcess::starting().unlock();
+  if (pid < 0) return ErrnoStatus(error, "fork");
+  return pid;
+}
+
+absl::StatusOr<Subprocess> ForkProcess(absl::FunctionRef<int()> fn) {
+  fflush(nullptr);
+  ChildProcess::starting().lock();
+  const pid_t pid = ForkLocked();
+  if (pid == 0) RunInChild(fn);
+  int error = errno;
+  int pidfd = -1;
+  if (pid > 0) {
+    pidfd = static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
+    error = errno;
+  }
+  std::shared_ptr<ChildProcess> child;
+  if (pidfd >= 0) child = ChildProcess::Make(pid, pidfd, absl::StrCat("fork ", pid));
+  ChildProcess::starting().unlock();
+  if (child) return Subprocess(std::move(child));
+  if (pid > 0) {
+    // It cannot be waited for as it should: none at all, then.
+    kill(pid, SIGKILL);
+    waitpid(pid, nullptr, 0);
+  }
+  return ErrnoStatus(error, "fork");
+}
+
+}  // namespace grove

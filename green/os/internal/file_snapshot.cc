@@ -1,0 +1,60 @@
+#include "grove/green/os/internal/file_snapshot.h"
+
+#include <dirent.h>
+#include <sys/stat.h>
+
+#include <memory>
+
+#include "absl/strings/str_cat.h"
+
+namespace grove::green_internal {
+namespace {
+
+void Add(FileSnapshot& snapshot, std::string path) {
+  struct stat st;
+  if (stat(path.c_str(), &st) == 0 || lstat(path.c_str(), &st) == 0) {
+    snapshot.emplace(std::move(path), InfoOf(st));
+  }
+}
+
+}  // namespace
+
+FileSnapshot TakeSnapshot(const std::string& path, bool folder) {
+  FileSnapshot snapshot;
+  if (!folder) {
+    Add(snapshot, path);
+    return snapshot;
+  }
+  const std::unique_ptr<DIR, int (*)(DIR*)> dir(opendir(path.c_str()), &closedir);
+  if (dir == nullptr) return snapshot;
+  while (const dirent* entry = readdir(dir.get())) {
+    const absl::string_view name = entry->d_name;
+    if (name != "." && name != "..") Add(snapshot, absl::StrCat(path, "/", name));
+  }
+  return snapshot;
+}
+
+void Compare(const FileSnapshot& before, const FileSnapshot& now,
+             absl::FunctionRef<void(const std::string& path, FileChange change)> tell) {
+  for (const auto& [path, info] : before) {
+    if (now.count(path) == 0) tell(path, FileChange::kRemoved);
+  }
+  for (const auto& [path, info] : now) {
+    const auto it = before.find(path);
+    if (it == before.end()) {
+      tell(path, FileChange::kCreated);
+      continue;
+    }
+    const FileInfo& old = it->second;
+    if (info.inode != old.inode || info.device != old.device) {
+      tell(path, FileChange::kMovedHere);
+    } else if (info.size != old.size || info.modified != old.modified) {
+      tell(path, FileChange::kModified);
+    } else if (info.permissions != old.permissions || info.owner != old.owner ||
+               info.group != old.group) {
+      tell(path, FileChange::kAttributes);
+    }
+  }
+}
+
+}  // namespace grove::green_internal

@@ -1,0 +1,141 @@
+#include "grove/green/os/run.h"
+
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <string>
+
+#include "grove/green/greenlet.h"
+#include "grove/green/os/process_test_util.h"
+#include "grove/green/sleep.h"
+#include "grove/green/status.h"
+#include "grove/green/timeout.h"
+
+namespace grove {
+namespace {
+
+class RunTest : public ProcessTest {};
+class RunTimeTest : public ProcessTimeTest {};
+
+GREENLET_TEST_F(RunTest, CollectsWhatAProgramWrites) {
+  // SP-6.
+  absl::StatusOr<CompletedProcess> done =
+      RunProcess(Shell("cat; echo problem >&2; exit 5"), {.input = "hello"});
+  ASSERT_TRUE(done.ok()) << done.status();
+  EXPECT_EQ(done->status, ExitStatus::Exited(5)) << "no error of RunProcess()";
+  EXPECT_EQ(done->out, "hello");
+  EXPECT_EQ(done->err, "problem\n");
+}
+
+GREENLET_TEST_F(RunTest, CheckRunWantsSuccess) {
+  EXPECT_TRUE(CheckRun({"true"}).ok());
+  const absl::Status status = CheckRun(Shell("echo out; echo why >&2; exit 5")).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kAborted);
+  EXPECT_EQ(status.message(), "'/bin/sh' exited with code 5: why");
+  const std::optional<CompletedProcess> process = ProcessOf(status);
+  ASSERT_TRUE(process.has_value());
+  EXPECT_EQ(process->status, ExitStatus::Exited(5));
+  EXPECT_EQ(process->out, "out\n");
+  EXPECT_EQ(process->err, "why\n");
+  EXPECT_EQ(ProcessOf(CheckRun(Shell("kill -9 $$")).status())->status,
+            ExitStatus::Signaled(SIGKILL));
+}
+
+GREENLET_TEST_F(RunTest, CheckOutputReturnsIt) {
+  EXPECT_EQ(*CheckOutput({"echo", "hello"}), "hello\n");
+  EXPECT_EQ(*CheckOutput({"cat"}, {.input = "in"}), "in");
+  EXPECT_FALSE(CheckOutput({"false"}).ok());
+}
+
+GREENLET_TEST_F(RunTest, WhatCannotBeStartedIsNoProcess) {
+  const absl::Status status = CheckOutput({"/no/such/program"}).status();
+  EXPECT_EQ(ErrnoOf(status), ENOENT);
+  EXPECT_EQ(ProcessOf(status), std::nullopt);
+}
+
+GREENLET_TEST_F(RunTimeTest, ADeadlineKillsItAndCarriesTheOutputSoFar) {
+  // The child has written before the deadline passes, and says so.
+  clock().set_auto_advance(false);
+  int fds[2];
+  ASSERT_EQ(pipe(fds), 0);
+  const Greenlet<absl::Status> run = Spawn([&] {
+    const std::string command =
+        "echo so far; echo x >&" + std::to_string(fds[1]) + "; exec sleep 1000";
+    return RunProcess(Shell(command),
+                      {.deadline = absl::Hours(1), .process = {.pass_fds = {fds[1]}}})
+        .status();
+  });
+  Yield();
+  char byte;
+  ASSERT_EQ(read(fds[0], &byte, 1), 1);
+  clock().Advance(absl::Hours(2));
+  const absl::Status status = run.Get();
+  EXPECT_EQ(status.code(), absl::StatusCode::kDeadlineExceeded);
+  const std::optional<CompletedProcess> process = ProcessOf(status);
+  ASSERT_TRUE(process.has_value());
+  EXPECT_EQ(process->status, ExitStatus::Signaled(SIGKILL));
+  EXPECT_EQ(process->out, "so far\n");
+  close(fds[0]);
+  close(fds[1]);
+}
+
+GREENLET_TEST_F(RunTest, AKilledCallerLeavesNoChild) {
+  const Greenlet<> g = Spawn([] {
+    RunProcess({"cat"}, {.process = {.in = Stdio::Pipe()}}).IgnoreError();
+    FAIL() << "it was killed";
+  });
+  Yield();
+  g.Kill();
+  EXPECT_TRUE(g.killed());
+  // TearDown() sees to it that there is no child.
+}
+
+GREENLET_TEST_F(RunTimeTest, ATimeoutAroundItLeavesNoChild) {
+  EXPECT_EQ(WithTimeout(absl::Seconds(1),
+                        [] {
+                          RunProcess({"sleep", "1000"}).IgnoreError();
+                        })
+                .code(),
+            absl::StatusCode::kDeadlineExceeded);
+}
+
+GREENLET_TEST_F(RunTest, AFloodIsKilledAtTheLimit) {
+  const absl::Status status =
+      CheckOutput({"yes"}, {.deadline = Guard(), .output_limit = 100'000}).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(ProcessOf(status)->status, ExitStatus::Signaled(SIGKILL));
+  EXPECT_GE(ProcessOf(status)->out.size(), 100'000u);
+}
+
+GREENLET_TEST_F(RunTest, AFloodLetsOthersRun) {
+  bool stop = false;
+  const Greenlet<> flood = Spawn([&] {
+    RunProcess(Shell("yes | head -c 20000000"), {.deadline = Guard()}).IgnoreError();
+    stop = true;
+  });
+  int turns = 0;
+  while (!stop) {
+    Sleep(absl::Milliseconds(1));
+    ++turns;
+  }
+  EXPECT_GE(turns, 1);
+}
+
+GREENLET_TEST_F(RunTimeTest, WhatItHasStartedInItsGroupEndsWithIt) {
+  int fds[2];
+  ASSERT_EQ(pipe(fds), 0);
+  const absl::Status status =
+      RunProcess(Shell("sleep 1000 & wait"),
+                 {.deadline = absl::Seconds(1),
+                  .process = {.pass_fds = {fds[1]}, .process_group = 0}})
+          .status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kDeadlineExceeded);
+  close(fds[1]);
+  char c;
+  EXPECT_EQ(read(fds[0], &c, 1), 0) << "nobody has the other end any more";
+  close(fds[0]);
+}
+
+}  // namespace
+}  // namespace grove

@@ -1,0 +1,199 @@
+#include "grove/green/task_group.h"
+
+#include <stdio.h>
+
+#include <memory>
+
+#include "absl/strings/str_cat.h"
+#include "grove/green/internal/describe_exception.h"
+#include "grove/green/internal/scheduler.h"
+#include "grove/green/interrupt.h"
+#include "grove/green/timeout.h"
+#include "grove/hub/internal/check.h"
+
+namespace grove {
+
+using green_internal::Core;
+using green_internal::InheritedRef;
+using green_internal::Scheduler;
+
+class TaskGroup::EndWaiter final : public green_internal::ListedWaiter {
+ public:
+  EndWaiter(Core* core, TaskGroup* group)
+      : ListedWaiter(core, &group->waiters_), group_(group) {}
+  std::string Describe() const override {
+    return absl::StrCat("the end of ", group_->running(), " task",
+                        group_->running() == 1 ? "" : "s", " of ", group_->Label());
+  }
+
+ private:
+  TaskGroup* const group_;
+};
+
+std::string TaskFailure::ToString() const {
+  return absl::StrCat(task, ", spawned at ", site.file, ":", site.line, ": ",
+                      exception ? std::string(status.message()) : status.ToString());
+}
+
+// --- tasks ----------------------------------------------------------------------------
+
+TaskGroup::Task::Task(TaskGroup* g, Core* core, ReturnedFn fn)
+    : group(g), returned(fn), end(core) {
+  end.WaitsFor(this);
+  end.Enlist();
+}
+
+TaskGroup::Inheriting::Inheriting(TaskGroup* group) {
+  group->CheckHome("Spawn");
+  const Deadline deadline = group->options_.deadline;
+  Core* core = group->scheduler_->current();
+  if (deadline.infinite() || (core->inherited && core->inherited->deadline <= deadline)) {
+    return;
+  }
+  core_ = core;
+  before_ = std::exchange(core->inherited,
+                          InheritedRef::WithDeadline(core->inherited, deadline));
+}
+
+TaskGroup::Inheriting::~Inheriting() {
+  if (core_) core_->inherited = std::move(before_);
+}
+
+void TaskGroup::Add(Core* core, ReturnedFn returned) {
+  core->watched = true;
+  ++spawned_;
+  if (core->finished) return;  // killed by a hook
+  if (cancelled_) {
+    scheduler_->Kill(core, nullptr);
+    return;
+  }
+  tasks_.emplace_back(this, core, returned);
+  tasks_.back().self = std::prev(tasks_.end());
+}
+
+// In the greenlet that ends, or the one that killed it before it began.
+void TaskGroup::Ended(std::list<Task>::iterator task) {
+  Core* core = task->end.target();
+  TaskFailure failure;
+  if (core->expired) {
+    failure.status = green_internal::OutcomeOf(core);
+  } else if (core->error) {
+    try {
+      std::rethrow_exception(core->error);
+    } catch (const TimeoutExpired& e) {
+      failure.status = absl::DeadlineExceededError(e.ToString());
+    } catch (...) {
+      failure.exception = core->error;
+      failure.status = absl::UnknownError(green_internal::DescribeException(core->error));
+    }
+  } else if (!core->killed) {
+    failure.status = task->returned(core);
+  }
+  tasks_.erase(task);
+  if (!failure.status.ok()) {
+    failure.task = core->Label();
+    failure.site = core->site;
+    failures_.push_back(std::move(failure));
+    if (options_.cancel_on_failure && !cancelled_) Cancel();
+  }
+  WakeIfDone();
+}
+
+void TaskGroup::WakeIfDone() {
+  if (!done()) return;
+  while (green_internal::ListedWaiter* w = waiters_.PopFront()) w->Notify();
+}
+
+// --- the group ------------------------------------------------------------------------
+
+TaskGroup::TaskGroup(TaskGroupOptions options)
+    : options_(std::move(options)), scheduler_(&Scheduler::Get()) {}
+
+TaskGroup::~TaskGroup() {
+  if (!done()) {
+    CheckHome("~TaskGroup");
+    Shield shield;
+    Cancel();
+    while (!done()) {
+      EndWaiter waiter(scheduler_->current(), this);
+      scheduler_->Park(&waiter);
+    }
+  }
+  for (size_t i = reported_; i < failures_.size(); ++i) {
+    if (!failures_[i].exception) continue;
+    fprintf(stderr, "grove: a task of %s, which nobody joined, failed: %s\n",
+            Label().c_str(), failures_[i].ToString().c_str());
+  }
+}
+
+void TaskGroup::CheckHome(const char* operation) const {
+  if (ABSL_PREDICT_TRUE(scheduler_->on_home_thread())) return;
+  const Hub* here = Hub::Current();
+  GROVE_FATAL(operation, " of ", Label(), " of hub '", scheduler_->hub_name(), "', from ",
+              here ? absl::StrCat("hub '", here->name(), "'") : "a thread without a hub");
+}
+
+std::string TaskGroup::Label() const {
+  return options_.name.empty() ? "a TaskGroup"
+                               : absl::StrCat("TaskGroup '", options_.name, "'");
+}
+
+void TaskGroup::Cancel() {
+  CheckHome("Cancel");
+  cancelled_ = true;
+  // A kill may end tasks at once, and run destructors that block: begin again after each,
+  // and let the group live until we are done.
+  ++cancelling_;
+  while (!tasks_.empty() && !tasks_.front().told) {
+    Task& task = tasks_.front();
+    task.told = true;
+    tasks_.splice(tasks_.end(), tasks_, tasks_.begin());
+    scheduler_->Kill(task.end.target(), nullptr);
+  }
+  --cancelling_;
+  WakeIfDone();
+}
+
+absl::Status TaskGroup::Join(Deadline deadline) {
+  CheckHome("Join");
+  while (!done()) {
+    Core* self = scheduler_->current();
+    for (const Task& task : tasks_) {
+      GROVE_CHECK(task.end.target() != self, self->Label(), " joins ", Label(),
+                  ", of which it is a task");
+    }
+    bool ended = false;
+    if (deadline != Deadline::Passed()) {
+      EndWaiter waiter(self, this);
+      ended = scheduler_->ParkUntil(&waiter, deadline);
+    }
+    if (!ended) {
+      return absl::DeadlineExceededError(absl::StrCat(
+          tasks_.size(), " of ", spawned_, " tasks of ", Label(),
+          " have not ended in time",
+          tasks_.empty() ? "" : ", among them " + tasks_.front().end.target()->Label()));
+    }
+  }
+  reported_ = failures_.size();
+  if (failures_.empty()) return absl::OkStatus();
+  for (const TaskFailure& failure : failures_) {
+    if (failure.exception) throw TaskGroupError(DescribeFailures(), failures_);
+  }
+  const absl::Status& first = failures_.front().status;
+  absl::Status all(first.code(), DescribeFailures());
+  first.ForEachPayload([&all](absl::string_view type, const absl::Cord& payload) {
+    all.SetPayload(type, payload);
+  });
+  return all;
+}
+
+std::string TaskGroup::DescribeFailures() const {
+  std::string out = absl::StrCat(failures_.size(), " of ", spawned_, " tasks of ",
+                                 Label(), " failed: ");
+  for (const TaskFailure& failure : failures_) {
+    absl::StrAppend(&out, &failure == &failures_.front() ? "" : "; ", failure.ToString());
+  }
+  return out;
+}
+
+}  // namespace grove
