@@ -1,0 +1,108 @@
+#include "grove/sync/internal/cross_line.h"
+
+#include <string>
+
+#include "grove/green/internal/scheduler.h"
+#include "grove/hub/hub.h"
+
+namespace grove::sync_internal {
+
+using green_internal::Core;
+using green_internal::Scheduler;
+
+// Lies on the stack of who waits. Once it was taken out of the line its letter is on its
+// way, and has to arrive before the place may go.
+class CrossLine::Place final : public green_internal::Waiter, public Letter {
+ public:
+  Place(CrossLine* line, Scheduler* s, const char* what)
+      : Letter(&Arrive), line_(line), scheduler_(s), core_(s->current()), what_(what) {}
+
+  void Cancel() override {}
+  std::string Describe() const override { return what_; }
+
+  void Enter() {
+    std::lock_guard lock(line_->mutex_);
+    prev_ = line_->last_;
+    (prev_ ? prev_->next_ : line_->first_) = this;
+    line_->last_ = this;
+    line_->waiting_.fetch_add(1, std::memory_order_seq_cst);
+    in_line_ = true;
+  }
+
+  // False if it has been woken.
+  bool Leave() {
+    std::lock_guard lock(line_->mutex_);
+    if (!in_line_) return false;
+    Unlink();
+    return true;
+  }
+
+  void AwaitLetter() {
+    ++core_->shields;
+    while (!arrived_) scheduler_->Park(this);
+    --core_->shields;
+  }
+
+  // With the lock held.
+  void Wake() {
+    Unlink();
+    // Its hub lives, as it waits there; if it has been abandoned there, nobody minds.
+    // Once it has the letter it may end: the handle is a copy.
+    const HubHandle hub = scheduler_->handle();
+    hub.PostLetter(this);
+  }
+
+ private:
+  static void Arrive(Letter* letter, bool) {
+    Place* self = static_cast<Place*>(letter);
+    self->arrived_ = true;
+    self->scheduler_->Wake(self->core_);
+  }
+  void Unlink() {
+    (prev_ ? prev_->next_ : line_->first_) = next_;
+    (next_ ? next_->prev_ : line_->last_) = prev_;
+    line_->waiting_.fetch_sub(1, std::memory_order_relaxed);
+    in_line_ = false;
+  }
+
+  CrossLine* const line_;
+  Scheduler* const scheduler_;
+  Core* const core_;
+  const char* const what_;
+  Place* prev_ = nullptr;
+  Place* next_ = nullptr;
+  bool in_line_ = false;  // guarded by the line's mutex
+  bool arrived_ = false;  // its own hub's
+};
+
+bool CrossLine::Wait(absl::FunctionRef<bool()> ready, Deadline deadline,
+                     const char* what) {
+  Scheduler& s = Scheduler::Get();
+  Place place(this, &s, what);
+  place.Enter();
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  if (ready()) {
+    if (!place.Leave()) place.AwaitLetter();
+    return true;
+  }
+  using End = Scheduler::ParkEnd;
+  End end;
+  {
+    const KeepAlive alive(&s.hub());  // another thread may wake it
+    end = s.ParkQuietly(&place, deadline);
+  }
+  if (end == End::kWoken) return true;
+  const bool woken = !place.Leave();
+  if (woken) place.AwaitLetter();
+  if (end == End::kTimedOut) return woken;
+  if (woken) Wake(1);
+  s.DeliverPending();
+  return true;
+}
+
+void CrossLine::Wake(int n) {
+  std::lock_guard lock(mutex_);
+  for (; first_ && n != 0; --n) first_->Wake();
+}
+
+}  // namespace grove::sync_internal

@@ -1,0 +1,136 @@
+#include "grove/sync/select.h"
+
+#include <cstddef>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "grove/hub/internal/check.h"
+
+namespace grove {
+namespace {
+
+using sync_internal::Home;
+using sync_internal::ListedWaiter;
+using sync_internal::Operation;
+using sync_internal::Scheduler;
+
+constexpr char kSeveralHubs[] = "Select() over objects of several hubs";
+
+// Whether all objects belong to the same hub, and if it is not this one, the home of one.
+bool HaveOneHome(absl::Span<const SelectCase> cases, Scheduler& s, Home** away) {
+  *away = nullptr;
+  bool here = false;
+  for (const SelectCase& c : cases) {
+    if (c.home == nullptr || c.home->BelongsTo(s)) {
+      here = true;
+    } else if (*away == nullptr) {
+      *away = c.home;
+    } else if (!(*away)->SameAs(*c.home)) {
+      return false;
+    }
+  }
+  return *away == nullptr || !here;
+}
+
+// All the cases as one operation. The first object that fulfils one is the last that
+// does: the others are left before anything else runs on their hub.
+class SelectOperation final : public Operation, public green_internal::Observer {
+ public:
+  // `away`: the objects belong to another hub.
+  SelectOperation(absl::Span<const SelectCase> cases, size_t first, bool away)
+      : Operation(nullptr), cases_(cases), first_(first), away_(away) {}
+
+  int chosen() const { return chosen_; }
+
+  bool Try() override {
+    if (away_) StayTogether();
+    size_t i = first_;
+    for (size_t n = cases_.size(); n > 0; --n) {
+      if (cases_[i].operation->Try()) {
+        chosen_ = static_cast<int>(i);
+        return true;
+      }
+      if (++i == cases_.size()) i = 0;
+    }
+    return false;
+  }
+  void Enlist() override {
+    CheckNoneTwice();
+    for (const SelectCase& c : cases_) {
+      c.operation->WaitsFor(this);
+      c.operation->Enlist();
+    }
+  }
+  // The last first: leaving a line may let those behind go on, who must not be ours.
+  void Cancel() override {
+    for (size_t i = cases_.size(); i > 0; --i) cases_[i - 1].operation->Cancel();
+  }
+  std::string Describe() const override {
+    std::string text = "the first of: ";
+    const char* separator = "";
+    for (const SelectCase& c : cases_) {
+      absl::StrAppend(&text, separator, c.operation->Describe());
+      separator = "; ";
+    }
+    return text;
+  }
+
+  void Fulfilled(ListedWaiter* w) override {
+    for (size_t i = cases_.size(); i > 0; --i) {
+      if (cases_[i - 1].operation == w) {
+        chosen_ = static_cast<int>(i - 1);
+      } else {
+        cases_[i - 1].operation->Cancel();
+      }
+    }
+    Notify();
+  }
+  std::string Who() const override { return ListedWaiter::Who(); }
+
+ private:
+  // If the hub of the objects has ended, one of them has brought the operation here; then
+  // the others come too.
+  void StayTogether() {
+    Scheduler* here = Scheduler::GetIfExists();
+    for (const SelectCase& c : cases_) {
+      GROVE_CHECK(here == nullptr || c.home->BelongsTo(*here), kSeveralHubs);
+    }
+  }
+  void CheckNoneTwice() const {
+#ifndef NDEBUG
+    for (size_t i = 0; i < cases_.size(); ++i) {
+      for (size_t j = 0; j < i; ++j) {
+        GROVE_CHECK(cases_[i].operation != cases_[j].operation,
+                    "Select() over one case twice: ", cases_[i].operation->Describe());
+      }
+    }
+#endif
+  }
+
+  const absl::Span<const SelectCase> cases_;
+  const size_t first_;
+  const bool away_;
+  int chosen_ = kSelectTimedOut;
+};
+
+}  // namespace
+
+int Select(absl::Span<const SelectCase> cases, Deadline deadline, SelectOrder order) {
+  // Where each hub's next look begins.
+  static constinit thread_local size_t turn = 0;
+  const size_t first =
+      order == SelectOrder::kFair && !cases.empty() ? ++turn % cases.size() : 0;
+  Scheduler& s = Scheduler::Get();
+  Home* away;
+  // Their hub may end meanwhile: then a second look finds all of them here.
+  GROVE_CHECK(HaveOneHome(cases, s, &away) || HaveOneHome(cases, s, &away), kSeveralHubs);
+  SelectOperation select(cases, first, away != nullptr);
+  if (away) {
+    (void)away->Perform(&select, deadline);
+  } else if (!select.Try()) {
+    (void)Home::WaitInLine(&s, &select, deadline);
+  }
+  return select.chosen();
+}
+
+}  // namespace grove
