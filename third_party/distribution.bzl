@@ -59,6 +59,49 @@ distribution_library = repository_rule(
     },
 )
 
+def _library_folder(rctx, folder, library, package):
+    """The folder under the library path of this machine's kind that has `library`."""
+    for kind in ["x86_64-linux-gnu", "aarch64-linux-gnu"]:
+        path = "/usr/lib/{}/{}".format(kind, folder)
+        if rctx.path(path + "/" + library).exists:
+            return path
+    _missing(rctx, library, package)
+    return None
+
+def _secluded_library_impl(rctx):
+    attr = rctx.attr
+    headers = rctx.path(attr.include + "/" + attr.header_folder)
+    if not headers.exists:
+        _missing(rctx, str(headers), attr.package)
+    rctx.symlink(headers, "include/" + attr.header_folder)
+    rules = []
+    for name, libraries in attr.targets.items():
+        folder = _library_folder(rctx, attr.library_folder, "lib{}.so".format(libraries[0]), attr.package)
+        linkopts = ["-L" + folder, "-Wl,-rpath," + folder] + ["-l" + library for library in libraries]
+        rules.append("""
+cc_library(
+    name = {name},
+    hdrs = glob(["include/**/*.h"]),
+    includes = ["include"],
+    linkopts = {linkopts},
+    visibility = ["//visibility:public"],
+)
+""".format(name = repr(name), linkopts = repr(linkopts)))
+    rctx.file("BUILD.bazel", "".join(rules))
+
+secluded_library = repository_rule(
+    implementation = _secluded_library_impl,
+    doc = "A library that the distribution keeps out of the default paths, since another one has the same names.",
+    local = True,
+    attrs = {
+        "package": attr.string(mandatory = True, doc = "The package to name when something is missing."),
+        "include": attr.string(mandatory = True, doc = "The folder that has header_folder."),
+        "header_folder": attr.string(mandatory = True, doc = "What #include <...> begins with."),
+        "library_folder": attr.string(mandatory = True, doc = "Under the library path of the machine's kind."),
+        "targets": attr.string_list_dict(doc = "Name of a target -> libraries, each before what it needs."),
+    },
+)
+
 def _rules_cc_impl(rctx):
     source = rctx.path("/usr/share/bazel/rules/cc")
     if not source.exists:
@@ -88,4 +131,20 @@ filegroup(name = "coverage_report_generator", visibility = ["//visibility:public
 no_coverage_tools = repository_rule(
     implementation = _remote_coverage_tools_impl,
     doc = "Stands in for @remote_coverage_tools, which every cc_test names and Bazel would download.",
+)
+
+def _optional_library_impl(rctx):
+    attr = rctx.attr
+    found = rctx.path("/usr/include/" + attr.header).exists
+    rctx.file("BUILD.bazel", _cc_library(attr.target, attr.link if found else []))
+
+optional_library = repository_rule(
+    implementation = _optional_library_impl,
+    doc = "For a library that something is compared with: an empty target without it. Code asks __has_include.",
+    local = True,
+    attrs = {
+        "header": attr.string(mandatory = True, doc = "A header under /usr/include that shows that it is there."),
+        "target": attr.string(mandatory = True, doc = "The name of the target."),
+        "link": attr.string_list(doc = "Linker options."),
+    },
 )

@@ -6,7 +6,7 @@ packages (tools/packages.txt lists them), under the labels that upstream uses.
 """
 
 load("@bazel_tools//tools/build_defs/repo:utils.bzl", "maybe")
-load(":distribution.bzl", "distribution_library", "distribution_rules_cc", "no_coverage_tools")
+load(":distribution.bzl", "distribution_library", "distribution_rules_cc", "no_coverage_tools", "optional_library", "secluded_library")
 
 def grove_dependencies():
     """Declares what grove needs and the calling workspace does not define."""
@@ -62,4 +62,35 @@ def grove_dependencies():
             ":gtest": ["-lgmock", "-lgtest", "-lpthread"],
             ":gtest_main": ["-lgmock_main", "-lgmock", "-lgtest", "-lpthread"],
         },
+    )
+
+    # Out of the way of OpenSSL, which has the same names: no process may have both.
+    maybe(
+        secluded_library,
+        name = "boringssl",
+        package = "android-libboringssl-dev",
+        include = "/usr/include/android",
+        header_folder = "openssl",
+        library_folder = "android",
+        targets = {
+            "ssl": ["ssl", "crypto"],
+            "crypto": ["crypto"],
+        },
+    )
+
+    maybe(
+        distribution_library,
+        name = "com_github_cares_cares",
+        package = "libc-ares-dev",
+        headers = ["ares.h"],
+        pkg_config = {":ares": ["libcares"]},
+    )
+
+    # What the benchmarks compare with; only where it is installed.
+    maybe(
+        optional_library,
+        name = "boost_fiber",
+        header = "boost/fiber/all.hpp",
+        target = "boost_fiber",
+        link = ["-lboost_fiber", "-lboost_context"],
     )
