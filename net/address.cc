@@ -13,7 +13,7 @@ namespace {
 
 absl::Status Malformed(absl::string_view text, absl::string_view why) {
   return absl::InvalidArgumentError(absl::StrCat("bad address \"", text, "\": ", why,
-                                                 " (wanted: IP:PORT, [IP6]:PORT)"));
+                                                 " (wanted: IP:PORT, [IP6]:PORT, PORT)"));
 }
 
 }  // namespace
@@ -52,15 +52,17 @@ absl::StatusOr<Address> Address::FromIp(absl::string_view ip, uint16_t port) {
 
 absl::StatusOr<Address> Address::Parse(absl::string_view text) {
   const size_t colon = text.rfind(':');
-  if (colon == absl::string_view::npos) return Malformed(text, "no port");
+  const bool port_alone = colon == text.npos && !text.empty() &&
+                          text.find_first_not_of("0123456789") == text.npos;
+  if (colon == text.npos && !port_alone) return Malformed(text, "no port");
   uint32_t port;
-  const absl::string_view port_text = text.substr(colon + 1);
+  const absl::string_view port_text = port_alone ? text : text.substr(colon + 1);
   // SimpleAtoi would take a sign and blanks.
   if (port_text.empty() || port_text.find_first_not_of("0123456789") != port_text.npos ||
       !absl::SimpleAtoi(port_text, &port) || port > 65535) {
     return Malformed(text, "the port is not a number from 0 to 65535");
   }
-  absl::string_view host = text.substr(0, colon);
+  absl::string_view host = port_alone ? "" : text.substr(0, colon);
   if (host.empty() || host == "*") host = "0.0.0.0";
   if (host.front() == '[') {
     if (host.back() != ']') return Malformed(text, "no ']'");
@@ -78,6 +80,18 @@ Address Address::Loopback(uint16_t port) {
   Address a;
   a.raw_.v4.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   return a.WithPort(port);
+}
+
+bool Address::is_wildcard() const {
+  return is_v6() ? IN6_IS_ADDR_UNSPECIFIED(&raw_.v6.sin6_addr) != 0
+                 : raw_.v4.sin_addr.s_addr == htonl(INADDR_ANY);
+}
+
+Address Address::Unmapped() const {
+  if (!is_v6() || !IN6_IS_ADDR_V4MAPPED(&raw_.v6.sin6_addr)) return *this;
+  Address a;
+  memcpy(&a.raw_.v4.sin_addr, &raw_.v6.sin6_addr.s6_addr[12], 4);
+  return a.WithPort(port());
 }
 
 uint16_t Address::port() const {

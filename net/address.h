@@ -25,8 +25,9 @@ class Address {
 
   // Address::Parse()
   //
-  // "1.2.3.4:80", "[::1]:80", "[fe80::1%eth0]:80", or ":80" and "*:80" for every IPv4
-  // interface. kInvalidArgument, quoting the text, for anything else, names included.
+  // "1.2.3.4:80", "[::1]:80", "[fe80::1%eth0]:80"; or ":80", "*:80" and "80" for every
+  // IPv4 interface, where "[::]:80" is every interface of both (see ListenOptions).
+  // kInvalidArgument, quoting the text, for anything else, names included.
   static absl::StatusOr<Address> Parse(absl::string_view text);
 
   // Address::FromIp()
@@ -37,6 +38,13 @@ class Address {
   static Address Loopback(uint16_t port);  // 127.0.0.1
 
   bool is_v6() const { return raw_.any.sa_family == AF_INET6; }
+  // 0.0.0.0 or ::, whatever the port.
+  bool is_wildcard() const;
+  // Address::Unmapped()
+  //
+  // The IPv4 address that an IPv6 socket shows as "::ffff:1.2.3.4", as what it is; any
+  // other as it is.
+  Address Unmapped() const;
   uint16_t port() const;
   Address WithPort(uint16_t port) const;
 

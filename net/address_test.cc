@@ -22,14 +22,44 @@ TEST(Address, ParsesWhatItPrints) {
 TEST(Address, AcceptsShortFormsForEveryInterface) {
   EXPECT_EQ(Address::Parse(":80")->ToString(), "0.0.0.0:80");
   EXPECT_EQ(Address::Parse("*:80")->ToString(), "0.0.0.0:80");
+  EXPECT_EQ(Address::Parse("80")->ToString(), "0.0.0.0:80");
+  for (const char* text : {"80", "[::]:80"}) {
+    EXPECT_TRUE(Address::Parse(text)->is_wildcard());
+  }
+  EXPECT_FALSE(Address::Loopback(80).is_wildcard());
+}
+
+TEST(Address, WhatIsMappedIntoIpv6IsIpv4) {
+  const Address mapped = *Address::Parse("[::ffff:10.0.0.1]:80");
+  EXPECT_EQ(mapped.Unmapped(), *Address::Parse("10.0.0.1:80"));
+  for (const char* text : {"[::1]:80", "[::]:80", "10.0.0.1:80", "[::10.0.0.1]:80"}) {
+    EXPECT_EQ(Address::Parse(text)->Unmapped(), *Address::Parse(text));
+  }
 }
 
 TEST(Address, RefusesEverythingElseQuotingIt) {
-  for (const char* text :
-       {"", "1.2.3.4", "1.2.3:80", "1.2.3.4:", "1.2.3.4:65536", "1.2.3.4:-1",
-        "1.2.3.4:+1", "1.2.3.4: 80", "1.2.3.4:80x", "localhost:80", "::1:80", "[::1]",
-        "[::1:80", "[]:80", "[1.2.3.4]:80", "[::g]:80", "[fe80::1%no-such-interface]:80",
-        "[::1]x:80", "1.2.3.4:99999999999999999999"}) {
+  for (const char* text : {"",
+                           "1.2.3.4",
+                           "1.2.3:80",
+                           "1.2.3.4:",
+                           "1.2.3.4:65536",
+                           "1.2.3.4:-1",
+                           "1.2.3.4:+1",
+                           "1.2.3.4: 80",
+                           "1.2.3.4:80x",
+                           "localhost:80",
+                           "::1:80",
+                           "[::1]",
+                           "[::1:80",
+                           "[]:80",
+                           "[1.2.3.4]:80",
+                           "[::g]:80",
+                           "[fe80::1%no-such-interface]:80",
+                           "[::1]x:80",
+                           "1.2.3.4:99999999999999999999",
+                           "65536",
+                           "-1",
+                           "8 0"}) {
     absl::StatusOr<Address> a = Address::Parse(text);
     ASSERT_FALSE(a.ok()) << text;
     EXPECT_EQ(a.status().code(), absl::StatusCode::kInvalidArgument);

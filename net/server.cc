@@ -5,39 +5,23 @@
 
 #include <algorithm>
 #include <utility>
-#include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "grove/green/internal/scheduler.h"
 #include "grove/green/sleep.h"
 #include "grove/green/status.h"
 #include "grove/green/timeout.h"
+#include "grove/hub/internal/check.h"
+#include "grove/net/internal/socket.h"
+#include "grove/net/internal/wait_in.h"
 
 namespace grove::net {
 namespace {
 
-using green_internal::ListedWaiter;
-using green_internal::Scheduler;
-using green_internal::WaiterList;
+using net_internal::WaitIn;
+using net_internal::WakeAll;
 
-class ServerWaiter final : public ListedWaiter {
- public:
-  ServerWaiter(WaiterList* list, const char* what)
-      : ListedWaiter(Scheduler::Get().current(), list), what_(what) {}
-  std::string Describe() const override { return what_; }
-
- private:
-  const char* const what_;
-};
-
-bool WaitIn(WaiterList& list, const char* what, Deadline deadline) {
-  ServerWaiter waiter(&list, what);
-  return Scheduler::Get().ParkUntil(&waiter, deadline);
-}
-
-void WakeAll(WaiterList& list) {
-  while (ListedWaiter* w = list.PopFront()) Scheduler::Get().Wake(w->core());
-}
+// Of those that have connected when a server stops; more than any backlog holds.
+constexpr int kMaxBacklog = 65536;
 
 // Out of descriptors or memory: it will pass. Anything else will not.
 bool IsShortage(int error) {
@@ -46,58 +30,29 @@ bool IsShortage(int error) {
 
 }  // namespace
 
-// One open connection, on the stack of its handler's greenlet.
-struct StreamServer::Connection {
-  Connection(StreamServer* s, TcpStream* t)
-      : server(s), stream(t), greenlet(CurrentGreenlet()), next(s->connections_) {
-    if (next) next->previous = this;
-    s->connections_ = this;
-  }
-  ~Connection() {
-    (previous ? previous->next : server->connections_) = next;
-    if (next) next->previous = previous;
-  }
-
-  StreamServer* const server;
-  TcpStream* const stream;
-  const AnyGreenlet greenlet;
-  Connection* previous = nullptr;
-  Connection* next;
-};
-
-// A place among the connections that may be open at once.
-class StreamServer::Slot {
- public:
-  explicit Slot(StreamServer* server) : server_(server) { ++server->active_; }
-  Slot(Slot&& other) noexcept : server_(std::exchange(other.server_, nullptr)) {}
-  ~Slot() {
-    if (server_ == nullptr) return;
-    if (--server_->active_ == 0) WakeAll(server_->idle_waiters_);
-    WakeAll(server_->slot_waiters_);
-  }
-
-  StreamServer* server() const { return server_; }
-
- private:
-  StreamServer* server_;
-};
-
-StreamServer::StreamServer(TcpListener listener, Handler handler,
-                           StreamServerOptions options)
-    : handler_(std::move(handler)),
-      options_(std::move(options)),
-      listener_(std::move(listener)),
-      address_(listener_.address()) {}
-
 StreamServer::~StreamServer() {
   Shield shield;
   Stop();
+}
+
+const Address& StreamServer::address() const {
+  GROVE_CHECK(address_.has_value(), "StreamServer::address() of one at ", description_);
+  return *address_;
 }
 
 void StreamServer::Start() {
   if (acceptor_ || stopping_) return;
   acceptor_ =
       Spawn({.name = absl::StrCat(options_.name, " acceptor")}, [this] { AcceptLoop(); });
+  if (connections_.has_limits()) {
+    watcher_ = Spawn({.name = absl::StrCat(options_.name, " limits")},
+                     [this] { connections_.Watch(); });
+  }
+}
+
+void StreamServer::ResumeAccepting() {
+  paused_ = false;
+  connections_.WakeSlotWaiters();
 }
 
 void StreamServer::AcceptLoop() {
@@ -105,90 +60,69 @@ void StreamServer::AcceptLoop() {
   bool short_of = false;
   int left = options_.accept_budget;
   for (;;) {
-    while (options_.max_connections != 0 && active_ >= options_.max_connections) {
-      WaitIn(slot_waiters_, "a free connection slot", {});
+    while (paused_ || connections_.Full()) {
+      connections_.WaitForSlot(paused_ ? "accepting to be resumed"
+                                       : "a free connection slot");
     }
-    absl::StatusOr<TcpStream> stream = listener_.TryAccept();
-    if (stream.ok()) {
+    endpoint_->WaitForRoom();
+    const absl::Status status = endpoint_->AcceptOne(connections_);
+    if (status.ok()) {
       delay = options_.min_delay;
       short_of = false;
-      ++accepted_;
-      // Destroyed in this order: the descriptor is closed, then its slot is free. Also if
-      // the greenlet is killed before it has begun.
-      Spawn([slot = Slot(this), s = *std::move(stream)]() mutable {
-        slot.server()->Run(s);
-      });
       if (--left > 0) continue;
       left = options_.accept_budget;
       Yield();
       continue;
     }
-    const int error = ErrnoOf(stream.status());
-    if (error == EAGAIN || error == EWOULDBLOCK) {
+    const bool nobody = status == net_internal::NobodyThere();
+    const int error = nobody ? EAGAIN : ErrnoOf(status);
+    if (net_internal::WouldBlock(error)) {
       left = options_.accept_budget;
-      if (!listener_.WaitForConnection().ok()) return;  // closed: a stop
+      if (!endpoint_->WaitForConnection().ok()) return;  // closed: a stop
     } else if (IsShortage(error)) {
+      ++connections_.statistics().shortages;
       if (!std::exchange(short_of, true)) {
         fprintf(stderr, "grove: %s: %s; trying again every %s at least\n",
-                options_.name.c_str(), std::string(stream.status().message()).c_str(),
+                options_.name.c_str(), std::string(status.message()).c_str(),
                 absl::FormatDuration(options_.max_delay).c_str());
       }
       Sleep(delay);
       delay = std::min(delay * 2, options_.max_delay);
     } else {
-      if (!stopping_) failure_ = stream.status();
-      listener_.Close();
+      if (!stopping_) failure_ = status;
+      endpoint_->Close();
       WakeAll(stop_waiters_);
       return;
     }
   }
 }
 
-void StreamServer::Run(TcpStream& stream) {
-  Connection connection(this, &stream);
-  // One that was accepted just before a drain began.
-  if (stopping_) Drain(stream);
-  handler_(stream);
-}
-
-void StreamServer::Drain(TcpStream& stream) {
-  if (options_.on_drain) {
-    options_.on_drain(stream);
-  } else if (!stream.closed()) {
-    // A peer that has reset the connection already is no news.
-    (void)stream.ShutdownRead();
-  }
-}
-
-void StreamServer::StopAccepting() {
+void StreamServer::StopAccepting(bool take_backlog) {
   stopping_ = true;
-  listener_.Close();
-  if (acceptor_) acceptor_.Kill();
-}
-
-bool StreamServer::WaitUntilIdle(Deadline deadline) {
-  while (active_ > 0) {
-    if (!WaitIn(idle_waiters_, "the end of all connections", deadline)) return false;
+  if (acceptor_) acceptor_.KillSoon();
+  if (acceptor_ && take_backlog && !paused_) {
+    for (int left = kMaxBacklog; left > 0 && !connections_.Full(); --left) {
+      if (!endpoint_->AcceptOne(connections_).ok()) break;
+    }
   }
-  return true;
+  endpoint_->Close();
 }
 
-StreamServer::StopReport StreamServer::Stop(absl::Duration grace) {
+StopReport StreamServer::Stop(absl::Duration grace) {
   if (stopped_) return report_;
   const Deadline deadline = grace;
   if (!stopping_) {
-    StopAccepting();
-    report_.finished = active_;
-    for (Connection* c = connections_; c; c = c->next) Drain(*c->stream);
+    StopAccepting(/*take_backlog=*/grace > absl::ZeroDuration());
+    report_.finished = active();
+    connections_.Drain();
   }
-  if (!WaitUntilIdle(deadline)) {
-    std::vector<AnyGreenlet> late;
-    for (Connection* c = connections_; c; c = c->next) late.push_back(c->greenlet);
-    report_.cut = late.size();
-    report_.finished -= std::min(report_.finished, late.size());
-    for (const AnyGreenlet& g : late) g.KillSoon();
-    WaitUntilIdle({});
+  if (!connections_.WaitUntilNone(deadline)) {
+    report_.cut = connections_.KillAll();
+    report_.finished -= std::min(report_.finished, report_.cut);
+    connections_.WaitUntilNone({});
   }
+  if (watcher_) watcher_.Kill();
+  if (acceptor_) acceptor_.Join();
   stopped_ = true;
   WakeAll(stop_waiters_);
   return report_;
@@ -196,10 +130,12 @@ StreamServer::StopReport StreamServer::Stop(absl::Duration grace) {
 
 absl::Status StreamServer::Serve() {
   Start();
+  return WaitForEnd();
+}
+
+absl::Status StreamServer::WaitForEnd() {
   try {
-    while (!stopped_ && failure_.ok()) {
-      WaitIn(stop_waiters_, "the server's stop", {});
-    }
+    while (!stopped_ && failure_.ok()) WaitIn(stop_waiters_, "the server's stop");
   } catch (...) {
     Shield shield;
     Stop();

@@ -1,36 +1,27 @@
 #ifndef GROVE_NET_SERVER_H_
 #define GROVE_NET_SERVER_H_
 
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
-#include <functional>
+#include <memory>
+#include <optional>
 #include <string>
+#include <utility>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "grove/green/greenlet.h"
 #include "grove/green/internal/core.h"
+#include "grove/net/address.h"
+#include "grove/net/internal/endpoint.h"
+#include "grove/net/internal/server_connections.h"
+#include "grove/net/server_options.h"
 #include "grove/net/tcp.h"
 
 namespace grove::net {
 
-// StreamServerOptions
-struct StreamServerOptions {
-  // While so many are open no more are accepted: they wait in the backlog. 0: no limit.
-  size_t max_connections = 0;
-  // How many may be accepted in a row before others run.
-  int accept_budget = 100;
-  // When accepting fails for want of descriptors or memory, it is tried again after
-  // min_delay, then after twice as long each time, up to max_delay.
-  absl::Duration min_delay = absl::Milliseconds(10);
-  absl::Duration max_delay = absl::Seconds(1);
-  // Called for each open connection when a drain begins: tells its handler to come to an
-  // end. It must not block. The default ends reading: what has arrived is still read,
-  // then the handler sees the end of the stream.
-  std::function<void(TcpStream&)> on_drain = nullptr;
-  // Names the greenlets.
-  std::string name = "server";
-};
+class ServerGroup;
 
 // StreamServer
 //
@@ -41,16 +32,26 @@ struct StreamServerOptions {
 //   ...
 //   server.Stop(absl::Seconds(5));
 //
+// The listener is a TcpListener, a UnixListener, a TlsListener, or anything that is a
+// Listener (internal/endpoint.h), and the handler takes a reference to what that one
+// accepts, or a Stream&, which works for all. A TLS handshake is made in the connection's
+// greenlet, so a slow client holds up nobody.
+//
 // When the handler returns, its connection is closed. An exception that leaves it is
 // reported, ends that connection, and nothing else.
 //
-// Threads: the hub that made it. For several hubs make one server on each, with a
-// listener out of TcpListener::ListenMany().
+// Threads: the hub that made it. For several hubs see server_group.h.
 class StreamServer {
  public:
-  using Handler = std::function<void(TcpStream&)>;
+  using StopReport = net::StopReport;
 
-  StreamServer(TcpListener listener, Handler handler, StreamServerOptions options = {});
+  template <Listener L, typename Handler>
+  requires std::invocable < Handler&, net_internal::StreamOf<L>
+  & > StreamServer(L listener, Handler handler, StreamServerOptions options = {})
+      : options_(std::move(options)),
+  description_(listener.address().ToString()), address_(AddressOf(listener)),
+  endpoint_(std::make_unique<net_internal::HandlingEndpoint<L, Handler>>(
+      std::move(listener), std::move(handler))) {}
   StreamServer(const StreamServer&) = delete;
   StreamServer& operator=(const StreamServer&) = delete;
   // Stops without grace.
@@ -61,17 +62,15 @@ class StreamServer {
   // Begins to accept. Does not block. No effect if started or stopped.
   void Start();
 
-  // What a stop had to do.
-  struct StopReport {
-    size_t finished = 0;  // connections that came to their end
-    size_t cut = 0;       // handlers that had to be killed
-  };
-
   // StreamServer::Stop()
   //
   // Accepts no more and closes the listener; tells each connection (on_drain); waits for
   // the handlers up to `grace`; kills those that are left and waits for them. May be
   // called before Start(), twice, and by several greenlets: all wait for the same end.
+  //
+  // With a grace, who has connected and was not accepted yet is accepted first: their
+  // peers take them for connections. Not so while accepting is paused. A TLS handshake
+  // that is under way ends.
   //
   // Blocks: until no handler runs.
   // Kill: throws; the stop goes on when somebody calls it again.
@@ -85,35 +84,58 @@ class StreamServer {
   // Kill: stops without grace, then throws.
   absl::Status Serve();
 
-  const Address& address() const { return address_; }
-  size_t active() const { return active_; }
-  uint64_t accepted() const { return accepted_; }
+  // StreamServer::PauseAccepting(), StreamServer::ResumeAccepting()
+  //
+  // Meanwhile connections wait in the backlog, and those that are open go on. Do not
+  // block. No effect if it is so already.
+  void PauseAccepting() { paused_ = true; }
+  void ResumeAccepting();
+
+  // Where it listens: "127.0.0.1:7000", "/run/x.sock".
+  const std::string& description() const { return description_; }
+  // The same, of a TCP or TLS server; of others a fatal error.
+  const Address& address() const;
+  size_t active() const { return statistics().active; }
+  uint64_t accepted() const { return statistics().accepted; }
+  const StreamServerStatistics& statistics() const { return connections_.statistics(); }
+  // Whether it was started, and has not come to its end.
   bool accepting() const { return acceptor_ && !acceptor_.ready(); }
 
  private:
-  struct Connection;
-  class Slot;
+  friend class ServerGroup;
+
+  // With an endpoint of another kind.
+  StreamServer(std::unique_ptr<net_internal::Endpoint> endpoint, std::string description,
+               StreamServerOptions options)
+      : options_(std::move(options)),
+        description_(std::move(description)),
+        endpoint_(std::move(endpoint)) {}
+
+  template <typename L>
+  static std::optional<Address> AddressOf(const L& listener) {
+    if constexpr (std::convertible_to<decltype(listener.address()), Address>) {
+      return listener.address();
+    } else {
+      return std::nullopt;
+    }
+  }
 
   void AcceptLoop();
-  void Run(TcpStream& stream);
-  void Drain(TcpStream& stream);
-  void StopAccepting();
-  bool WaitUntilIdle(Deadline deadline);
+  absl::Status WaitForEnd();
+  void StopAccepting(bool take_backlog);
 
-  const Handler handler_;
   const StreamServerOptions options_;
-  TcpListener listener_;
-  const Address address_;
+  const std::string description_;
+  const std::optional<Address> address_;
+  const std::unique_ptr<net_internal::Endpoint> endpoint_;
+  net_internal::ServerConnections connections_{options_};
   Greenlet<> acceptor_;
+  Greenlet<> watcher_;  // of limits
   absl::Status failure_;
-  Connection* connections_ = nullptr;  // each lies on its handler's stack
-  size_t active_ = 0;
-  uint64_t accepted_ = 0;
+  bool paused_ = false;
   bool stopping_ = false;
   bool stopped_ = false;
   StopReport report_;
-  green_internal::WaiterList slot_waiters_;  // the acceptor, while all slots are taken
-  green_internal::WaiterList idle_waiters_;  // for the last handler's end
   green_internal::WaiterList stop_waiters_;  // for the end of a stop
 };
 

@@ -167,7 +167,7 @@ TEST_F(Server, StopWorksBeforeStartTwiceAndFromTwoGreenlets) {
 
 TEST_F(Server, OnDrainIsAskedInsteadOfEndingReads) {
   int asked = 0;
-  StreamServer server(Listen(), &Echo, {.on_drain = [&](TcpStream& s) {
+  StreamServer server(Listen(), &Echo, {.on_drain = [&](Stream& s) {
                         ++asked;
                         s.Close();
                       }});

@@ -3,6 +3,8 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
@@ -79,6 +81,25 @@ class Stream {
     return DoWriteGather(pieces, Earlier(deadline));
   }
 
+  // Stream::WaitReadable()
+  //
+  // Waits until a read may find something: bytes, the end or an error. It may also be
+  // wrong. For those who want no buffer while they wait, as Copy() in copy.h does.
+  absl::Status WaitReadable(Deadline deadline = {}) {
+    return DoWaitReadable(Earlier(deadline));
+  }
+
+  // Stream::TryRead()
+  //
+  // As Read(), without waiting and without a switch to another greenlet: nullopt if there
+  // is nothing now.
+  virtual absl::StatusOr<std::optional<size_t>> TryRead(absl::Span<char> buffer) = 0;
+
+  // Stream::TryWrite()
+  //
+  // Writes what can be written without waiting, and says how much that is; maybe 0.
+  virtual absl::StatusOr<size_t> TryWrite(absl::string_view data) = 0;
+
   // Stream::ShutdownWrite(), Stream::ShutdownRead()
   //
   // Tells the peer that no more comes; and ends reading here: what has arrived can still
@@ -97,6 +118,19 @@ class Stream {
   // The peer, for messages: "10.0.0.1:80".
   virtual std::string Describe() const = 0;
 
+  // Stream::activity()
+  //
+  // What has gone over it, and whether a greenlet waits for the peer just now, in that
+  // direction. For those who watch a stream from outside, as the limits of StreamServer
+  // do. A stream that does not know says that nobody waits.
+  struct Activity {
+    uint64_t bytes_read = 0;
+    uint64_t bytes_written = 0;
+    bool reader_waits = false;
+    bool writer_waits = false;
+  };
+  virtual Activity activity() const { return {}; }
+
   // Stream::set_timeout()
   //
   // How long one call may wait, if its own deadline is not earlier. Infinite at first.
@@ -104,19 +138,21 @@ class Stream {
   absl::Duration timeout() const { return timeout_; }
 
  protected:
-  virtual absl::StatusOr<size_t> DoRead(absl::Span<char> buffer, Deadline deadline) = 0;
-  virtual absl::StatusOr<size_t> DoReadScatter(absl::Span<const absl::Span<char>> buffers,
-                                               Deadline deadline) = 0;
-  virtual absl::Status DoWrite(absl::string_view data, Deadline deadline) = 0;
-  virtual absl::Status DoWriteGather(absl::Span<const absl::string_view> pieces,
-                                     Deadline deadline) = 0;
-
- private:
+  // The argument of a call, or the stream's own timeout.
   Deadline Earlier(Deadline deadline) const {
     if (timeout_ == absl::InfiniteDuration()) return deadline;
     return std::min(deadline, Deadline(timeout_));
   }
 
+  virtual absl::StatusOr<size_t> DoRead(absl::Span<char> buffer, Deadline deadline) = 0;
+  virtual absl::StatusOr<size_t> DoReadScatter(absl::Span<const absl::Span<char>> buffers,
+                                               Deadline deadline) = 0;
+  virtual absl::Status DoWaitReadable(Deadline deadline) = 0;
+  virtual absl::Status DoWrite(absl::string_view data, Deadline deadline) = 0;
+  virtual absl::Status DoWriteGather(absl::Span<const absl::string_view> pieces,
+                                     Deadline deadline) = 0;
+
+ private:
   absl::Duration timeout_ = absl::InfiniteDuration();
 };
 

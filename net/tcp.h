@@ -8,11 +8,10 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/strings/string_view.h"
-#include "absl/types/span.h"
 #include "grove/green/descriptor.h"
 #include "grove/hub/deadline.h"
 #include "grove/net/address.h"
+#include "grove/net/internal/socket_stream.h"
 #include "grove/net/stream.h"
 
 namespace grove::net {
@@ -31,7 +30,7 @@ struct ConnectOptions {
 //
 //   absl::StatusOr<TcpStream> s = TcpStream::Connect(address, {.deadline =
 //   absl::Seconds(5)}); if (absl::Status w = s->Write("hello"); !w.ok()) ...
-class TcpStream final : public Stream {
+class TcpStream final : public net_internal::SocketStream {
  public:
   // Closed.
   TcpStream() = default;
@@ -50,45 +49,27 @@ class TcpStream final : public Stream {
 
   // TcpStream::Adopt()
   //
-  // Takes over a connected TCP socket, making it non-blocking.
+  // Takes over a connected TCP socket, making it non-blocking; anything else is an error
+  // that says what it is, and stays the caller's. Release() gives it up.
   static absl::StatusOr<TcpStream> Adopt(int fd);
-
-  // TcpStream::Release()
-  //
-  // Gives the socket up, open and non-blocking. -1 if closed.
-  int Release() { return descriptor_.Release(); }
+  // The same of one that another hub has released, with what is known of it: costs no
+  // system call.
+  static TcpStream Adopt(int fd, const Address& peer) { return TcpStream(fd, peer); }
 
   const Address& peer() const { return peer_; }
   absl::StatusOr<Address> local_address() const;
-  int fd() const { return descriptor_.fd(); }
 
   // TcpStream::Abort()
   //
   // Closes so that the peer gets a reset: what was written may never arrive.
   void Abort();
 
-  absl::Status ShutdownWrite() override;
-  absl::Status ShutdownRead() override;
-  void Close() override { descriptor_.Close(); }
-  bool closed() const override { return !descriptor_.valid(); }
   std::string Describe() const override { return peer_.ToString(); }
 
  private:
   friend class TcpListener;
-  TcpStream(int fd, const Address& peer) : descriptor_(fd), peer_(peer) {}
+  TcpStream(int fd, const Address& peer) : SocketStream(fd), peer_(peer) {}
 
-  absl::StatusOr<size_t> DoRead(absl::Span<char> buffer, Deadline deadline) override;
-  absl::StatusOr<size_t> DoReadScatter(absl::Span<const absl::Span<char>> buffers,
-                                       Deadline deadline) override;
-  absl::Status DoWrite(absl::string_view data, Deadline deadline) override;
-  absl::Status DoWriteGather(absl::Span<const absl::string_view> pieces,
-                             Deadline deadline) override;
-  template <typename Receive>
-  absl::StatusOr<size_t> ReadWith(Receive receive, size_t wanted, Deadline deadline);
-
-  Descriptor descriptor_;
-  // The last read took all there was: to try again before waiting would be in vain.
-  bool read_waits_first_ = false;
   Address peer_;
 };
 
@@ -98,6 +79,9 @@ struct ListenOptions {
   bool reuse_address = true;
   // Several sockets may listen at one address, and connections are spread over them.
   bool reuse_port = false;
+  // Of [::], whether IPv4 is left out; else connections of both come, and IPv4 peers are
+  // shown as such.
+  bool v6_only = false;
 };
 
 // TcpListener
@@ -126,7 +110,8 @@ class TcpListener {
 
   // TcpListener::Adopt()
   //
-  // Takes over a listening socket, making it non-blocking.
+  // Takes over a listening TCP socket, making it non-blocking; anything else is an error
+  // that says what it is, and stays the caller's.
   static absl::StatusOr<TcpListener> Adopt(int fd);
   int Release() { return descriptor_.Release(); }
 

@@ -1,0 +1,64 @@
+#include "grove/net/copy.h"
+
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "absl/status/statusor.h"
+#include "grove/green/status.h"
+
+namespace grove::net {
+namespace {
+
+constexpr size_t kBufferSize = size_t{64} << 10;
+
+// Between two switches it belongs to whoever runs.
+absl::Span<char> HubsBuffer() {
+  thread_local const std::unique_ptr<char[]> buffer(new char[kBufferSize]);
+  return {buffer.get(), kBufferSize};
+}
+
+// What could not be written at once has to leave the hub's buffer. Out of line, so that
+// the frame in which idle copies sleep stays small.
+[[gnu::noinline]] absl::Status WriteRest(Stream& to, std::string rest, uint64_t& copied,
+                                         Deadline deadline) {
+  absl::Status s = to.Write(rest, deadline);
+  copied += s.ok() ? rest.size() : BytesMoved(s);
+  return s;
+}
+
+}  // namespace
+
+absl::Status Copy(Stream& from, Stream& to, uint64_t* copied, Deadline deadline) {
+  uint64_t uncounted = 0;
+  uint64_t& total = copied ? *copied : uncounted;
+  const uint64_t before = total;
+  absl::Status status;
+  while (status.ok()) {
+    status = from.WaitReadable(deadline);
+    if (!status.ok()) break;
+    // No switch from here ...
+    const absl::Span<char> buffer = HubsBuffer();
+    const absl::StatusOr<std::optional<size_t>> n = from.TryRead(buffer);
+    if (!n.ok()) {
+      status = n.status();
+      break;
+    }
+    if (!n->has_value()) continue;
+    if (**n == 0) return absl::OkStatus();
+    const absl::string_view data(buffer.data(), **n);
+    const absl::StatusOr<size_t> written = to.TryWrite(data);
+    // ... to here.
+    if (!written.ok()) {
+      status = written.status();
+      break;
+    }
+    total += *written;
+    if (*written < data.size()) {
+      status = WriteRest(to, std::string(data.substr(*written)), total, deadline);
+    }
+  }
+  return WithBytesMoved(std::move(status), total - before);
+}
+
+}  // namespace grove::net

@@ -1,0 +1,149 @@
+#include <errno.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "grove/green/sleep.h"
+#include "grove/green/status.h"
+#include "grove/green/timeout.h"
+#include "grove/hub/internal/check.h"
+#include "grove/net/internal/datagram_server_base.h"
+#include "grove/net/internal/wait_in.h"
+
+namespace grove::net::net_internal {
+namespace {
+
+constexpr absl::Duration kMinDelay = absl::Milliseconds(10);
+constexpr absl::Duration kMaxDelay = absl::Seconds(1);
+// Of what had arrived when a server stops.
+constexpr int kMaxLastBatches = 1000;
+
+// Reported by a peer's machine for something that we have sent: not the socket's fault.
+bool IsOfOnePeer(int error) {
+  return error == ECONNREFUSED || error == ECONNRESET || error == EHOSTUNREACH ||
+         error == ENETUNREACH || error == EHOSTDOWN || error == ENETDOWN ||
+         error == EPROTO || error == EMSGSIZE;
+}
+
+bool IsShortage(int error) { return error == ENOBUFS || error == ENOMEM; }
+
+}  // namespace
+
+DatagramServerBase::Handling::Handling(DatagramServerBase* server)
+    : server_(server), greenlet_(CurrentGreenlet()), next_(server->first_) {
+  if (next_) next_->previous_ = this;
+  server->first_ = this;
+}
+
+DatagramServerBase::Handling::~Handling() {
+  (previous_ ? previous_->next_ : server_->first_) = next_;
+  if (next_) next_->previous_ = previous_;
+}
+
+DatagramServerBase::DatagramServerBase(DatagramServerOptions options)
+    : options_(std::move(options)) {
+  GROVE_CHECK(options_.batch > 0 && options_.max_bytes > 0,
+              "a datagram server that receives nothing: ", options_.name);
+}
+
+DatagramServerBase::~DatagramServerBase() = default;
+
+void DatagramServerBase::Start() {
+  if (receiver_ || stopping_) return;
+  receiver_ = Spawn({.name = options_.name + " receiver"}, [this] { ReceiveLoop(); });
+}
+
+void DatagramServerBase::ResumeReceiving() {
+  paused_ = false;
+  WakeAll(resume_waiters_);
+}
+
+void DatagramServerBase::ReceiveLoop() {
+  absl::Duration delay = kMinDelay;
+  for (;;) {
+    while (paused_) WaitIn(resume_waiters_, "receiving to be resumed");
+    const absl::Status status = ReceiveSome({});
+    if (status.ok()) {
+      delay = kMinDelay;
+      continue;
+    }
+    const int error = ErrnoOf(status);
+    if (IsOfOnePeer(error)) continue;
+    if (IsShortage(error)) {
+      Sleep(delay);
+      delay = std::min(delay * 2, kMaxDelay);
+      continue;
+    }
+    if (!stopping_) failure_ = status;
+    WakeAll(stop_waiters_);
+    return;
+  }
+}
+
+bool DatagramServerBase::Admit(bool truncated) {
+  ++statistics_.received;
+  if (truncated) ++statistics_.truncated;
+  if (options_.max_in_flight == 0 || statistics_.in_flight < options_.max_in_flight) {
+    return true;
+  }
+  ++statistics_.dropped;
+  return false;
+}
+
+void DatagramServerBase::Left() {
+  if (--statistics_.in_flight == 0) WakeAll(idle_waiters_);
+}
+
+bool DatagramServerBase::WaitUntilNone(Deadline deadline) {
+  while (statistics_.in_flight > 0) {
+    if (!WaitIn(idle_waiters_, "the end of all handlers", deadline)) return false;
+  }
+  return true;
+}
+
+size_t DatagramServerBase::KillAll() {
+  killed_ = true;
+  std::vector<AnyGreenlet> all;
+  for (Handling* h = first_; h; h = h->next_) all.push_back(h->greenlet_);
+  for (const AnyGreenlet& g : all) g.KillSoon();
+  return statistics_.in_flight;
+}
+
+StopReport DatagramServerBase::Stop(absl::Duration grace) {
+  if (stopped_) return report_;
+  const Deadline deadline = grace;
+  if (!std::exchange(stopping_, true)) {
+    // Nobody else receives from now on: it is killed at its wait.
+    if (receiver_) receiver_.Kill();
+    if (receiver_ && !paused_ && grace > absl::ZeroDuration()) {
+      for (int i = 0; i < kMaxLastBatches; ++i) {
+        if (!ReceiveSome(Deadline::Passed()).ok()) break;
+      }
+    }
+    report_.finished = statistics_.in_flight;
+  }
+  if (!WaitUntilNone(deadline)) {
+    report_.cut = KillAll();
+    report_.finished -= std::min(report_.finished, report_.cut);
+    WaitUntilNone({});
+  }
+  if (receiver_) receiver_.Join();
+  CloseSocket();
+  stopped_ = true;
+  WakeAll(stop_waiters_);
+  return report_;
+}
+
+absl::Status DatagramServerBase::Serve() {
+  Start();
+  try {
+    while (!stopped_ && failure_.ok()) WaitIn(stop_waiters_, "the server's stop");
+  } catch (...) {
+    Shield shield;
+    Stop();
+    throw;
+  }
+  return failure_;
+}
+
+}  // namespace grove::net::net_internal

@@ -1,0 +1,135 @@
+#ifndef GROVE_NET_INTERNAL_ENDPOINT_H_
+#define GROVE_NET_INTERNAL_ENDPOINT_H_
+
+#include <concepts>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "grove/green/greenlet.h"
+#include "grove/net/address.h"
+#include "grove/net/internal/server_connections.h"
+#include "grove/net/stream.h"
+
+// What is behind a StreamServer: its listener and its handler, of whatever types.
+namespace grove::net {
+
+// Listener
+//
+// What a StreamServer may accept from: TcpListener, UnixListener, TlsListener, and others
+// that look like them.
+//
+//   absl::StatusOr<S> TryAccept();    an S is a Stream; EAGAIN if nobody is there
+//   absl::Status WaitForConnection(); fails once it is closed
+//   void Close();
+//   ... address();                    with a ToString()
+//
+// If it has an `absl::Status Greet(S&)`, that is called first in the greenlet of each
+// connection, and may block; if it fails, the handler is not called. Static functions
+// `Address PeerOf(const S&)` and `void Reset(Stream&)` say whose connection it is, and
+// cut it, for what S has no peer() and Abort().
+template <typename L>
+concept Listener = requires(L listener) {
+  { *listener.TryAccept() } -> std::convertible_to<Stream&&>;
+  { listener.WaitForConnection() } -> std::same_as<absl::Status>;
+  listener.Close();
+  { listener.address().ToString() } -> std::convertible_to<std::string>;
+};
+
+namespace net_internal {
+
+template <typename L>
+using StreamOf =
+    typename std::decay_t<decltype(std::declval<L&>().TryAccept())>::value_type;
+
+class Endpoint {
+ public:
+  virtual ~Endpoint() = default;
+
+  // Waits until one may be accepted, as far as that is the endpoint's business.
+  virtual void WaitForRoom() {}
+  // Accepts one connection and takes care of it, without waiting.
+  virtual absl::Status AcceptOne(ServerConnections& connections) = 0;
+  virtual absl::Status WaitForConnection() = 0;
+  virtual void Close() = 0;
+};
+
+// Closes a stream so that the system forgets it: what the peer has not read is not kept
+// for it.
+template <typename S>
+void ResetStream(Stream& stream) {
+  if constexpr (requires(S & s) { s.Abort(); }) {
+    static_cast<S&>(stream).Abort();
+  } else {
+    stream.Close();
+  }
+}
+
+template <typename L>
+PeerKey PeerKeyOfStream(const StreamOf<L>& stream) {
+  if constexpr (requires { PeerKeyOf(L::PeerOf(stream)); }) {
+    return PeerKeyOf(L::PeerOf(stream));
+  } else if constexpr (requires { PeerKeyOf(stream.peer()); }) {
+    return PeerKeyOf(stream.peer());
+  } else {
+    return kNoPeer;
+  }
+}
+
+// Each connection in a greenlet of its own.
+template <typename L, typename Handler>
+class HandlingEndpoint final : public Endpoint {
+ public:
+  using S = StreamOf<L>;
+
+  HandlingEndpoint(L listener, Handler handler)
+      : listener_(std::move(listener)), handler_(std::move(handler)) {}
+
+  absl::Status AcceptOne(ServerConnections& connections) override {
+    absl::StatusOr<S> stream = listener_.TryAccept();
+    if (!stream.ok()) return std::move(stream).status();
+    const PeerKey peer =
+        connections.counts_peers() ? PeerKeyOfStream<L>(*stream) : kNoPeer;
+    if (!connections.Admit(peer)) return absl::OkStatus();
+    // Destroyed in this order: the descriptor is closed, then its slot is free. Also if
+    // the greenlet is killed before it has begun.
+    Spawn([slot = ServerConnections::Slot(&connections, peer), s = *std::move(stream),
+           this]() mutable { Run(slot.connections(), s); });
+    return absl::OkStatus();
+  }
+
+  absl::Status WaitForConnection() override { return listener_.WaitForConnection(); }
+  void Close() override { listener_.Close(); }
+
+ private:
+  static auto Reset() -> void (*)(Stream&) {
+    if constexpr (requires(Stream & s) { L::Reset(s); }) {
+      return &L::Reset;
+    } else {
+      return &ResetStream<S>;
+    }
+  }
+
+  void Run(ServerConnections* connections, S& stream) {
+    if (connections->killed()) return;
+    ServerConnections::Connection connection(connections, &stream, Reset());
+    if constexpr (requires { listener_.Greet(stream); }) {
+      if (!listener_.Greet(stream).ok()) {
+        connection.Failed();
+        return;
+      }
+    }
+    connection.Greeted();
+    handler_(stream);
+  }
+
+  L listener_;
+  Handler handler_;
+};
+
+}  // namespace net_internal
+}  // namespace grove::net
+
+#endif  // GROVE_NET_INTERNAL_ENDPOINT_H_

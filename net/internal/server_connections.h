@@ -1,0 +1,123 @@
+#ifndef GROVE_NET_INTERNAL_SERVER_CONNECTIONS_H_
+#define GROVE_NET_INTERNAL_SERVER_CONNECTIONS_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+
+#include "grove/green/greenlet.h"
+#include "grove/green/internal/core.h"
+#include "grove/hub/deadline.h"
+#include "grove/net/internal/peer_counts.h"
+#include "grove/net/internal/peer_pace.h"
+#include "grove/net/server_options.h"
+#include "grove/net/stream.h"
+
+namespace grove::net::net_internal {
+
+// ServerConnections
+//
+// The open connections of one server: how many, whose, and whether their peers keep up.
+class ServerConnections {
+ public:
+  class Slot;
+  class Connection;
+
+  explicit ServerConnections(const StreamServerOptions& options) : options_(options) {}
+  ServerConnections(const ServerConnections&) = delete;
+  ServerConnections& operator=(const ServerConnections&) = delete;
+
+  // Whether one more may be open.
+  bool Full() const {
+    return options_.max_connections != 0 &&
+           statistics_.active >= options_.max_connections;
+  }
+  // After KillAll().
+  bool killed() const { return killed_; }
+  bool counts_peers() const { return options_.max_per_peer != 0; }
+  // Counts one that was accepted. False if it is to be refused; else a Slot is made.
+  bool Admit(PeerKey peer);
+
+  // Tells each that the server comes to its end, and those that are still to begin.
+  void Drain();
+  // Kills all handlers, and those that are still to begin never do; how many.
+  size_t KillAll();
+  // False if the deadline has passed first.
+  bool WaitUntilNone(Deadline deadline);
+
+  // Until a connection has ended, or WakeSlotWaiters().
+  void WaitForSlot(const char* what);
+  void WakeSlotWaiters();
+
+  bool has_limits() const {
+    return options_.idle_limit != absl::InfiniteDuration() || options_.min_rate > 0;
+  }
+  // Looks after the limits, until it is killed.
+  void Watch();
+
+  StreamServerStatistics& statistics() { return statistics_; }
+  const StreamServerStatistics& statistics() const { return statistics_; }
+
+ private:
+  void DrainOne(Connection& connection);
+  void Look(Connection& connection, const PeerPace::Limits& limits);
+
+  const StreamServerOptions& options_;
+  StreamServerStatistics statistics_;
+  PeerCounts peers_;
+  Connection* first_ = nullptr;  // each lies on its handler's stack
+  Connection* next_to_watch_ = nullptr;
+  bool draining_ = false;
+  bool killed_ = false;
+  green_internal::WaiterList slot_waiters_;  // the acceptor, while it may not accept
+  green_internal::WaiterList idle_waiters_;  // for the last handler's end
+};
+
+// A place among the connections that may be open at once.
+class ServerConnections::Slot {
+ public:
+  Slot(ServerConnections* connections, PeerKey peer)
+      : connections_(connections), peer_(peer) {
+    ++connections->statistics_.active;
+  }
+  Slot(Slot&& other) noexcept
+      : connections_(std::exchange(other.connections_, nullptr)), peer_(other.peer_) {}
+  ~Slot();
+
+  ServerConnections* connections() const { return connections_; }
+
+ private:
+  ServerConnections* connections_;
+  PeerKey peer_;
+};
+
+// One open connection, on the stack of its handler's greenlet.
+class ServerConnections::Connection {
+ public:
+  // `reset` closes the stream, so that nothing more is heard of it.
+  Connection(ServerConnections* connections, Stream* stream, void (*reset)(Stream&));
+  ~Connection();
+
+  // Connection::Greeted()
+  //
+  // What is done first, a TLS handshake, has been done: the handler begins. One that a
+  // drain finds before is closed.
+  void Greeted();
+  void Failed() { ++connections_->statistics_.failed; }
+
+ private:
+  friend class ServerConnections;
+
+  ServerConnections* const connections_;
+  Stream* const stream_;
+  void (*const reset_)(Stream&);
+  const AnyGreenlet greenlet_;
+  bool greeted_ = false;
+  PeerPace pace_;
+  Connection* previous_ = nullptr;
+  Connection* next_;
+};
+
+}  // namespace grove::net::net_internal
+
+#endif  // GROVE_NET_INTERNAL_SERVER_CONNECTIONS_H_

@@ -1,0 +1,150 @@
+#include "grove/net/unix.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+
+#include "absl/strings/str_cat.h"
+#include "grove/green/status.h"
+#include "grove/net/internal/passengers.h"
+#include "grove/net/internal/socket.h"
+#include "grove/net/internal/unix_socket.h"
+
+namespace grove::net {
+
+using net_internal::kMaxFds;
+using net_internal::NewSocket;
+using net_internal::WouldBlock;
+
+// --- UnixStream -----------------------------------------------------------------------
+
+absl::StatusOr<UnixStream> UnixStream::Connect(const UnixAddress& address,
+                                               Deadline deadline) {
+  const std::string operation = absl::StrCat("connect to unix:", address.ToString());
+  const int fd = NewSocket(AF_UNIX, SOCK_STREAM);
+  if (fd < 0) return ErrnoStatus(errno, operation);
+  UnixStream stream(fd, address);
+  if (absl::Status s = net_internal::ConnectUnix(fd, address, operation, deadline);
+      !s.ok()) {
+    return s;
+  }
+  return stream;
+}
+
+absl::StatusOr<std::pair<UnixStream, UnixStream>> UnixStream::Pair() {
+  int fds[2];
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, fds) != 0) {
+    return ErrnoStatus(errno, "make a pair of Unix sockets");
+  }
+  return std::pair(UnixStream(fds[0], {}), UnixStream(fds[1], {}));
+}
+
+absl::StatusOr<UnixStream> UnixStream::Adopt(int fd) {
+  const absl::string_view as = "a Unix stream";
+  if (absl::Status s = net_internal::MakeAdoptable(fd, {.is_unix = true, .name = as});
+      !s.ok()) {
+    return s;
+  }
+  absl::StatusOr<UnixAddress> peer = net_internal::UnixNameOf(
+      fd, &getpeername, absl::StrCat("adopt fd ", fd, " as ", as));
+  if (!peer.ok()) return std::move(peer).status();
+  return UnixStream(fd, *std::move(peer));
+}
+
+absl::StatusOr<PeerCredentials> UnixStream::peer_credentials() const {
+  return net_internal::PeerCredentialsOf(fd(), Describe());
+}
+
+absl::Status UnixStream::SendDescriptors(absl::string_view data,
+                                         absl::Span<const int> fds, Deadline deadline) {
+  const auto operation = [&] {
+    return absl::StrCat("send ", fds.size(), " descriptors to ", Describe());
+  };
+  if (data.empty() || fds.empty() || fds.size() > kMaxFds) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(operation(), ": from 1 to ", kMaxFds,
+                     " can be sent, with at least one byte (", data.size(), " given)"));
+  }
+  deadline = Earlier(deadline);
+  iovec bytes{const_cast<char*>(data.data()), data.size()};
+  msghdr message{};
+  message.msg_iov = &bytes;
+  message.msg_iovlen = 1;
+  const net_internal::OutgoingFds passengers(message, fds);
+  for (;;) {
+    if (closed()) return net_internal::WasClosed("send descriptors");
+    const ssize_t n = sendmsg(fd(), &message, MSG_NOSIGNAL);
+    if (n >= 0) {
+      if (static_cast<size_t>(n) == data.size()) return absl::OkStatus();
+      // The rest goes alone.
+      absl::Status s = Write(data.substr(n), deadline);
+      return s.ok() ? s : WithBytesMoved(s, n + BytesMoved(s));
+    }
+    if (errno == EINTR) continue;
+    if (!WouldBlock(errno)) return ErrnoStatus(errno, operation());
+    const WaitResult result = descriptor().WaitWritable(deadline);
+    if (result == WaitResult::kClosed) return net_internal::WasClosed("send descriptors");
+    if (result == WaitResult::kDeadline) return net_internal::TimedOut(operation());
+  }
+}
+
+absl::StatusOr<UnixStream::Received> UnixStream::ReceiveDescriptors(
+    absl::Span<char> buffer, size_t max_fds, Deadline deadline) {
+  const auto operation = [&] { return absl::StrCat("receive from ", Describe()); };
+  Received received;
+  if (buffer.empty()) return received;
+  deadline = Earlier(deadline);
+  for (;;) {
+    if (closed()) return net_internal::WasClosed("receive descriptors");
+    iovec bytes{buffer.data(), buffer.size()};
+    msghdr message{};
+    message.msg_iov = &bytes;
+    message.msg_iovlen = 1;
+    net_internal::IncomingPassengers passengers(message, /*take_fds=*/true);
+    const ssize_t n = recvmsg(fd(), &message, MSG_CMSG_CLOEXEC);
+    if (n < 0) {
+      if (errno == EINTR) continue;
+      if (!WouldBlock(errno)) return ErrnoStatus(errno, operation());
+      const WaitResult result = descriptor().WaitReadable(deadline);
+      if (result == WaitResult::kReady) continue;
+      return result == WaitResult::kClosed
+                 ? net_internal::WasClosed("receive descriptors")
+                 : net_internal::TimedOut(operation());
+    }
+    received.bytes = static_cast<size_t>(n);
+    if (absl::Status s =
+            passengers.Take(message, max_fds, operation, received.fds, received.sender);
+        !s.ok()) {
+      return s;
+    }
+    return received;
+  }
+}
+
+// --- UnixListener ---------------------------------------------------------------------
+
+absl::StatusOr<UnixListener> UnixListener::Listen(const UnixAddress& address,
+                                                  UnixListenOptions options) {
+  auto acceptor = net_internal::UnixAcceptor::Listen(SOCK_STREAM, address, options);
+  if (!acceptor.ok()) return std::move(acceptor).status();
+  return UnixListener(*std::move(acceptor));
+}
+
+absl::StatusOr<UnixListener> UnixListener::Adopt(int fd) {
+  auto acceptor = net_internal::UnixAcceptor::Adopt(fd, SOCK_STREAM, "a Unix listener");
+  if (!acceptor.ok()) return std::move(acceptor).status();
+  return UnixListener(*std::move(acceptor));
+}
+
+absl::StatusOr<UnixStream> UnixListener::TryAccept() {
+  auto accepted = acceptor_.TryAccept();
+  if (!accepted.ok()) return std::move(accepted).status();
+  return UnixStream(accepted->first, std::move(accepted->second));
+}
+
+absl::StatusOr<UnixStream> UnixListener::Accept(Deadline deadline) {
+  auto accepted = acceptor_.Accept(deadline);
+  if (!accepted.ok()) return std::move(accepted).status();
+  return UnixStream(accepted->first, std::move(accepted->second));
+}
+
+}  // namespace grove::net
