@@ -1,0 +1,141 @@
+// The distribution's libpq with a real PostgreSQL: a hundred sessions on one hub.
+
+#include <gtest/gtest.h>
+#include <postgresql/libpq-fe.h>
+#include <stdlib.h>
+
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "grove/green/greenlet.h"
+#include "grove/green/os/run.h"
+#include "grove/green/sleep.h"
+#include "grove/patch/adapters/adapter_test.h"
+
+namespace grove::patch {
+namespace {
+
+constexpr int kSessions = 100;
+
+struct Free {
+  void operator()(PGconn* c) const { PQfinish(c); }
+  void operator()(PGresult* r) const { PQclear(r); }
+};
+using Connection = std::unique_ptr<PGconn, Free>;
+using Result = std::unique_ptr<PGresult, Free>;
+
+// Where the distribution has the programs: of the newest version.
+std::string ProgramFolder() {
+  std::string newest;
+  std::error_code none;
+  for (const auto& entry :
+       std::filesystem::directory_iterator("/usr/lib/postgresql", none)) {
+    const std::string path = entry.path().string() + "/bin";
+    if (std::filesystem::exists(path + "/postgres")) newest = std::max(newest, path);
+  }
+  EXPECT_NE(newest, "") << "PostgreSQL is not installed (package postgresql)";
+  return newest;
+}
+
+class LibpqTest : public AdapterTest {
+ protected:
+  void SetUp() override {
+    const std::string programs = ProgramFolder();
+    folder_ = EmptyFolder("pg");
+    const std::string data = folder_ + "/data";
+    std::vector<std::string> init = NotAsRoot("postgres");
+    std::vector<std::string> serve = init;
+    for (const std::string& arg :
+         {programs + "/initdb", std::string("-D"), data, std::string("-A"),
+          std::string("trust"), std::string("-U"), std::string("me"),
+          std::string("--no-sync")}) {
+      init.push_back(arg);
+    }
+    const absl::StatusOr<std::string> done = CheckOutput(init);
+    ASSERT_TRUE(done.ok()) << done.status();
+    const std::string port = std::to_string(FreePort());
+    for (const std::string& arg :
+         {programs + "/postgres", std::string("-D"), data, std::string("-k"),
+          std::string(""), std::string("-p"), port, std::string("-c"),
+          std::string("listen_addresses=127.0.0.1"), std::string("-c"),
+          std::string("fsync=off"), std::string("-c"),
+          "max_connections=" + std::to_string(kSessions + 20)}) {
+      serve.push_back(arg);
+    }
+    server_ = std::make_unique<RealServer>(serve, "ready to accept connections");
+    ASSERT_TRUE(server_->ready());
+    target_ = "host=127.0.0.1 port=" + port + " user=me dbname=postgres";
+  }
+  void TearDown() override {
+    server_.reset();
+    std::filesystem::remove_all(folder_);
+  }
+
+  Connection Connect() {
+    Connection c(PQconnectdb(target_.c_str()));
+    EXPECT_EQ(PQstatus(c.get()), CONNECTION_OK) << PQerrorMessage(c.get());
+    return c;
+  }
+  // The first value of the first row.
+  static std::string Query(const Connection& c, const std::string& sql) {
+    const Result r(PQexec(c.get(), sql.c_str()));
+    EXPECT_EQ(PQresultStatus(r.get()), PGRES_TUPLES_OK) << PQerrorMessage(c.get());
+    return PQntuples(r.get()) > 0 ? PQgetvalue(r.get(), 0, 0) : "";
+  }
+
+  std::string folder_;
+  std::string target_;
+  std::unique_ptr<RealServer> server_;
+};
+
+GREENLET_TEST_F(LibpqTest, AHundredSessionsQueryAtOnce) {
+  std::vector<Greenlet<>> sessions;
+  for (int i = 0; i < kSessions; ++i) {
+    sessions.push_back(Spawn([this, i] {
+      const Connection c = Connect();
+      for (int round = 0; round < 10; ++round) {
+        EXPECT_EQ(Query(c, "SELECT " + std::to_string(i + round)),
+                  std::to_string(i + round));
+      }
+    }));
+  }
+  for (const auto& session : sessions) session.Join();
+}
+
+// All wait for a lock that the main greenlet holds, and that it could not give back if
+// one of them stopped the thread.
+GREENLET_TEST_F(LibpqTest, AHundredWaitForALockAtOnce) {
+  const Connection main = Connect();
+  Query(main, "SELECT pg_advisory_lock(1)");
+  int got = 0;
+  std::vector<Greenlet<>> sessions;
+  for (int i = 0; i < kSessions; ++i) {
+    sessions.push_back(Spawn([&] {
+      const Connection c = Connect();
+      Query(c, "SELECT pg_advisory_lock_shared(1)");
+      ++got;
+    }));
+  }
+  while (Query(main,
+               "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' "
+               "AND NOT granted") != std::to_string(kSessions)) {
+    Yield();
+  }
+  EXPECT_EQ(got, 0);
+  EXPECT_EQ(Query(main, "SELECT pg_advisory_unlock(1)"), "t");
+  for (const auto& session : sessions) session.Join();
+  EXPECT_EQ(got, kSessions);
+}
+
+GREENLET_TEST_F(LibpqTest, AServerThatIsNotThereSaysSo) {
+  const Connection c(
+      PQconnectdb(("host=127.0.0.1 port=" + std::to_string(FreePort())).c_str()));
+  EXPECT_EQ(PQstatus(c.get()), CONNECTION_BAD);
+  EXPECT_NE(std::string(PQerrorMessage(c.get())).find("Connection refused"),
+            std::string::npos);
+}
+
+}  // namespace
+}  // namespace grove::patch

@@ -1,0 +1,90 @@
+#include "grove/patch/adapters/real_server.h"
+
+#include <arpa/inet.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <pwd.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/time/time.h"
+#include "grove/green/os/run.h"
+
+namespace grove::patch {
+
+int FreePort() {
+  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address = {};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof address;
+  EXPECT_EQ(bind(fd, reinterpret_cast<sockaddr*>(&address), size), 0);
+  EXPECT_EQ(getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size), 0);
+  close(fd);
+  return ntohs(address.sin_port);
+}
+
+std::string EmptyFolder(absl::string_view name) {
+  std::string path = absl::StrCat(::testing::TempDir(), "/", name, ".XXXXXX");
+  EXPECT_NE(mkdtemp(path.data()), nullptr) << path;
+  return path;
+}
+
+std::vector<std::string> NotAsRoot(absl::string_view user) {
+  if (geteuid() != 0) return {};
+  const passwd* entry = getpwnam(std::string(user).c_str());
+  EXPECT_NE(entry, nullptr) << "there is no user '" << user << "'";
+  if (entry == nullptr) return {};
+  return {"unshare", "--user", absl::StrCat("--map-user=", entry->pw_uid),
+          absl::StrCat("--map-group=", entry->pw_gid)};
+}
+
+RealServer::RealServer(std::vector<std::string> command, absl::string_view ready)
+    : process_(Subprocess::Start(
+          command, {.in = Stdio::Null(), .out = Stdio::Pipe(), .err = Stdio::Stdout()})) {
+  if (!process_.ok()) {
+    ADD_FAILURE() << process_.status();
+    return;
+  }
+  std::string said;
+  std::vector<char> buffer(4096);
+  const Deadline deadline = absl::Seconds(60);
+  while (said.find(std::string(ready)) == std::string::npos) {
+    const absl::StatusOr<size_t> n =
+        process_->out().Read(absl::MakeSpan(buffer), deadline);
+    if (!n.ok() || *n == 0) {
+      ADD_FAILURE() << absl::StrJoin(command, " ") << " does not get ready: "
+                    << (n.ok() ? "it has ended" : n.status().ToString()) << "\n"
+                    << said;
+      return;
+    }
+    said.append(buffer.data(), *n);
+  }
+  ready_ = true;
+  drain_ = Spawn({.name = "server's output"}, [this] {
+    std::vector<char> rest(4096);
+    for (;;) {
+      const absl::StatusOr<size_t> n = process_->out().Read(absl::MakeSpan(rest));
+      if (!n.ok() || *n == 0) return;
+    }
+  });
+}
+
+RealServer::~RealServer() {
+  if (!process_.ok()) return;
+  process_->Terminate().IgnoreError();
+  const absl::StatusOr<ExitStatus> ended = process_->Wait(absl::Seconds(30));
+  if (!ended.ok()) {
+    process_->Kill().IgnoreError();
+    process_->Wait().IgnoreError();
+    ADD_FAILURE() << "a server does not end: " << ended.status();
+  }
+  if (drain_) drain_.Join();
+}
+
+}  // namespace grove::patch

@@ -1,0 +1,233 @@
+// Condition variables, barriers and pthread_once(3).
+
+#include <errno.h>
+#include <pthread.h>
+#include <time.h>
+
+#include <cstdint>
+#include <mutex>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "grove/patch/internal/hook.h"
+#include "grove/patch/internal/lock_time.h"
+#include "grove/patch/internal/mutex.h"
+#include "grove/patch/internal/parking_lot.h"
+#include "grove/patch/internal/spin_mutex.h"
+
+namespace grove::patch::patch_internal {
+namespace {
+
+using green_internal::Scheduler;
+
+int CondWait(pthread_cond_t* c, pthread_mutex_t* m);
+int CondTimedWait(pthread_cond_t* c, pthread_mutex_t* m, const timespec* when);
+int CondClockWait(pthread_cond_t* c, pthread_mutex_t* m, clockid_t clock,
+                  const timespec* when);
+int CondSignal(pthread_cond_t* c);
+int CondBroadcast(pthread_cond_t* c);
+int BarrierInit(pthread_barrier_t* b, const pthread_barrierattr_t* attributes,
+                unsigned count);
+int BarrierDestroy(pthread_barrier_t* b);
+int BarrierWait(pthread_barrier_t* b);
+int Once(pthread_once_t* once, void (*routine)());
+
+constinit HookOf cond_wait_hook("pthread_cond_wait", Module::kThread, &CondWait);
+constinit HookOf cond_timedwait_hook("pthread_cond_timedwait", Module::kThread,
+                                     &CondTimedWait);
+constinit HookOf cond_clockwait_hook("pthread_cond_clockwait", Module::kThread,
+                                     &CondClockWait);
+constinit HookOf cond_signal_hook("pthread_cond_signal", Module::kThread, &CondSignal);
+constinit HookOf cond_broadcast_hook("pthread_cond_broadcast", Module::kThread,
+                                     &CondBroadcast);
+constinit HookOf barrier_init_hook("pthread_barrier_init", Module::kThread, &BarrierInit);
+constinit HookOf barrier_destroy_hook("pthread_barrier_destroy", Module::kThread,
+                                      &BarrierDestroy);
+constinit HookOf barrier_wait_hook("pthread_barrier_wait", Module::kThread, &BarrierWait);
+constinit HookOf once_hook("pthread_once", Module::kThread, &Once);
+
+Hook* const hooks[] = {&cond_wait_hook,       &cond_timedwait_hook, &cond_clockwait_hook,
+                       &cond_signal_hook,     &cond_broadcast_hook, &barrier_init_hook,
+                       &barrier_destroy_hook, &barrier_wait_hook,   &once_hook};
+
+// --- condition variables ---
+
+// Which clock pthread_condattr_setclock(3) has chosen: libc keeps it in this bit
+// (nptl/pthread_cond_common.c of glibc 2.25 and later, __condvar_get_private and below).
+clockid_t ClockOf(const pthread_cond_t* c) {
+  return (c->__data.__wrefs & 2) != 0 ? CLOCK_MONOTONIC : CLOCK_REALTIME;
+}
+
+int WaitUntil(Scheduler& s, Hook& hook, pthread_cond_t* c, pthread_mutex_t* m,
+              Deadline deadline) {
+  hook.CountCall();
+  hook.CountWait();
+  int unlocked = 0;
+  ParkedEnd end;
+  try {
+    end = ParkAt(
+        s, c, [] { return true; }, deadline, hook.name, /*cancellable=*/true,
+        [&] { unlocked = UnlockMutex(m); });
+  } catch (...) {
+    // Who is cancelled has the mutex again when its destructors run (pthread_cancel(3)).
+    if (unlocked == 0) LockMutex(m);
+    throw;
+  }
+  if (unlocked != 0) return unlocked;
+  const int locked = LockMutex(m);
+  if (locked != 0) return locked;
+  return end == ParkedEnd::kDeadline ? ETIMEDOUT : 0;
+}
+
+int CondWait(pthread_cond_t* c, pthread_mutex_t* m) {
+  Scheduler* s = Cooperating();
+  if (s == nullptr) return cond_wait_hook.Original(c, m);
+  return WaitUntil(*s, cond_wait_hook, c, m, {});
+}
+
+int CondTimedWait(pthread_cond_t* c, pthread_mutex_t* m, const timespec* when) {
+  Scheduler* s = Cooperating();
+  if (s == nullptr || !IsValid(when)) return cond_timedwait_hook.Original(c, m, when);
+  return WaitUntil(*s, cond_timedwait_hook, c, m, DeadlineAt(ClockOf(c), *when));
+}
+
+int CondClockWait(pthread_cond_t* c, pthread_mutex_t* m, clockid_t clock,
+                  const timespec* when) {
+  Scheduler* s = Cooperating();
+  if (s == nullptr || !IsValid(when)) {
+    return cond_clockwait_hook.Original(c, m, clock, when);
+  }
+  return WaitUntil(*s, cond_clockwait_hook, c, m, DeadlineAt(clock, *when));
+}
+
+int CondSignal(pthread_cond_t* c) {
+  if (WakeAt(c, 1) > 0) return 0;
+  return cond_signal_hook.Original(c);
+}
+
+int CondBroadcast(pthread_cond_t* c) {
+  WakeAt(c, SIZE_MAX);
+  return cond_broadcast_hook.Original(c);
+}
+
+// --- barriers: kept here, since libc's own can only be waited for by its threads ---
+
+struct Barrier {
+  unsigned count;
+  unsigned arrived = 0;
+  uint64_t generation = 0;
+};
+struct Barriers {
+  SpinMutex mutex;
+  std::unordered_map<const pthread_barrier_t*, Barrier> all;
+  static Barriers& Get() {
+    static auto* const barriers = new Barriers;
+    return *barriers;
+  }
+};
+
+int BarrierInit(pthread_barrier_t* b, const pthread_barrierattr_t* attributes,
+                unsigned count) {
+  const int error = barrier_init_hook.Original(b, attributes, count);
+  if (error != 0) return error;
+  Barriers& barriers = Barriers::Get();
+  const std::lock_guard guard(barriers.mutex);
+  barriers.all[b] = {count};
+  return 0;
+}
+
+int BarrierDestroy(pthread_barrier_t* b) {
+  {
+    Barriers& barriers = Barriers::Get();
+    const std::lock_guard guard(barriers.mutex);
+    barriers.all.erase(b);
+  }
+  return barrier_destroy_hook.Original(b);
+}
+
+int BarrierWait(pthread_barrier_t* b) {
+  Scheduler* s = Cooperating();
+  if (s == nullptr) return barrier_wait_hook.Original(b);
+  Barriers& barriers = Barriers::Get();
+  barrier_wait_hook.CountCall();
+  uint64_t generation = 0;
+  {
+    const std::lock_guard guard(barriers.mutex);
+    const auto found = barriers.all.find(b);
+    // One from before it was patched.
+    if (found == barriers.all.end()) return barrier_wait_hook.Original(b);
+    Barrier& barrier = found->second;
+    generation = barrier.generation;
+    if (++barrier.arrived == barrier.count) {
+      barrier.arrived = 0;
+      ++barrier.generation;
+    }
+  }
+  const auto passed = [&] {
+    const std::lock_guard guard(barriers.mutex);
+    const auto found = barriers.all.find(b);
+    return found == barriers.all.end() || found->second.generation != generation;
+  };
+  if (passed()) {
+    WakeAt(b, SIZE_MAX);
+    return PTHREAD_BARRIER_SERIAL_THREAD;
+  }
+  barrier_wait_hook.CountWait();
+  while (ParkAt(
+             *s, b, [&] { return !passed(); }, {}, barrier_wait_hook.name) !=
+             ParkedEnd::kInvalid &&
+         !passed()) {
+  }
+  return 0;
+}
+
+// --- once ---
+
+// Those whose routine a greenlet is running, which may wait in it: libc would let the
+// whole thread wait for that.
+struct OnceRunning {
+  SpinMutex mutex;
+  std::unordered_set<const pthread_once_t*> all;
+  static OnceRunning& Get() {
+    static auto* const running = new OnceRunning;
+    return *running;
+  }
+};
+
+int Once(pthread_once_t* once, void (*routine)()) {
+  Scheduler* s = Cooperating();
+  if (s == nullptr) return once_hook.Original(once, routine);
+  once_hook.CountCall();
+  OnceRunning& running = OnceRunning::Get();
+  const auto runs = [&] {
+    const std::lock_guard guard(running.mutex);
+    return running.all.contains(once);
+  };
+  while (runs()) {
+    once_hook.CountWait();
+    ParkAt(*s, once, runs, {}, once_hook.name);
+  }
+  struct Entry {
+    Entry(OnceRunning& r, const pthread_once_t* o) : running(r), once(o) {
+      const std::lock_guard guard(running.mutex);
+      running.all.insert(once);
+    }
+    ~Entry() {
+      {
+        const std::lock_guard guard(running.mutex);
+        running.all.erase(once);
+      }
+      WakeAt(once, SIZE_MAX);
+    }
+    OnceRunning& running;
+    const pthread_once_t* const once;
+  };
+  const Entry entry(running, once);
+  return once_hook.Original(once, routine);
+}
+
+}  // namespace
+
+absl::Span<Hook* const> ConditionHooks() { return hooks; }
+
+}  // namespace grove::patch::patch_internal

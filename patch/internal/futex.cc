@@ -1,0 +1,99 @@
+// futex(2) by syscall(2): what std::future, std::atomic::wait(), std::latch, semaphores
+// of C++ and the guards of static variables wait by.
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cstdint>
+
+#include "absl/time/time.h"
+#include "grove/patch/internal/hook.h"
+#include "grove/patch/internal/lock_time.h"
+#include "grove/patch/internal/parking_lot.h"
+
+namespace grove::patch::patch_internal {
+namespace {
+
+using green_internal::Scheduler;
+
+// Of at most six arguments, which all are passed in registers, as variable ones are too.
+long Syscall(long number, long a, long b, long c, long d, long e, long f);
+
+constinit HookOf syscall_hook("syscall", Module::kThread, &Syscall);
+Hook* const hooks[] = {&syscall_hook};
+
+long Fail(int error) {
+  errno = error;
+  return -1;
+}
+
+// A word that other processes may have, too, can be changed without anybody here being
+// told: then the wait ends now and then for no reason, which futex(2) allows.
+constexpr absl::Duration kSharedWait = absl::Milliseconds(10);
+
+long FutexWait(Scheduler& s, uint32_t* word, uint32_t expected, Deadline deadline,
+               bool is_private) {
+  syscall_hook.CountWait();
+  if (const Deadline look = kSharedWait; !is_private && look < deadline) {
+    const long result = FutexWait(s, word, expected, look, true);
+    return result < 0 && errno == ETIMEDOUT ? 0 : result;
+  }
+  const auto unchanged = [&] {
+    return __atomic_load_n(word, __ATOMIC_SEQ_CST) == expected;
+  };
+  switch (ParkAt(s, word, unchanged, deadline, "futex")) {
+    case ParkedEnd::kWoken:
+    case ParkedEnd::kHandedOver:
+      return 0;
+    case ParkedEnd::kDeadline:
+      return Fail(ETIMEDOUT);
+    case ParkedEnd::kInvalid:
+      return Fail(EAGAIN);
+  }
+  return 0;
+}
+
+long Syscall(long number, long a, long b, long c, long d, long e, long f) {
+  if (number != SYS_futex) return syscall_hook.Original(number, a, b, c, d, e, f);
+  auto* const word = reinterpret_cast<uint32_t*>(a);
+  const auto* const timeout = reinterpret_cast<const timespec*>(d);
+  const long command = b & FUTEX_CMD_MASK;
+  if (command == FUTEX_WAKE || command == FUTEX_WAKE_BITSET) {
+    const auto count = static_cast<int>(c);
+    const size_t woken = count > 0 ? WakeAt(word, static_cast<size_t>(count)) : 0;
+    if (static_cast<long>(woken) >= count) return static_cast<long>(woken);
+    const long more =
+        syscall_hook.Original(number, a, b, count - static_cast<long>(woken), d, e, f);
+    return more < 0 ? more : more + static_cast<long>(woken);
+  }
+  Scheduler* s = Cooperating();
+  if (s == nullptr || (timeout && !IsValid(timeout))) {
+    return syscall_hook.Original(number, a, b, c, d, e, f);
+  }
+  const bool is_private = (b & FUTEX_PRIVATE_FLAG) != 0;
+  if (command == FUTEX_WAIT) {
+    syscall_hook.CountCall();
+    return FutexWait(
+        *s, word, static_cast<uint32_t>(c),
+        timeout ? Deadline(absl::DurationFromTimespec(*timeout)) : Deadline(),
+        is_private);
+  }
+  if (command == FUTEX_WAIT_BITSET &&
+      static_cast<uint32_t>(f) == FUTEX_BITSET_MATCH_ANY) {
+    syscall_hook.CountCall();
+    const clockid_t clock = b & FUTEX_CLOCK_REALTIME ? CLOCK_REALTIME : CLOCK_MONOTONIC;
+    return FutexWait(*s, word, static_cast<uint32_t>(c),
+                     timeout ? DeadlineAt(clock, *timeout) : Deadline(), is_private);
+  }
+  return syscall_hook.Original(number, a, b, c, d, e, f);
+}
+
+}  // namespace
+
+absl::Span<Hook* const> FutexHooks() { return hooks; }
+
+}  // namespace grove::patch::patch_internal

@@ -1,0 +1,206 @@
+// read(2), write(2) and close(2) of whatever a descriptor may be.
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "grove/patch/internal/hook.h"
+#include "grove/patch/internal/pieces.h"
+#include "grove/patch/internal/retry.h"
+#include "grove/patch/internal/wait.h"
+
+namespace grove::patch::patch_internal {
+namespace {
+
+using green_internal::Scheduler;
+
+ssize_t Read(int fd, void* buffer, size_t size);
+ssize_t ReadChk(int fd, void* buffer, size_t size, size_t capacity);
+ssize_t ReadV(int fd, const iovec* pieces, int count);
+ssize_t Write(int fd, const void* data, size_t size);
+ssize_t WriteV(int fd, const iovec* pieces, int count);
+int Close(int fd);
+int Dup2(int from, int to);
+int Dup3(int from, int to, int flags);
+
+constinit HookOf read_hook("read", Module::kSocket, &Read);
+constinit HookOf read_chk_hook("__read_chk", Module::kSocket, &ReadChk);
+constinit HookOf readv_hook("readv", Module::kSocket, &ReadV);
+constinit HookOf write_hook("write", Module::kSocket, &Write);
+constinit HookOf writev_hook("writev", Module::kSocket, &WriteV);
+constinit HookOf close_hook("close", Module::kSocket, &Close);
+constinit HookOf dup2_hook("dup2", Module::kSocket, &Dup2);
+constinit HookOf dup3_hook("dup3", Module::kSocket, &Dup3);
+
+Hook* const hooks[] = {&read_hook,   &read_chk_hook, &readv_hook, &write_hook,
+                       &writev_hook, &close_hook,    &dup2_hook,  &dup3_hook};
+
+// What RWF_NOWAIT (preadv2(2)) cannot say: files of which the kernel knows no way not to
+// wait, and files whose pages are on the disk.
+bool KnowsNoWait(int error) { return error != EOPNOTSUPP && error != EINVAL; }
+
+// A file on a disk, of which no readiness is told.
+bool IsOnDisk(int fd) {
+  struct stat about;
+  return fstat(fd, &about) == 0 &&
+         (S_ISREG(about.st_mode) || S_ISBLK(about.st_mode) || S_ISDIR(about.st_mode));
+}
+
+// One attempt to read without waiting: -1 with EAGAIN if there is nothing.
+ssize_t ReadNow(int fd, const iovec* pieces, int count) {
+  const ssize_t n = preadv2(fd, pieces, count, -1, RWF_NOWAIT);
+  if (ABSL_PREDICT_TRUE(n >= 0)) return n;
+  if (errno == EAGAIN) {
+    // Of a file, it means that the disk is to be asked. That is as short as it is.
+    if (!IsOnDisk(fd)) {
+      errno = EAGAIN;
+      return -1;
+    }
+  } else if (KnowsNoWait(errno)) {
+    return -1;
+  } else if (!IsReadyNow(fd, POLLIN)) {
+    errno = EAGAIN;
+    return -1;
+  }
+  return readv_hook.Original(fd, pieces, count);
+}
+
+ssize_t WriteNow(int fd, const iovec* pieces, int count) {
+  const ssize_t n = pwritev2(fd, pieces, count, -1, RWF_NOWAIT);
+  if (ABSL_PREDICT_TRUE(n >= 0)) return n;
+  if (errno == EAGAIN) {
+    if (!IsOnDisk(fd)) {
+      errno = EAGAIN;
+      return -1;
+    }
+    return writev_hook.Original(fd, pieces, count);
+  }
+  if (KnowsNoWait(errno)) return -1;
+  if (IsOnDisk(fd)) return writev_hook.Original(fd, pieces, count);
+  if (!IsReadyNow(fd, POLLOUT)) {
+    errno = EAGAIN;
+    return -1;
+  }
+  // As much as a pipe takes for certain once it is writable (pipe(7)).
+  iovec first = *std::find_if(pieces, pieces + count - 1,
+                              [](const iovec& p) { return p.iov_len > 0; });
+  first.iov_len = std::min<size_t>(first.iov_len, PIPE_BUF);
+  return writev_hook.Original(fd, &first, 1);
+}
+
+ssize_t ReadPieces(Scheduler& s, Hook& hook, int fd, const iovec* pieces, int count) {
+  return Retry(s, hook, fd, POLLIN, [&] { return ReadNow(fd, pieces, count); });
+}
+
+// A blocking write(2) writes all, unless something comes in between; then it says how
+// much that was.
+[[gnu::noinline]] ssize_t WriteRest(Scheduler& s, Hook& hook, int fd, const iovec* pieces,
+                                    int count, ssize_t first) {
+  Pieces rest(pieces, static_cast<size_t>(count));
+  size_t done = 0;
+  if (first > 0) {
+    done = static_cast<size_t>(first);
+    rest.Advance(done);
+    // A socket that the program has made non-blocking takes what it can.
+    if (rest.left() == 0 || IsNonBlocking(fd)) return first;
+  }
+  Patience patience(s, hook, fd, POLLOUT);
+  for (;;) {
+    const ssize_t n = WriteNow(fd, rest.data(), static_cast<int>(rest.size()));
+    if (n > 0) {
+      done += static_cast<size_t>(n);
+      rest.Advance(static_cast<size_t>(n));
+      if (rest.left() == 0) return static_cast<ssize_t>(done);
+    } else if (n == 0 || errno != EAGAIN || !patience.Wait()) {
+      return done > 0 ? static_cast<ssize_t>(done) : n;
+    }
+  }
+}
+
+ssize_t WritePieces(Scheduler& s, Hook& hook, int fd, const iovec* pieces, int count,
+                    size_t size) {
+  hook.CountCall();
+  s.CountOperationUninterrupted();
+  const ssize_t n = WriteNow(fd, pieces, count);
+  if (ABSL_PREDICT_TRUE(n == static_cast<ssize_t>(size))) return n;
+  if (n < 0 && errno != EAGAIN) return n;
+  return WriteRest(s, hook, fd, pieces, count, n);
+}
+
+ssize_t Read(int fd, void* buffer, size_t size) {
+  Scheduler* s = Cooperating();
+  if (s == nullptr) return read_hook.Original(fd, buffer, size);
+  const iovec piece = {buffer, size};
+  return ReadPieces(*s, read_hook, fd, &piece, 1);
+}
+
+// What _FORTIFY_SOURCE makes of read(): the original ends the program over a buffer that
+// is too small.
+ssize_t ReadChk(int fd, void* buffer, size_t size, size_t capacity) {
+  Scheduler* s = Cooperating();
+  if (s == nullptr || size > capacity) {
+    return read_chk_hook.Original(fd, buffer, size, capacity);
+  }
+  const iovec piece = {buffer, size};
+  return ReadPieces(*s, read_chk_hook, fd, &piece, 1);
+}
+
+ssize_t ReadV(int fd, const iovec* pieces, int count) {
+  Scheduler* s = Cooperating();
+  if (s == nullptr || count <= 0 || count > IOV_MAX) {
+    return readv_hook.Original(fd, pieces, count);
+  }
+  return ReadPieces(*s, readv_hook, fd, pieces, count);
+}
+
+ssize_t Write(int fd, const void* data, size_t size) {
+  Scheduler* s = Cooperating();
+  if (s == nullptr) return write_hook.Original(fd, data, size);
+  const iovec piece = {const_cast<void*>(data), size};
+  return WritePieces(*s, write_hook, fd, &piece, 1, size);
+}
+
+ssize_t WriteV(int fd, const iovec* pieces, int count) {
+  Scheduler* s = Cooperating();
+  if (s == nullptr || count <= 0 || count > IOV_MAX) {
+    return writev_hook.Original(fd, pieces, count);
+  }
+  size_t size = 0;
+  for (int i = 0; i < count; ++i) size += pieces[i].iov_len;
+  return WritePieces(*s, writev_hook, fd, pieces, count, size);
+}
+
+int Close(int fd) {
+  if (Cooperating() != nullptr) {
+    close_hook.CountCall();
+    TellClosed(fd);
+  }
+  return close_hook.Original(fd);
+}
+
+int Dup2(int from, int to) {
+  if (from != to && Cooperating() != nullptr) {
+    dup2_hook.CountCall();
+    if (fcntl(from, F_GETFD) >= 0) TellClosed(to);
+  }
+  return dup2_hook.Original(from, to);
+}
+
+int Dup3(int from, int to, int flags) {
+  if (from != to && Cooperating() != nullptr) {
+    dup3_hook.CountCall();
+    if (fcntl(from, F_GETFD) >= 0) TellClosed(to);
+  }
+  return dup3_hook.Original(from, to, flags);
+}
+
+}  // namespace
+
+absl::Span<Hook* const> IoHooks() { return hooks; }
+
+}  // namespace grove::patch::patch_internal

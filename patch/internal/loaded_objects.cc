@@ -1,0 +1,138 @@
+#include "grove/patch/internal/loaded_objects.h"
+
+#include <elf.h>
+#include <limits.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <utility>
+
+namespace grove::patch::patch_internal {
+namespace {
+
+#if defined(__x86_64__)
+constexpr uint32_t kJumpSlot = R_X86_64_JUMP_SLOT;
+constexpr uint32_t kGlobalData = R_X86_64_GLOB_DAT;
+constexpr uint32_t kAddress = R_X86_64_64;
+#elif defined(__aarch64__)
+constexpr uint32_t kJumpSlot = R_AARCH64_JUMP_SLOT;
+constexpr uint32_t kGlobalData = R_AARCH64_GLOB_DAT;
+constexpr uint32_t kAddress = R_AARCH64_ABS64;
+#else
+#error "patch knows the relocations of x86-64 and aarch64"
+#endif
+
+std::string ProgramPath() {
+  char path[PATH_MAX];
+  const ssize_t size = readlink("/proc/self/exe", path, sizeof path);
+  return size > 0 ? std::string(path, static_cast<size_t>(size)) : std::string("program");
+}
+
+// What of the dynamic section is needed. glibc has made its pointers absolute, but not
+// those of the vDSO, which imports nothing anyway.
+struct Dynamic {
+  explicit Dynamic(const LoadedObject& object) {
+    const auto pointer = [&](const ElfW(Dyn) * d) {
+      return d->d_un.d_ptr < object.base ? d->d_un.d_ptr + object.base : d->d_un.d_ptr;
+    };
+    for (const ElfW(Dyn)* d = object.dynamic; d->d_tag != DT_NULL; ++d) {
+      switch (d->d_tag) {
+        case DT_SYMTAB:
+          symbols = reinterpret_cast<const ElfW(Sym)*>(pointer(d));
+          break;
+        case DT_STRTAB:
+          strings = reinterpret_cast<const char*>(pointer(d));
+          break;
+        case DT_JMPREL:
+          calls.begin = reinterpret_cast<const ElfW(Rela)*>(pointer(d));
+          break;
+        case DT_PLTRELSZ:
+          calls.size = d->d_un.d_val / sizeof(ElfW(Rela));
+          break;
+        case DT_RELA:
+          data.begin = reinterpret_cast<const ElfW(Rela)*>(pointer(d));
+          break;
+        case DT_RELASZ:
+          data.size = d->d_un.d_val / sizeof(ElfW(Rela));
+          break;
+        default:
+          break;
+      }
+    }
+  }
+
+  struct Table {
+    const ElfW(Rela) * begin = nullptr;
+    size_t size = 0;
+  };
+  const ElfW(Sym) * symbols = nullptr;
+  const char* strings = nullptr;
+  Table calls;  // filled by the first call, or all at once (BIND_NOW)
+  Table data;   // addresses that are taken, and calls without a PLT
+};
+
+}  // namespace
+
+absl::string_view LoadedObject::name() const {
+  return absl::string_view(path).substr(path.rfind('/') + 1);
+}
+
+std::vector<LoadedObject> LoadedObjects() {
+  std::vector<LoadedObject> all;
+  const auto add = [](dl_phdr_info* info, size_t, void* to) {
+    auto& objects = *static_cast<std::vector<LoadedObject>*>(to);
+    LoadedObject object;
+    object.is_program = objects.empty();  // glibc lists the program first
+    object.path = object.is_program ? ProgramPath() : info->dlpi_name;
+    object.base = info->dlpi_addr;
+    for (int i = 0; i < info->dlpi_phnum; ++i) {
+      const ElfW(Phdr)& segment = info->dlpi_phdr[i];
+      const ElfW(Addr) at = info->dlpi_addr + segment.p_vaddr;
+      if (segment.p_type == PT_DYNAMIC) {
+        object.dynamic = reinterpret_cast<const ElfW(Dyn)*>(at);
+      } else if (segment.p_type == PT_GNU_RELRO) {
+        object.read_only_from = at;
+        object.read_only_to = at + segment.p_memsz;
+      }
+    }
+    // A program that is linked statically has none, and imports nothing.
+    if (object.dynamic != nullptr) objects.push_back(std::move(object));
+    return 0;
+  };
+  dl_iterate_phdr(add, &all);
+  return all;
+}
+
+void ForEachImport(const LoadedObject& object,
+                   absl::FunctionRef<void(const char* symbol, void** slot)> fn) {
+  const Dynamic dynamic(object);
+  if (dynamic.symbols == nullptr || dynamic.strings == nullptr) return;
+  for (const Dynamic::Table& table : {dynamic.calls, dynamic.data}) {
+    for (size_t i = 0; table.begin != nullptr && i < table.size; ++i) {
+      const ElfW(Rela)& r = table.begin[i];
+      const auto type = static_cast<uint32_t>(ELF64_R_TYPE(r.r_info));
+      if (type != kJumpSlot && type != kGlobalData && type != kAddress) continue;
+      if (type == kAddress && r.r_addend != 0) continue;  // not a function's own address
+      const ElfW(Sym)& symbol = dynamic.symbols[ELF64_R_SYM(r.r_info)];
+      const unsigned char kind = ELF64_ST_TYPE(symbol.st_info);
+      if (kind != STT_FUNC && kind != STT_NOTYPE && kind != STT_GNU_IFUNC) continue;
+      fn(dynamic.strings + symbol.st_name,
+         reinterpret_cast<void**>(object.base + r.r_offset));
+    }
+  }
+}
+
+bool SetImport(const LoadedObject& object, void** slot, void* function) {
+  const auto at = reinterpret_cast<uintptr_t>(slot);
+  const auto page_size = static_cast<uintptr_t>(sysconf(_SC_PAGESIZE));
+  // The linker makes whole pages read-only: what lies in the last, begun one is not.
+  const bool read_only = at >= (object.read_only_from & ~(page_size - 1)) &&
+                         at < (object.read_only_to & ~(page_size - 1));
+  void* const page = reinterpret_cast<void*>(at & ~(page_size - 1));
+  if (read_only && mprotect(page, page_size, PROT_READ | PROT_WRITE) != 0) return false;
+  // Other threads may be calling through it.
+  __atomic_store_n(slot, function, __ATOMIC_RELEASE);
+  return !read_only || mprotect(page, page_size, PROT_READ) == 0;
+}
+
+}  // namespace grove::patch::patch_internal

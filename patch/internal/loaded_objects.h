@@ -1,0 +1,53 @@
+#ifndef GROVE_PATCH_INTERNAL_LOADED_OBJECTS_H_
+#define GROVE_PATCH_INTERNAL_LOADED_OBJECTS_H_
+
+#include <link.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/functional/function_ref.h"
+#include "absl/strings/string_view.h"
+
+// The objects that are loaded into this process (the program and its shared libraries),
+// and the slots through which each calls functions of others. In ELF's terms: the entries
+// of the relocation tables that name a function (System V ABI, AMD64 supplement, 4.4; ELF
+// for the Arm 64-bit architecture, 5.7), where the dynamic linker has put, or will put,
+// its address.
+namespace grove::patch::patch_internal {
+
+// LoadedObject
+struct LoadedObject {
+  std::string path;  // the program's own is what /proc/self/exe points to
+  bool is_program = false;
+  ElfW(Addr) base = 0;
+  const ElfW(Dyn) * dynamic = nullptr;
+  // What the dynamic linker makes read-only after it has filled it (RELRO).
+  uintptr_t read_only_from = 0;
+  uintptr_t read_only_to = 0;
+
+  // "libcurl.so.4"
+  absl::string_view name() const;
+};
+
+// In the order in which they were loaded. Does not block.
+std::vector<LoadedObject> LoadedObjects();
+
+// ForEachImport()
+//
+// Calls `fn` for each slot of the object that holds, or will hold, the address of an
+// imported function, or of one of its own that others may take the place of.
+void ForEachImport(const LoadedObject& object,
+                   absl::FunctionRef<void(const char* symbol, void** slot)> fn);
+
+// SetImport()
+//
+// Puts `function` into a slot, where need be opening the page for that moment. False,
+// with errno, if the kernel refuses that.
+bool SetImport(const LoadedObject& object, void** slot, void* function);
+
+}  // namespace grove::patch::patch_internal
+
+#endif  // GROVE_PATCH_INTERNAL_LOADED_OBJECTS_H_

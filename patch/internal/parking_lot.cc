@@ -1,0 +1,258 @@
+#include "grove/patch/internal/parking_lot.h"
+
+#include <atomic>
+#include <cstdint>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "grove/green/internal/crossing.h"
+#include "grove/patch/internal/thread.h"
+
+namespace grove::patch::patch_internal {
+namespace {
+
+using green_internal::Core;
+using green_internal::MemberLetter;
+using green_internal::Scheduler;
+using green_internal::Waiter;
+
+// How many wait anywhere.
+std::atomic<size_t> waiting = 0;
+
+class Parked;
+
+// Those whose addresses fall into one of a number of lines.
+class Line {
+ public:
+  static Line& Of(const void* address) {
+    const auto bits = reinterpret_cast<uintptr_t>(address) >> 3;
+    return All()[(bits * uint64_t{0x9e3779b97f4a7c15}) >> (64 - kBits)];
+  }
+  static void ForgetAll() {
+    for (size_t i = 0; i < kLines; ++i) {
+      All()[i].head = All()[i].tail = nullptr;
+      All()[i].locked_.store(false, std::memory_order_relaxed);
+    }
+  }
+
+  // Held for a few instructions, without a call to anything that is patched. A handler of
+  // a signal that comes meanwhile must not wait for it, and leaves its wakes for the end.
+  class Guard {
+   public:
+    explicit Guard(Line& line) : line_(line) {
+      held = true;
+      std::atomic_signal_fence(std::memory_order_seq_cst);
+      while (line_.locked_.exchange(true, std::memory_order_acquire)) {
+        Relax();
+      }
+    }
+    ~Guard() {
+      line_.locked_.store(false, std::memory_order_release);
+      std::atomic_signal_fence(std::memory_order_seq_cst);
+      held = false;
+      std::atomic_signal_fence(std::memory_order_seq_cst);
+      if (const void* address = missed) {
+        missed = nullptr;
+        WakeAt(address, SIZE_MAX);
+      }
+    }
+    Guard(const Guard&) = delete;
+    Guard& operator=(const Guard&) = delete;
+
+    static bool Held() { return held; }
+    // In a handler: true if the thread holds one, and will do it.
+    static bool LeaveFor(const void* address) {
+      if (!held) return false;
+      missed = address;
+      return true;
+    }
+
+   private:
+    static void Relax() {
+#if defined(__x86_64__)
+      __builtin_ia32_pause();
+#else
+      asm volatile("yield");
+#endif
+    }
+
+    static constinit thread_local volatile bool held;
+    static constinit thread_local const void* volatile missed;
+    Line& line_;
+  };
+
+  Parked* head = nullptr;
+  Parked* tail = nullptr;
+
+ private:
+  static constexpr int kBits = 8;
+  static constexpr size_t kLines = size_t{1} << kBits;
+  static Line* All() {
+    static Line lines[kLines];
+    return lines;
+  }
+  std::atomic<bool> locked_ = false;
+};
+constinit thread_local volatile bool Line::Guard::held = false;
+constinit thread_local const void* volatile Line::Guard::missed = nullptr;
+
+class Parked final : public Waiter {
+ public:
+  Parked(Scheduler& s, const void* address, const char* call)
+      : scheduler_(s),
+        core_(s.current()),
+        line_(Line::Of(address)),
+        address_(address),
+        call_(call) {
+    s.hub().AddWaker();
+    // Before it is known whether to wait: see WakeAt().
+    waiting.fetch_add(1, std::memory_order_seq_cst);
+  }
+  ~Parked() {
+    waiting.fetch_sub(1, std::memory_order_relaxed);
+    scheduler_.hub().RemoveWaker();
+  }
+
+  bool Enlist(absl::FunctionRef<bool()> still) {
+    const Line::Guard guard(line_);
+    if (!still()) return false;
+    prev_ = line_.tail;
+    next_ = nullptr;
+    (line_.tail ? line_.tail->next_ : line_.head) = this;
+    line_.tail = this;
+    linked_ = true;
+    return true;
+  }
+
+  ParkedEnd Wait(Deadline deadline, bool cancellable) {
+    while (!woken_) {
+      Scheduler::ParkEnd end = Scheduler::ParkEnd::kInterrupted;
+      if (!cancellable || core_->pending == 0 || core_->shields != 0) {
+        core_->shields += !cancellable;
+        end = scheduler_.ParkQuietly(this, deadline);
+        core_->shields -= !cancellable;
+      }
+      if (end == Scheduler::ParkEnd::kWoken) continue;
+      if (end == Scheduler::ParkEnd::kInterrupted) {
+        cancellable = false;  // a kill only waits, too
+        if (!IsCancelled()) continue;
+      }
+      if (Leave()) {
+        if (end == Scheduler::ParkEnd::kInterrupted) ThrowIfCancelled();
+        return ParkedEnd::kDeadline;
+      }
+      // Somebody has taken it out at this moment, and is about to say so.
+      cancellable = false;
+      deadline = {};
+    }
+    return handed_over_ ? ParkedEnd::kHandedOver : ParkedEnd::kWoken;
+  }
+
+  // Takes out the first at that address; for this thread's hub only, if `here` is given.
+  static Parked* Take(Line& line, const void* address, const Scheduler* here) {
+    Parked* p = line.head;
+    while (p != nullptr && p->address_ != address) p = p->next_;
+    if (p == nullptr || (here != nullptr && &p->scheduler_ != here)) return nullptr;
+    p->Unlink();
+    return p;
+  }
+  void WakeUp(const Scheduler* here, bool handed_over) {
+    handed_over_ = handed_over;
+    if (here == &scheduler_) {
+      OnLetter(true);
+    } else {
+      // Its hub lives, for it waits there; it leaves only when this has arrived.
+      green_internal::PostTo(&scheduler_, &letter_);
+    }
+  }
+
+  void Cancel() override {}
+  std::string Describe() const override {
+    return absl::StrCat("address ", absl::Hex(reinterpret_cast<uintptr_t>(address_)),
+                        ", in a patched ", call_, "()");
+  }
+
+ private:
+  void Unlink() {
+    (prev_ ? prev_->next_ : line_.head) = next_;
+    (next_ ? next_->prev_ : line_.tail) = prev_;
+    linked_ = false;
+  }
+  bool Leave() {
+    const Line::Guard guard(line_);
+    if (!linked_) return false;
+    Unlink();
+    return true;
+  }
+  void OnLetter(bool) {
+    woken_ = true;
+    scheduler_.Wake(core_);
+  }
+
+  Scheduler& scheduler_;
+  Core* const core_;
+  Line& line_;
+  const void* const address_;
+  const char* const call_;
+  Parked* prev_ = nullptr;
+  Parked* next_ = nullptr;
+  bool linked_ = false;
+  bool woken_ = false;  // at home
+  bool handed_over_ = false;
+  MemberLetter<Parked, &Parked::OnLetter> letter_{this};
+};
+
+}  // namespace
+
+ParkedEnd ParkAt(Scheduler& s, const void* address, absl::FunctionRef<bool()> still,
+                 Deadline deadline, const char* call, bool cancellable,
+                 absl::FunctionRef<void()> in_line) {
+  Parked parked(s, address, call);
+  if (!parked.Enlist(still)) return ParkedEnd::kInvalid;
+  in_line();
+  return parked.Wait(deadline, cancellable);
+}
+
+size_t WakeAt(const void* address, size_t count) {
+  // Who has changed what lies at the address looks here after that; who is to wait is
+  // counted before it looks there. Either sees the other.
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+  if (waiting.load(std::memory_order_relaxed) == 0) return 0;
+  if (Line::Guard::LeaveFor(address)) return 0;
+  const Scheduler* here = Scheduler::GetIfExists();
+  Line& line = Line::Of(address);
+  size_t woken = 0;
+  while (woken < count) {
+    Parked* p;
+    {
+      const Line::Guard guard(line);
+      p = Parked::Take(line, address, nullptr);
+    }
+    if (p == nullptr) break;
+    p->WakeUp(here, /*handed_over=*/false);
+    ++woken;
+  }
+  return woken;
+}
+
+bool HandOverAt(const void* address) {
+  if (waiting.load(std::memory_order_relaxed) == 0 || Line::Guard::Held()) return false;
+  const Scheduler* here = Scheduler::GetIfExists();
+  if (here == nullptr) return false;
+  Line& line = Line::Of(address);
+  Parked* p;
+  {
+    const Line::Guard guard(line);
+    p = Parked::Take(line, address, here);
+  }
+  if (p == nullptr) return false;
+  p->WakeUp(here, /*handed_over=*/true);
+  return true;
+}
+
+void ForgetParkedInChild() {
+  Line::ForgetAll();
+  waiting = 0;
+}
+
+}  // namespace grove::patch::patch_internal

@@ -1,0 +1,54 @@
+#ifndef GROVE_PATCH_INTERNAL_PARKING_LOT_H_
+#define GROVE_PATCH_INTERNAL_PARKING_LOT_H_
+
+#include <cstddef>
+
+#include "absl/functional/function_ref.h"
+#include "grove/green/internal/scheduler.h"
+#include "grove/hub/deadline.h"
+
+// Greenlets that wait at an address, as threads do by futex(2): for the mutex, the
+// condition variable or the word that lies there. What lies there stays libc's, and what
+// it says; here are only those of the waiting who are greenlets, of whichever hub.
+//
+// (The idea of keeping those who wait apart from what they wait for, by its address, is
+// WebKit's "parking lot".)
+namespace grove::patch::patch_internal {
+
+enum class ParkedEnd {
+  kWoken,
+  kHandedOver,  // what was waited for is the caller's already
+  kDeadline,
+  kInvalid,  // `still` said no: did not wait
+};
+
+// ParkAt()
+//
+// Parks the current greenlet at an address. `still()` is asked once it stands in line,
+// under the lot's lock, so that no wake is missed: whether to wait at all. It neither
+// blocks nor calls anything here.
+//
+// `in_line()`, if given, is called then, without that lock.
+//
+// Kill and Timeout do not end it. A pthread_cancel() does, by an exception (see
+// thread.h), if `cancellable`.
+ParkedEnd ParkAt(
+    green_internal::Scheduler& s, const void* address, absl::FunctionRef<bool()> still,
+    Deadline deadline, const char* call, bool cancellable = false,
+    absl::FunctionRef<void()> in_line = [] {});
+
+// Wakes up to `count` of those who wait at the address, first come first served, and says
+// how many that were. Costs a load while nobody waits anywhere. Threads: any, also in
+// signal handlers.
+size_t WakeAt(const void* address, size_t count);
+
+// Gives what lies at the address to the first who waits there, if that is a greenlet of
+// this thread's hub, and says whether there was one.
+bool HandOverAt(const void* address);
+
+// After a fork, in the child, where nobody waits.
+void ForgetParkedInChild();
+
+}  // namespace grove::patch::patch_internal
+
+#endif  // GROVE_PATCH_INTERNAL_PARKING_LOT_H_

@@ -1,0 +1,140 @@
+// waitpid(2), system(3) and their like, and fork(2).
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "grove/green/os/fork.h"
+#include "grove/green/status.h"
+#include "grove/patch/internal/hook.h"
+#include "grove/patch/internal/on_another_thread.h"
+#include "grove/patch/internal/parking_lot.h"
+#include "grove/patch/internal/thread.h"
+#include "grove/patch/internal/wait.h"
+
+namespace grove::patch::patch_internal {
+namespace {
+
+using green_internal::Scheduler;
+
+pid_t WaitAny(int* status);
+pid_t WaitPid(pid_t pid, int* status, int options);
+pid_t Wait3(int* status, int options, rusage* usage);
+pid_t Wait4(pid_t pid, int* status, int options, rusage* usage);
+int WaitId(idtype_t type, id_t id, siginfo_t* info, int options);
+int System(const char* command);
+int PClose(FILE* stream);
+pid_t ForkProcess();
+
+constinit HookOf wait_hook("wait", Module::kSubprocess, &WaitAny);
+constinit HookOf waitpid_hook("waitpid", Module::kSubprocess, &WaitPid);
+constinit HookOf wait3_hook("wait3", Module::kSubprocess, &Wait3);
+constinit HookOf wait4_hook("wait4", Module::kSubprocess, &Wait4);
+constinit HookOf waitid_hook("waitid", Module::kSubprocess, &WaitId);
+constinit HookOf system_hook("system", Module::kSubprocess, &System);
+constinit HookOf pclose_hook("pclose", Module::kSubprocess, &PClose);
+constinit HookOf fork_hook("fork", Module::kOs, &ForkProcess);
+
+Hook* const hooks[] = {&wait_hook,   &waitpid_hook, &wait3_hook,  &wait4_hook,
+                       &waitid_hook, &system_hook,  &pclose_hook, &fork_hook};
+
+// Waits for the end of one child, by its pidfd. False if an interrupt came first.
+bool WaitForEnd(Scheduler& s, Hook& hook, pid_t pid) {
+  const auto fd = static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
+  if (fd < 0) return true;  // the call itself will say that there is no such child
+  WaitEnd end = WaitEnd::kReady;
+  if (!IsReadyNow(fd, POLLIN)) {
+    hook.CountWait();
+    do {
+      end = Wait(s, fd, POLLIN, {}, hook.name);
+    } while (end == WaitEnd::kReady && !IsReadyNow(fd, POLLIN));
+  }
+  syscall(SYS_close, fd);
+  if (end != WaitEnd::kInterrupted) return true;
+  Fail(end);
+  return false;
+}
+
+// A single child is waited for by its pidfd; of several, or for a stop, which nothing
+// tells of, the kernel is asked in a thread of the pool.
+template <typename Original>
+pid_t WaitCooperatively(Hook& hook, pid_t pid, int options, Original original) {
+  Scheduler* s = Cooperating();
+  if (s == nullptr) return original();
+  hook.CountCall();
+  if (options & WNOHANG) {
+    s->CountOperationUninterrupted();
+    return original();
+  }
+  if (pid > 0 && (options & (WUNTRACED | WCONTINUED)) == 0) {
+    return WaitForEnd(*s, hook, pid) ? original() : -1;
+  }
+  return OnAnotherThread(hook, original);
+}
+
+pid_t WaitAny(int* status) {
+  return WaitCooperatively(wait_hook, -1, 0, [&] { return wait_hook.Original(status); });
+}
+
+pid_t WaitPid(pid_t pid, int* status, int options) {
+  return WaitCooperatively(waitpid_hook, pid, options,
+                           [&] { return waitpid_hook.Original(pid, status, options); });
+}
+
+pid_t Wait3(int* status, int options, rusage* usage) {
+  return WaitCooperatively(wait3_hook, -1, options,
+                           [&] { return wait3_hook.Original(status, options, usage); });
+}
+
+pid_t Wait4(pid_t pid, int* status, int options, rusage* usage) {
+  return WaitCooperatively(wait4_hook, pid, options, [&] {
+    return wait4_hook.Original(pid, status, options, usage);
+  });
+}
+
+int WaitId(idtype_t type, id_t id, siginfo_t* info, int options) {
+  const bool one = type == P_PID && (options & (WSTOPPED | WCONTINUED)) == 0;
+  return WaitCooperatively(waitid_hook, one ? static_cast<pid_t>(id) : -1,
+                           options & WNOHANG,
+                           [&] { return waitid_hook.Original(type, id, info, options); });
+}
+
+int System(const char* command) {
+  if (Cooperating() == nullptr) return system_hook.Original(command);
+  system_hook.CountCall();
+  return OnAnotherThread(system_hook, [&] { return system_hook.Original(command); });
+}
+
+int PClose(FILE* stream) {
+  if (Cooperating() == nullptr) return pclose_hook.Original(stream);
+  pclose_hook.CountCall();
+  return OnAnotherThread(pclose_hook, [&] { return pclose_hook.Original(stream); });
+}
+
+// The child's hub has a loop of its own, and of the greenlets only the one that forks: as
+// of threads.
+pid_t ForkProcess() {
+  if (Cooperating() == nullptr) return fork_hook.Original();
+  fork_hook.CountCall();
+  const absl::StatusOr<pid_t> pid = Fork();
+  if (!pid.ok()) {
+    errno = ErrnoOf(pid.status());
+    return -1;
+  }
+  if (*pid == 0) {
+    ForgetParkedInChild();
+    ForgetWaitsInChild();
+    ForgetThreadsInChild();
+  }
+  return *pid;
+}
+
+}  // namespace
+
+absl::Span<Hook* const> ProcessHooks() { return hooks; }
+
+}  // namespace grove::patch::patch_internal

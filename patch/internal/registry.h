@@ -1,0 +1,83 @@
+#ifndef GROVE_PATCH_INTERNAL_REGISTRY_H_
+#define GROVE_PATCH_INTERNAL_REGISTRY_H_
+
+#include <cstddef>
+#include <list>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "grove/patch/internal/hook.h"
+#include "grove/patch/internal/loaded_objects.h"
+#include "grove/patch/patch.h"
+#include "grove/patch/report.h"
+
+namespace grove::patch::patch_internal {
+
+// Registry
+//
+// What this process has patched. One lock guards it; events are told without it.
+class Registry {
+ public:
+  static Registry& Get();
+
+  // Patches those hooks in all objects, now and in those that come. Says how many of
+  // them are new.
+  size_t Patch(absl::Span<Hook* const> hooks);
+  // In one object alone.
+  void PatchObject(const LoadedObject& object, absl::Span<Hook* const> hooks);
+  // What was loaded since.
+  void PatchNewObjects();
+  void Exclude(absl::Span<const std::string> objects);
+
+  // The hooks of a table. Those that are there already are left out, with a warning.
+  std::vector<Hook*> HooksOf(absl::string_view name, absl::Span<const Replacement> table);
+  Hook* Find(const std::string& symbol);
+  bool IsPatched(const Hook& hook);
+  bool IsObjectPatched(absl::string_view object, absl::string_view symbol);
+
+  void Warn(const std::string& warning);
+  PatchReport Report();
+
+  // The subscribers, to be called without the lock.
+  std::vector<std::shared_ptr<std::function<void(PatchEvent&)>>> subscribers();
+  void Subscribe(std::shared_ptr<std::function<void(PatchEvent&)>> subscriber);
+
+ private:
+  Registry();
+  bool Excluded(const LoadedObject& object) const;
+  size_t PatchLocked(const LoadedObject& object, absl::Span<Hook* const> hooks);
+
+  std::mutex lock_;
+  std::map<std::string, Hook*, std::less<>> known_;
+  std::vector<Hook*> everywhere_;
+  std::list<Hook> users_;
+  std::list<std::string> user_names_;
+  std::vector<std::string> excluded_;
+  std::map<Hook*, size_t> slots_;
+  // By the object's base: its path, and what of it is patched.
+  struct Patched {
+    Patched() = default;
+    explicit Patched(std::string p) : path(std::move(p)) {}
+
+    std::string path;
+    std::set<Hook*> hooks;
+    size_t slots = 0;
+  };
+  std::map<ElfW(Addr), Patched> objects_;
+  std::vector<std::string> warnings_;
+  std::vector<std::weak_ptr<std::function<void(PatchEvent&)>>> subscribers_;
+};
+
+// What may block a hub, and no hook covers: "flock", "pthread_join", ...
+bool MayBlock(absl::string_view symbol);
+
+}  // namespace grove::patch::patch_internal
+
+#endif  // GROVE_PATCH_INTERNAL_REGISTRY_H_

@@ -1,0 +1,77 @@
+#ifndef GROVE_PATCH_INTERNAL_RETRY_H_
+#define GROVE_PATCH_INTERNAL_RETRY_H_
+
+#include <errno.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+
+#include "absl/base/optimization.h"
+#include "grove/green/internal/scheduler.h"
+#include "grove/patch/internal/hook.h"
+#include "grove/patch/internal/wait.h"
+
+namespace grove::patch::patch_internal {
+
+// Waits, after an attempt has said EAGAIN, until it may succeed. False if the call is
+// over: errno says why. `deadline` is set by the first call.
+class Patience {
+ public:
+  Patience(green_internal::Scheduler& s, Hook& hook, int fd, short events)
+      : scheduler_(s), hook_(hook), fd_(fd), events_(events) {}
+
+  bool Wait() {
+    if (!waited_) {
+      if (IsNonBlocking(fd_)) {
+        errno = EAGAIN;
+        return false;
+      }
+      deadline_ = SocketDeadline(fd_, events_ == POLLIN ? SO_RCVTIMEO : SO_SNDTIMEO);
+      waited_ = true;
+      hook_.CountWait();
+    }
+    const WaitEnd end =
+        patch_internal::Wait(scheduler_, fd_, events_, deadline_, hook_.name);
+    if (end != WaitEnd::kReady) Fail(end);
+    return end == WaitEnd::kReady;
+  }
+
+ private:
+  green_internal::Scheduler& scheduler_;
+  Hook& hook_;
+  const int fd_;
+  const short events_;
+  Deadline deadline_;
+  bool waited_ = false;
+};
+
+// Out of the way of calls that need not wait.
+template <typename Attempt>
+[[gnu::noinline]] ssize_t RetryAfterWait(green_internal::Scheduler& s, Hook& hook, int fd,
+                                         short events, Attempt& attempt) {
+  Patience patience(s, hook, fd, events);
+  ssize_t n;
+  do {
+    if (!patience.Wait()) return -1;
+    n = attempt();
+  } while (n < 0 && errno == EAGAIN);
+  return n;
+}
+
+// Retry()
+//
+// What a call comes to that would have blocked: `attempt` is made until it does not say
+// EAGAIN, and is waited for in between as a greenlet.
+template <typename Attempt>
+ssize_t Retry(green_internal::Scheduler& s, Hook& hook, int fd, short events,
+              Attempt attempt) {
+  hook.CountCall();
+  s.CountOperationUninterrupted();
+  const ssize_t n = attempt();
+  if (ABSL_PREDICT_TRUE(n >= 0 || errno != EAGAIN)) return n;
+  return RetryAfterWait(s, hook, fd, events, attempt);
+}
+
+}  // namespace grove::patch::patch_internal
+
+#endif  // GROVE_PATCH_INTERNAL_RETRY_H_

@@ -1,0 +1,267 @@
+// poll(2), select(2), epoll_wait(2) and their like.
+
+#include <errno.h>
+#include <poll.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/select.h>
+#include <time.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "absl/container/inlined_vector.h"
+#include "grove/patch/internal/hook.h"
+#include "grove/patch/internal/wait.h"
+
+namespace grove::patch::patch_internal {
+namespace {
+
+using green_internal::Scheduler;
+
+int Poll(pollfd* fds, nfds_t count, int timeout);
+int PollChk(pollfd* fds, nfds_t count, int timeout, size_t capacity);
+int PPoll(pollfd* fds, nfds_t count, const timespec* timeout, const sigset_t* mask);
+int PPollChk(pollfd* fds, nfds_t count, const timespec* timeout, const sigset_t* mask,
+             size_t capacity);
+int Select(int count, fd_set* read, fd_set* write, fd_set* except, timeval* timeout);
+int PSelect(int count, fd_set* read, fd_set* write, fd_set* except,
+            const timespec* timeout, const sigset_t* mask);
+int EpollWait(int epoll, epoll_event* events, int count, int timeout);
+int EpollPWait(int epoll, epoll_event* events, int count, int timeout,
+               const sigset_t* mask);
+int EpollPWait2(int epoll, epoll_event* events, int count, const timespec* timeout,
+                const sigset_t* mask);
+
+constinit HookOf poll_hook("poll", Module::kSelect, &Poll);
+constinit HookOf poll_chk_hook("__poll_chk", Module::kSelect, &PollChk);
+constinit HookOf ppoll_hook("ppoll", Module::kSelect, &PPoll);
+constinit HookOf ppoll_chk_hook("__ppoll_chk", Module::kSelect, &PPollChk);
+constinit HookOf select_hook("select", Module::kSelect, &Select);
+constinit HookOf pselect_hook("pselect", Module::kSelect, &PSelect);
+constinit HookOf epoll_wait_hook("epoll_wait", Module::kSelect, &EpollWait);
+constinit HookOf epoll_pwait_hook("epoll_pwait", Module::kSelect, &EpollPWait);
+constinit HookOf epoll_pwait2_hook("epoll_pwait2", Module::kSelect, &EpollPWait2);
+
+Hook* const hooks[] = {&poll_hook,       &poll_chk_hook,    &ppoll_hook,
+                       &ppoll_chk_hook,  &select_hook,      &pselect_hook,
+                       &epoll_wait_hook, &epoll_pwait_hook, &epoll_pwait2_hook};
+
+constexpr timespec kNow = {};
+
+Deadline DeadlineOf(int milliseconds) {
+  return milliseconds < 0 ? Deadline() : Deadline(absl::Milliseconds(milliseconds));
+}
+Deadline DeadlineOf(const timespec* timeout) {
+  return timeout ? Deadline(absl::DurationFromTimespec(*timeout)) : Deadline();
+}
+// What poll(2) and its like say EINVAL to.
+bool IsValid(const timespec* t) {
+  return t == nullptr ||
+         (t->tv_sec >= 0 && t->tv_nsec >= 0 && t->tv_nsec < 1'000'000'000);
+}
+
+// LookAndWait()
+//
+// `look()` asks the kernel, without waiting, and says how many descriptors are ready;
+// `watched` are they. What comes of it is what the original would have said.
+template <typename Look>
+int LookAndWait(Scheduler& s, Hook& hook, absl::Span<const pollfd> watched,
+                Deadline deadline, Look look) {
+  bool last = deadline.HasPassed();
+  bool waited = false;
+  for (;;) {
+    const int ready = look();
+    if (ready != 0 || last) {
+      // Who looks again and again without waiting lets the others run, too.
+      if (!waited) s.CountOperationUninterrupted();
+      return ready;
+    }
+    if (!waited) hook.CountWait();
+    waited = true;
+    switch (const WaitEnd end = Wait(s, watched, deadline, hook.name)) {
+      case WaitEnd::kReady:
+      case WaitEnd::kClosed:  // the kernel will say POLLNVAL or EBADF
+        break;
+      case WaitEnd::kDeadline:
+        last = true;
+        break;
+      case WaitEnd::kInterrupted:
+        return Fail(end);
+    }
+  }
+}
+
+// With the signals that `mask` lets in.
+template <typename Look>
+int LookAndWait(Scheduler& s, Hook& hook, absl::Span<const pollfd> watched,
+                const sigset_t* mask, Deadline deadline, Look look) {
+  const SignalGate gate(mask);
+  if (gate.fd() < 0) return LookAndWait(s, hook, watched, deadline, look);
+  absl::InlinedVector<pollfd, 8> all(watched.begin(), watched.end());
+  all.push_back({.fd = gate.fd(), .events = POLLIN, .revents = 0});
+  return LookAndWait(s, hook, all, deadline, look);
+}
+
+// --- poll ---
+
+int PollCooperatively(Scheduler& s, Hook& hook, pollfd* fds, nfds_t count,
+                      Deadline deadline) {
+  hook.CountCall();
+  return LookAndWait(s, hook, absl::MakeConstSpan(fds, count), deadline,
+                     [&] { return poll_hook.Original(fds, count, 0); });
+}
+
+int Poll(pollfd* fds, nfds_t count, int timeout) {
+  Scheduler* s = Cooperating();
+  if (s == nullptr) return poll_hook.Original(fds, count, timeout);
+  return PollCooperatively(*s, poll_hook, fds, count, DeadlineOf(timeout));
+}
+
+int PollChk(pollfd* fds, nfds_t count, int timeout, size_t capacity) {
+  Scheduler* s = Cooperating();
+  if (s == nullptr || capacity / sizeof(pollfd) < count) {
+    return poll_chk_hook.Original(fds, count, timeout, capacity);
+  }
+  return PollCooperatively(*s, poll_chk_hook, fds, count, DeadlineOf(timeout));
+}
+
+int PPollCooperatively(Scheduler& s, Hook& hook, pollfd* fds, nfds_t count,
+                       const timespec* timeout, const sigset_t* mask) {
+  hook.CountCall();
+  return LookAndWait(s, hook, absl::MakeConstSpan(fds, count), mask, DeadlineOf(timeout),
+                     [&] { return ppoll_hook.Original(fds, count, &kNow, mask); });
+}
+
+int PPoll(pollfd* fds, nfds_t count, const timespec* timeout, const sigset_t* mask) {
+  Scheduler* s = Cooperating();
+  if (s == nullptr || !IsValid(timeout)) {
+    return ppoll_hook.Original(fds, count, timeout, mask);
+  }
+  return PPollCooperatively(*s, ppoll_hook, fds, count, timeout, mask);
+}
+
+int PPollChk(pollfd* fds, nfds_t count, const timespec* timeout, const sigset_t* mask,
+             size_t capacity) {
+  Scheduler* s = Cooperating();
+  if (s == nullptr || !IsValid(timeout) || capacity / sizeof(pollfd) < count) {
+    return ppoll_chk_hook.Original(fds, count, timeout, mask, capacity);
+  }
+  return PPollCooperatively(*s, ppoll_chk_hook, fds, count, timeout, mask);
+}
+
+// --- select ---
+
+// A set of `count` descriptors, which may be more than an fd_set has room for.
+class DescriptorSet {
+ public:
+  DescriptorSet(fd_set* set, int count) : set_(set) {
+    constexpr size_t kBits = 8 * sizeof(fd_mask);
+    if (set) {
+      const auto* words = reinterpret_cast<const fd_mask*>(set);
+      asked_.assign(words, words + (static_cast<size_t>(count) + kBits - 1) / kBits);
+    }
+  }
+  bool Has(int fd) const {
+    constexpr int kBits = 8 * sizeof(fd_mask);
+    return set_ && (asked_[static_cast<size_t>(fd / kBits)] >> (fd % kBits) & 1) != 0;
+  }
+  // What was asked for, in place of what the last look has found.
+  void Restore() {
+    if (set_) memcpy(set_, asked_.data(), asked_.size() * sizeof(fd_mask));
+  }
+
+ private:
+  fd_set* const set_;
+  absl::InlinedVector<fd_mask, 16> asked_;
+};
+
+template <typename Look>
+int SelectCooperatively(Scheduler& s, Hook& hook, int count, fd_set* read, fd_set* write,
+                        fd_set* except, const sigset_t* mask, Deadline deadline,
+                        Look look) {
+  hook.CountCall();
+  DescriptorSet sets[] = {{read, count}, {write, count}, {except, count}};
+  absl::InlinedVector<pollfd, 8> watched;
+  for (int fd = 0; fd < count; ++fd) {
+    const int events = (sets[0].Has(fd) ? POLLIN : 0) | (sets[1].Has(fd) ? POLLOUT : 0) |
+                       (sets[2].Has(fd) ? POLLPRI : 0);
+    if (events)
+      watched.push_back({.fd = fd, .events = static_cast<short>(events), .revents = 0});
+  }
+  return LookAndWait(s, hook, watched, mask, deadline, [&] {
+    for (DescriptorSet& set : sets) set.Restore();
+    return look();
+  });
+}
+
+int Select(int count, fd_set* read, fd_set* write, fd_set* except, timeval* timeout) {
+  Scheduler* s = Cooperating();
+  if (s == nullptr || count < 0 ||
+      (timeout && (timeout->tv_sec < 0 || timeout->tv_usec < 0))) {
+    return select_hook.Original(count, read, write, except, timeout);
+  }
+  const Deadline deadline =
+      timeout ? Deadline(absl::DurationFromTimeval(*timeout)) : Deadline();
+  const int result = SelectCooperatively(
+      *s, select_hook, count, read, write, except, nullptr, deadline, [&] {
+        timeval now = {};
+        return select_hook.Original(count, read, write, except, &now);
+      });
+  // Linux says how much was left.
+  if (timeout) *timeout = absl::ToTimeval(deadline.Remaining());
+  return result;
+}
+
+int PSelect(int count, fd_set* read, fd_set* write, fd_set* except,
+            const timespec* timeout, const sigset_t* mask) {
+  Scheduler* s = Cooperating();
+  if (s == nullptr || count < 0 || !IsValid(timeout)) {
+    return pselect_hook.Original(count, read, write, except, timeout, mask);
+  }
+  return SelectCooperatively(
+      *s, pselect_hook, count, read, write, except, mask, DeadlineOf(timeout),
+      [&] { return pselect_hook.Original(count, read, write, except, &kNow, mask); });
+}
+
+// --- epoll: its descriptor is itself one that can be waited for ---
+
+int EpollCooperatively(Scheduler& s, Hook& hook, int epoll, epoll_event* events,
+                       int count, const sigset_t* mask, Deadline deadline) {
+  hook.CountCall();
+  const pollfd watched = {.fd = epoll, .events = POLLIN, .revents = 0};
+  return LookAndWait(s, hook, absl::MakeConstSpan(&watched, 1), mask, deadline, [&] {
+    return epoll_pwait_hook.Original(epoll, events, count, 0, mask);
+  });
+}
+
+int EpollWait(int epoll, epoll_event* events, int count, int timeout) {
+  Scheduler* s = Cooperating();
+  if (s == nullptr) return epoll_wait_hook.Original(epoll, events, count, timeout);
+  return EpollCooperatively(*s, epoll_wait_hook, epoll, events, count, nullptr,
+                            DeadlineOf(timeout));
+}
+
+int EpollPWait(int epoll, epoll_event* events, int count, int timeout,
+               const sigset_t* mask) {
+  Scheduler* s = Cooperating();
+  if (s == nullptr) return epoll_pwait_hook.Original(epoll, events, count, timeout, mask);
+  return EpollCooperatively(*s, epoll_pwait_hook, epoll, events, count, mask,
+                            DeadlineOf(timeout));
+}
+
+int EpollPWait2(int epoll, epoll_event* events, int count, const timespec* timeout,
+                const sigset_t* mask) {
+  Scheduler* s = Cooperating();
+  if (s == nullptr || !IsValid(timeout)) {
+    return epoll_pwait2_hook.Original(epoll, events, count, timeout, mask);
+  }
+  return EpollCooperatively(*s, epoll_pwait2_hook, epoll, events, count, mask,
+                            DeadlineOf(timeout));
+}
+
+}  // namespace
+
+absl::Span<Hook* const> SelectHooks() { return hooks; }
+
+}  // namespace grove::patch::patch_internal

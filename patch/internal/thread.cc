@@ -1,0 +1,405 @@
+#include "grove/patch/internal/thread.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <atomic>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "grove/green/greenlet.h"
+#include "grove/green/interrupt.h"
+#include "grove/green/local.h"
+#include "grove/green/timeout.h"
+#include "grove/patch/internal/hook.h"
+#include "grove/patch/internal/lock_time.h"
+#include "grove/patch/internal/parking_lot.h"
+#include "grove/patch/internal/spin_mutex.h"
+
+namespace grove::patch::patch_internal {
+namespace {
+
+using green_internal::Core;
+using green_internal::Scheduler;
+
+int Create(pthread_t* thread, const pthread_attr_t* attributes, void* (*fn)(void*),
+           void* arg);
+int Join(pthread_t thread, void** result);
+int TryJoin(pthread_t thread, void** result);
+int TimedJoin(pthread_t thread, void** result, const timespec* when);
+int ClockJoin(pthread_t thread, void** result, clockid_t clock, const timespec* when);
+int Detach(pthread_t thread);
+pthread_t Self();
+void Exit(void* result);
+int Cancel(pthread_t thread);
+void TestCancel();
+int SetCancelState(int state, int* before);
+int Kill(pthread_t thread, int signum);
+int SetName(pthread_t thread, const char* name);
+int GetName(pthread_t thread, char* name, size_t size);
+int GetAttributes(pthread_t thread, pthread_attr_t* attributes);
+int SetAffinity(pthread_t thread, size_t size, const cpu_set_t* set);
+int GetAffinity(pthread_t thread, size_t size, cpu_set_t* set);
+int SetSchedParam(pthread_t thread, int policy, const sched_param* param);
+int GetSchedParam(pthread_t thread, int* policy, sched_param* param);
+int GetCpuClock(pthread_t thread, clockid_t* clock);
+
+constinit HookOf create_hook("pthread_create", Module::kThread, &Create);
+constinit HookOf join_hook("pthread_join", Module::kThread, &Join);
+constinit HookOf tryjoin_hook("pthread_tryjoin_np", Module::kThread, &TryJoin);
+constinit HookOf timedjoin_hook("pthread_timedjoin_np", Module::kThread, &TimedJoin);
+constinit HookOf clockjoin_hook("pthread_clockjoin_np", Module::kThread, &ClockJoin);
+constinit HookOf detach_hook("pthread_detach", Module::kThread, &Detach);
+constinit HookOf self_hook("pthread_self", Module::kThread, &Self);
+constinit HookOf exit_hook("pthread_exit", Module::kThread, &Exit);
+constinit HookOf cancel_hook("pthread_cancel", Module::kThread, &Cancel);
+constinit HookOf testcancel_hook("pthread_testcancel", Module::kThread, &TestCancel);
+constinit HookOf setcancelstate_hook("pthread_setcancelstate", Module::kThread,
+                                     &SetCancelState);
+constinit HookOf kill_hook("pthread_kill", Module::kThread, &Kill);
+constinit HookOf setname_hook("pthread_setname_np", Module::kThread, &SetName);
+constinit HookOf getname_hook("pthread_getname_np", Module::kThread, &GetName);
+constinit HookOf getattr_hook("pthread_getattr_np", Module::kThread, &GetAttributes);
+constinit HookOf setaffinity_hook("pthread_setaffinity_np", Module::kThread,
+                                  &SetAffinity);
+constinit HookOf getaffinity_hook("pthread_getaffinity_np", Module::kThread,
+                                  &GetAffinity);
+constinit HookOf setschedparam_hook("pthread_setschedparam", Module::kThread,
+                                    &SetSchedParam);
+constinit HookOf getschedparam_hook("pthread_getschedparam", Module::kThread,
+                                    &GetSchedParam);
+constinit HookOf getcpuclock_hook("pthread_getcpuclockid", Module::kThread, &GetCpuClock);
+
+Hook* const hooks[] = {
+    &create_hook,      &join_hook,          &tryjoin_hook,        &timedjoin_hook,
+    &clockjoin_hook,   &detach_hook,        &self_hook,           &exit_hook,
+    &cancel_hook,      &testcancel_hook,    &setcancelstate_hook, &kill_hook,
+    &setname_hook,     &getname_hook,       &getattr_hook,        &setaffinity_hook,
+    &getaffinity_hook, &setschedparam_hook, &getschedparam_hook,  &getcpuclock_hook};
+
+// Thread
+//
+// What a pthread_t points to that pthread_create() has returned to a greenlet.
+struct Thread {
+  void* (*fn)(void*);
+  void* arg;
+  void* result = nullptr;
+  Greenlet<> greenlet = {};
+  pthread_t native = 0;  // of the hub
+  char name[16] = {};
+  bool detached = false;
+  bool joining = false;
+  bool may_be_cancelled = true;
+  std::atomic<bool> cancelled = false;
+
+  pthread_t handle() const { return reinterpret_cast<pthread_t>(this); }
+};
+
+// Thrown where a thread ends before its function returns.
+struct ThreadExit {
+  void* result;
+};
+
+// Those that have not been joined, or not ended.
+class Threads {
+ public:
+  static Threads& Get() {
+    static auto* const threads = new Threads;
+    return *threads;
+  }
+  void Add(std::shared_ptr<Thread> t) {
+    ++running;
+    const std::lock_guard guard(mutex_);
+    const pthread_t handle = t->handle();
+    all_[handle] = std::move(t);
+  }
+  // Null for a native thread.
+  std::shared_ptr<Thread> Find(pthread_t handle) {
+    const std::lock_guard guard(mutex_);
+    const auto found = all_.find(handle);
+    return found == all_.end() ? nullptr : found->second;
+  }
+  void Forget(pthread_t handle) {
+    std::shared_ptr<Thread> last;  // goes without the lock
+    const std::lock_guard guard(mutex_);
+    const auto found = all_.find(handle);
+    if (found == all_.end()) return;
+    last = std::move(found->second);
+    all_.erase(found);
+  }
+  void Ended() {
+    --running;
+    WakeAt(&running, SIZE_MAX);
+  }
+
+  std::atomic<size_t> running = 0;
+
+ private:
+  SpinMutex mutex_;
+  std::unordered_map<pthread_t, std::shared_ptr<Thread>> all_;
+};
+
+Thread* Current() {
+  const Scheduler* s = Cooperating();
+  return s ? static_cast<Thread*>(s->current()->patched_thread) : nullptr;
+}
+
+// --- life ---
+
+// The first value of a thread's greenlet, and so the last that is destroyed: after those
+// that destructors of keys may still ask it for.
+struct Life {
+  std::shared_ptr<Thread> thread;
+  Life() = default;
+  Life(Life&&) = default;
+  ~Life() {
+    if (thread == nullptr) return;
+    if (thread->detached) Threads::Get().Forget(thread->handle());
+    Threads::Get().Ended();
+  }
+};
+GreenletLocal<Life>& Lives() {
+  static auto* const lives = new GreenletLocal<Life>;
+  return *lives;
+}
+
+void Run(const std::shared_ptr<Thread>& t) {
+  Lives()->thread = t;
+  Scheduler::Get().current()->patched_thread = t.get();
+  try {
+    ThrowIfCancelled();  // before it began
+    t->result = t->fn(t->arg);
+  } catch (const ThreadExit& exit) {
+    t->result = exit.result;
+  } catch (const Interrupt&) {
+    t->result = PTHREAD_CANCELED;
+    throw;
+  } catch (...) {
+    // As it would from a native thread: with the exception's name, and no unwinding.
+    std::terminate();
+  }
+}
+
+// What the attributes say, or what is usual: programs rely on it.
+size_t StackSizeOf(const pthread_attr_t* attributes) {
+  size_t size = 0;
+  if (attributes) {
+    pthread_attr_getstacksize(attributes, &size);
+  } else {
+    pthread_attr_t usual;
+    if (pthread_getattr_default_np(&usual) == 0) {
+      pthread_attr_getstacksize(&usual, &size);
+      pthread_attr_destroy(&usual);
+    }
+  }
+  return size;
+}
+
+int Create(pthread_t* thread, const pthread_attr_t* attributes, void* (*fn)(void*),
+           void* arg) {
+  Scheduler* s = Cooperating();
+  if (s == nullptr) return create_hook.Original(thread, attributes, fn, arg);
+  create_hook.CountCall();
+  static std::atomic<uint64_t> number = 0;
+  auto t = std::shared_ptr<Thread>(new Thread{fn, arg});
+  t->native = self_hook.Original();
+  getname_hook.Original(t->native, t->name, sizeof t->name);
+  int state = PTHREAD_CREATE_JOINABLE;
+  if (attributes) pthread_attr_getdetachstate(attributes, &state);
+  t->detached = state == PTHREAD_CREATE_DETACHED;
+  Threads::Get().Add(t);
+  *thread = t->handle();
+  t->greenlet = Spawn(
+      {.name = absl::StrCat("thread-", ++number), .stack_size = StackSizeOf(attributes)},
+      [t] { Run(t); });
+  return 0;
+}
+
+pthread_t Self() {
+  Thread* t = Current();
+  return t ? t->handle() : self_hook.Original();
+}
+
+void Exit(void* result) {
+  Scheduler* s = Cooperating();
+  if (s == nullptr ||
+      (s->current()->patched_thread == nullptr && s->current() != s->main())) {
+    exit_hook.Original(result);
+    __builtin_unreachable();
+  }
+  if (s->current()->patched_thread != nullptr) throw ThreadExit{result};
+  // The main thread: the process goes on until the others have ended.
+  std::atomic<size_t>& running = Threads::Get().running;
+  while (running > 0) {
+    ParkAt(
+        *s, &running, [&] { return running > 0; }, {}, exit_hook.name);
+  }
+  exit(0);
+}
+
+// --- joining ---
+
+int JoinUntil(const std::shared_ptr<Thread>& t, void** result, Deadline deadline) {
+  if (t.get() == Current()) return EDEADLK;
+  if (t->detached || std::exchange(t->joining, true)) return EINVAL;
+  bool ended;
+  {
+    const Shield shield;
+    ended = t->greenlet.Join(deadline);
+  }
+  t->joining = false;
+  if (!ended) return ETIMEDOUT;
+  if (result) *result = t->result;
+  Threads::Get().Forget(t->handle());
+  return 0;
+}
+
+int Join(pthread_t thread, void** result) {
+  const std::shared_ptr<Thread> t = Threads::Get().Find(thread);
+  if (t == nullptr) return join_hook.Original(thread, result);
+  join_hook.CountCall();
+  return JoinUntil(t, result, {});
+}
+
+int TryJoin(pthread_t thread, void** result) {
+  const std::shared_ptr<Thread> t = Threads::Get().Find(thread);
+  if (t == nullptr) return tryjoin_hook.Original(thread, result);
+  const int error = JoinUntil(t, result, Deadline::Passed());
+  return error == ETIMEDOUT ? EBUSY : error;
+}
+
+int TimedJoin(pthread_t thread, void** result, const timespec* when) {
+  const std::shared_ptr<Thread> t = Threads::Get().Find(thread);
+  if (t == nullptr) return timedjoin_hook.Original(thread, result, when);
+  return JoinUntil(t, result, when ? DeadlineAt(CLOCK_REALTIME, *when) : Deadline());
+}
+
+int ClockJoin(pthread_t thread, void** result, clockid_t clock, const timespec* when) {
+  const std::shared_ptr<Thread> t = Threads::Get().Find(thread);
+  if (t == nullptr) return clockjoin_hook.Original(thread, result, clock, when);
+  return JoinUntil(t, result, when ? DeadlineAt(clock, *when) : Deadline());
+}
+
+int Detach(pthread_t thread) {
+  const std::shared_ptr<Thread> t = Threads::Get().Find(thread);
+  if (t == nullptr) return detach_hook.Original(thread);
+  if (std::exchange(t->detached, true)) return EINVAL;
+  if (t->greenlet.ready()) Threads::Get().Forget(thread);
+  return 0;
+}
+
+// --- cancelling: at calls that wait, as the deferred kind is ---
+
+int Cancel(pthread_t thread) {
+  const std::shared_ptr<Thread> t = Threads::Get().Find(thread);
+  if (t == nullptr) return cancel_hook.Original(thread);
+  t->cancelled = true;
+  if (t.get() != Current()) t->greenlet.KillSoon();
+  return 0;
+}
+
+void TestCancel() {
+  if (Cooperating() == nullptr) return testcancel_hook.Original();
+  ThrowIfCancelled();
+}
+
+int SetCancelState(int state, int* before) {
+  Thread* t = Current();
+  if (t == nullptr) return setcancelstate_hook.Original(state, before);
+  if (state != PTHREAD_CANCEL_ENABLE && state != PTHREAD_CANCEL_DISABLE) return EINVAL;
+  if (before) {
+    *before = t->may_be_cancelled ? PTHREAD_CANCEL_ENABLE : PTHREAD_CANCEL_DISABLE;
+  }
+  t->may_be_cancelled = state == PTHREAD_CANCEL_ENABLE;
+  return 0;
+}
+
+// --- what a greenlet shares with its hub's thread ---
+
+pthread_t NativeOf(pthread_t thread) {
+  const std::shared_ptr<Thread> t = Threads::Get().Find(thread);
+  return t ? t->native : thread;
+}
+
+int Kill(pthread_t thread, int signum) {
+  return kill_hook.Original(NativeOf(thread), signum);
+}
+int SetAffinity(pthread_t thread, size_t size, const cpu_set_t* set) {
+  // The hub's cores are not a single greenlet's to choose.
+  if (Threads::Get().Find(thread) != nullptr) return 0;
+  return setaffinity_hook.Original(thread, size, set);
+}
+int GetAffinity(pthread_t thread, size_t size, cpu_set_t* set) {
+  return getaffinity_hook.Original(NativeOf(thread), size, set);
+}
+int SetSchedParam(pthread_t thread, int policy, const sched_param* param) {
+  if (Threads::Get().Find(thread) != nullptr) return 0;
+  return setschedparam_hook.Original(thread, policy, param);
+}
+int GetSchedParam(pthread_t thread, int* policy, sched_param* param) {
+  return getschedparam_hook.Original(NativeOf(thread), policy, param);
+}
+int GetCpuClock(pthread_t thread, clockid_t* clock) {
+  return getcpuclock_hook.Original(NativeOf(thread), clock);
+}
+
+int SetName(pthread_t thread, const char* name) {
+  const std::shared_ptr<Thread> t = Threads::Get().Find(thread);
+  if (t == nullptr) return setname_hook.Original(thread, name);
+  if (strlen(name) >= sizeof t->name) return ERANGE;
+  strcpy(t->name, name);
+  return 0;
+}
+
+int GetName(pthread_t thread, char* name, size_t size) {
+  const std::shared_ptr<Thread> t = Threads::Get().Find(thread);
+  if (t == nullptr) return getname_hook.Original(thread, name, size);
+  if (size <= strlen(t->name)) return ERANGE;
+  strcpy(name, t->name);
+  return 0;
+}
+
+int GetAttributes(pthread_t thread, pthread_attr_t* attributes) {
+  const std::shared_ptr<Thread> t = Threads::Get().Find(thread);
+  if (t == nullptr) return getattr_hook.Original(thread, attributes);
+  if (!t->greenlet || t->greenlet.ready()) return ESRCH;
+  pthread_attr_init(attributes);
+  const green_internal::Stack& stack = t->greenlet.core()->stack;
+  pthread_attr_setdetachstate(
+      attributes, t->detached ? PTHREAD_CREATE_DETACHED : PTHREAD_CREATE_JOINABLE);
+  return pthread_attr_setstack(attributes, stack.usable_low(),
+                               static_cast<size_t>(stack.top() - stack.usable_low()));
+}
+
+}  // namespace
+
+bool IsCancelled() {
+  const Thread* t = Current();
+  return t != nullptr && t->cancelled && t->may_be_cancelled;
+}
+
+void ForgetThreadsInChild() {
+  const Thread* t = static_cast<Thread*>(Scheduler::Get().current()->patched_thread);
+  Threads::Get().running = t != nullptr ? 1 : 0;
+}
+
+void ThrowIfCancelled() {
+  if (!IsCancelled()) return;
+  // Once: what its destructors call does not end them.
+  Current()->may_be_cancelled = false;
+  throw ThreadExit{PTHREAD_CANCELED};
+}
+
+absl::Span<Hook* const> ThreadHooks() { return hooks; }
+
+}  // namespace grove::patch::patch_internal

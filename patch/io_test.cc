@@ -1,0 +1,485 @@
+// read, write, recv, send, connect, accept and close, as any program calls them.
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <string>
+#include <vector>
+
+#include "grove/green/greenlet.h"
+#include "grove/green/interrupt.h"
+#include "grove/green/sleep.h"
+#include "grove/green/timeout.h"
+#include "grove/patch/patched_test.h"
+
+// What _FORTIFY_SOURCE makes of the calls.
+extern "C" ssize_t __read_chk(int, void*, size_t, size_t);
+extern "C" ssize_t __recv_chk(int, void*, size_t, size_t, int);
+extern "C" ssize_t __recvfrom_chk(int, void*, size_t, size_t, int, sockaddr*, socklen_t*);
+
+namespace grove::patch {
+namespace {
+
+class PatchedIo : public PatchedTest {
+ protected:
+  void TearDown() override {
+    for (const int fd : fds_) close(fd);
+  }
+
+  // Closed in the end.
+  struct Ends {
+    int a, b;
+  };
+  Ends Pipe() {
+    int fds[2];
+    EXPECT_EQ(pipe(fds), 0);
+    return Keep(fds);
+  }
+  Ends SocketPair(int type = SOCK_STREAM) {
+    int fds[2];
+    EXPECT_EQ(socketpair(AF_UNIX, type, 0, fds), 0);
+    return Keep(fds);
+  }
+  int Keep(int fd) {
+    EXPECT_GE(fd, 0) << strerror(errno);
+    fds_.push_back(fd);
+    return fd;
+  }
+  void Closed(int fd) { std::erase(fds_, fd); }
+
+ private:
+  Ends Keep(const int (&fds)[2]) {
+    fds_.insert(fds_.end(), fds, fds + 2);
+    return {fds[0], fds[1]};
+  }
+  std::vector<int> fds_;
+};
+
+using Reader = ssize_t (*)(int, void*, size_t);
+ssize_t ByReadChk(int fd, void* p, size_t n) { return __read_chk(fd, p, n, n); }
+ssize_t ByReadV(int fd, void* p, size_t n) {
+  const iovec pieces[] = {{p, 1}, {static_cast<char*>(p) + 1, n - 1}};
+  return readv(fd, pieces, 2);
+}
+ssize_t ByRecv(int fd, void* p, size_t n) { return recv(fd, p, n, 0); }
+ssize_t ByRecvChk(int fd, void* p, size_t n) { return __recv_chk(fd, p, n, n, 0); }
+ssize_t ByRecvFrom(int fd, void* p, size_t n) {
+  sockaddr_storage from;
+  socklen_t size = sizeof from;
+  return recvfrom(fd, p, n, 0, reinterpret_cast<sockaddr*>(&from), &size);
+}
+ssize_t ByRecvFromChk(int fd, void* p, size_t n) {
+  return __recvfrom_chk(fd, p, n, n, 0, nullptr, nullptr);
+}
+ssize_t ByRecvMsg(int fd, void* p, size_t n) {
+  iovec piece = {p, n};
+  msghdr message = {};
+  message.msg_iov = &piece;
+  message.msg_iovlen = 1;
+  return recvmsg(fd, &message, 0);
+}
+ssize_t ByRecvMMsg(int fd, void* p, size_t n) {
+  iovec piece = {p, n};
+  mmsghdr message = {};
+  message.msg_hdr.msg_iov = &piece;
+  message.msg_hdr.msg_iovlen = 1;
+  const int count = recvmmsg(fd, &message, 1, 0, nullptr);
+  return count == 1 ? static_cast<ssize_t>(message.msg_len) : count;
+}
+
+struct NamedReader {
+  const char* name;
+  Reader read;
+  bool sockets_only;
+};
+constexpr NamedReader kReaders[] = {{"read", &read, false},
+                                    {"__read_chk", &ByReadChk, false},
+                                    {"readv", &ByReadV, false},
+                                    {"recv", &ByRecv, true},
+                                    {"__recv_chk", &ByRecvChk, true},
+                                    {"recvfrom", &ByRecvFrom, true},
+                                    {"__recvfrom_chk", &ByRecvFromChk, true},
+                                    {"recvmsg", &ByRecvMsg, true},
+                                    {"recvmmsg", &ByRecvMMsg, true}};
+
+GREENLET_TEST_F(PatchedIo, AReaderWaitsAsAGreenlet) {
+  for (const NamedReader& r : kReaders) {
+    for (const bool socket : {true, false}) {
+      if (!socket && r.sockets_only) continue;
+      const Ends ends = socket ? SocketPair() : Pipe();
+      char buffer[16];
+      const uint64_t waits = Waits(r.name);
+      const Greenlet<ssize_t> reader =
+          Spawn([&] { return r.read(ends.a, buffer, sizeof buffer); });
+      Yield();
+      EXPECT_FALSE(reader.ready()) << r.name;
+      EXPECT_EQ(Waits(r.name), waits + 1) << r.name;
+      EXPECT_EQ(write(ends.b, "hello", 5), 5);
+      EXPECT_EQ(*reader.Get(), 5) << r.name;
+      EXPECT_EQ(std::string(buffer, 5), "hello") << r.name;
+    }
+  }
+}
+
+GREENLET_TEST_F(PatchedIo, TheEndIsTheEnd) {
+  for (const NamedReader& r : kReaders) {
+    const Ends ends = SocketPair();
+    char buffer[16];
+    const Greenlet<ssize_t> reader =
+        Spawn([&] { return r.read(ends.a, buffer, sizeof buffer); });
+    Yield();
+    shutdown(ends.b, SHUT_WR);
+    EXPECT_EQ(*reader.Get(), 0) << r.name;
+  }
+}
+
+GREENLET_TEST_F(PatchedIo, WhatTheProgramMadeNonBlockingIsSo) {
+  const Ends ends = SocketPair();
+  fcntl(ends.a, F_SETFL, O_NONBLOCK);
+  char buffer[16];
+  for (const NamedReader& r : kReaders) {
+    EXPECT_EQ(r.read(ends.a, buffer, sizeof buffer), -1) << r.name;
+    EXPECT_EQ(errno, EAGAIN) << r.name;
+  }
+  const std::string much(1 << 22, 'x');
+  const ssize_t n = send(ends.a, much.data(), much.size(), 0);
+  EXPECT_GT(n, 0);
+  EXPECT_LT(n, 1 << 22);
+  EXPECT_EQ(write(ends.a, much.data(), much.size()), -1);
+  EXPECT_EQ(errno, EAGAIN);
+}
+
+GREENLET_TEST_F(PatchedIo, ACallThatSaysDontWaitDoesNot) {
+  const Ends ends = SocketPair();
+  char buffer[16];
+  EXPECT_EQ(recv(ends.a, buffer, sizeof buffer, MSG_DONTWAIT), -1);
+  EXPECT_EQ(errno, EAGAIN);
+}
+
+GREENLET_TEST_F(PatchedIo, ItsFlagsAreTheProgramsOwn) {
+  const Ends ends = SocketPair();
+  char buffer[16];
+  const Greenlet<ssize_t> reader =
+      Spawn([&] { return read(ends.a, buffer, sizeof buffer); });
+  Yield();
+  EXPECT_EQ(fcntl(ends.a, F_GETFL) & O_NONBLOCK, 0);
+  EXPECT_EQ(write(ends.b, "x", 1), 1);
+  EXPECT_EQ(*reader.Get(), 1);
+}
+
+GREENLET_TEST_F(PatchedIo, TheSocketsOwnTimeoutIsKept) {
+  const Ends ends = SocketPair();
+  const timeval t = {.tv_sec = 60, .tv_usec = 0};
+  ASSERT_EQ(setsockopt(ends.a, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof t), 0);
+  char buffer[16];
+  const absl::Duration before = Elapsed();
+  EXPECT_EQ(recv(ends.a, buffer, sizeof buffer, 0), -1);
+  EXPECT_EQ(errno, EAGAIN);
+  EXPECT_GE(Elapsed() - before, absl::Seconds(60));
+}
+
+GREENLET_TEST_F(PatchedIo, WaitAllWaitsForAll) {
+  const Ends ends = SocketPair();
+  char buffer[6];
+  const Greenlet<ssize_t> reader =
+      Spawn([&] { return recv(ends.a, buffer, sizeof buffer, MSG_WAITALL); });
+  for (const char* piece : {"ab", "cd", "ef"}) {
+    Yield();
+    EXPECT_FALSE(reader.ready());
+    EXPECT_EQ(write(ends.b, piece, 2), 2);
+  }
+  EXPECT_EQ(*reader.Get(), 6);
+  EXPECT_EQ(std::string(buffer, 6), "abcdef");
+}
+
+GREENLET_TEST_F(PatchedIo, AWriterWritesAllOfIt) {
+  const std::string sent(3'000'000, 'y');
+  const auto by_send = [&](int fd) { return send(fd, sent.data(), sent.size(), 0); };
+  const auto by_sendto = [&](int fd) {
+    return sendto(fd, sent.data(), sent.size(), 0, nullptr, 0);
+  };
+  const auto by_write = [&](int fd) { return write(fd, sent.data(), sent.size()); };
+  iovec pieces[] = {{const_cast<char*>(sent.data()), 1'000'001},
+                    {const_cast<char*>(sent.data()), 1'999'999}};
+  const auto by_writev = [&](int fd) { return writev(fd, pieces, 2); };
+  msghdr message = {};
+  message.msg_iov = pieces;
+  message.msg_iovlen = 2;
+  const auto by_sendmsg = [&](int fd) { return sendmsg(fd, &message, 0); };
+  const std::vector<std::function<ssize_t(int)>> writers = {by_send, by_sendto, by_write,
+                                                            by_writev, by_sendmsg};
+  for (size_t i = 0; i < writers.size(); ++i) {
+    for (const bool socket : {true, false}) {
+      if (!socket && i != 2 && i != 3) continue;
+      const Ends ends = socket ? SocketPair() : Pipe();
+      const int from = ends.a;
+      const Greenlet<ssize_t> writer = Spawn([&] { return writers[i](ends.b); });
+      std::string got;
+      std::vector<char> buffer(70'000);
+      while (got.size() < sent.size()) {
+        const ssize_t n = read(from, buffer.data(), buffer.size());
+        ASSERT_GT(n, 0);
+        got.append(buffer.data(), static_cast<size_t>(n));
+      }
+      EXPECT_EQ(*writer.Get(), 3'000'000) << i;
+      EXPECT_TRUE(got == sent) << i;
+    }
+  }
+}
+
+GREENLET_TEST_F(PatchedIo, AKillEndsTheCallAndIsThrownByGroveItself) {
+  const Ends ends = SocketPair();
+  int error = 0;
+  bool came_back = false;
+  const Greenlet<> reader = Spawn([&] {
+    char c;
+    if (read(ends.a, &c, 1) < 0) error = errno;
+    came_back = true;
+    Sleep(absl::Hours(1));
+    ADD_FAILURE() << "killed before";
+  });
+  Yield();
+  reader.Kill();
+  EXPECT_TRUE(came_back);
+  EXPECT_EQ(error, ECANCELED);
+  EXPECT_TRUE(reader.killed());
+}
+
+GREENLET_TEST_F(PatchedIo, ATimeoutEndsTheCallToo) {
+  const Ends ends = SocketPair();
+  int error = 0;
+  EXPECT_EQ(WithTimeout(absl::Seconds(5),
+                        [&] {
+                          char c;
+                          if (recv(ends.a, &c, 1, 0) < 0) error = errno;
+                          CheckInterrupt();
+                        })
+                .code(),
+            absl::StatusCode::kDeadlineExceeded);
+  EXPECT_EQ(error, ECANCELED);
+}
+
+GREENLET_TEST_F(PatchedIo, CloseEndsTheWaitsOfOthers) {
+  const Ends ends = SocketPair();
+  int errors[2] = {};
+  std::vector<Greenlet<>> readers;
+  for (int& error : errors) {
+    readers.push_back(Spawn([&error, fd = ends.a] {
+      char c;
+      if (read(fd, &c, 1) < 0) error = errno;
+    }));
+  }
+  Yield();
+  EXPECT_EQ(close(ends.a), 0);
+  Closed(ends.a);
+  for (const auto& reader : readers) reader.Join();
+  EXPECT_THAT(errors, ::testing::Each(EBADF));
+}
+
+GREENLET_TEST_F(PatchedIo, Dup2OverADescriptorEndsTheWaitsForIt) {
+  const Ends ends = SocketPair();
+  const Ends others = SocketPair();
+  int error = 0;
+  const Greenlet<> reader = Spawn([&] {
+    char c;
+    if (read(ends.a, &c, 1) < 0) error = errno;
+  });
+  Yield();
+  EXPECT_EQ(dup2(others.a, ends.a), ends.a);
+  reader.Join();
+  EXPECT_EQ(error, EBADF);
+  // What it stands for now can be waited for.
+  const Greenlet<ssize_t> next = Spawn([&] {
+    char c;
+    return read(ends.a, &c, 1);
+  });
+  Yield();
+  EXPECT_EQ(write(others.b, "x", 1), 1);
+  EXPECT_EQ(*next.Get(), 1);
+}
+
+GREENLET_TEST_F(PatchedIo, SeveralMayReadOneDescriptor) {
+  const Ends ends = SocketPair(SOCK_DGRAM);
+  int got = 0;
+  std::vector<Greenlet<>> readers;
+  for (int i = 0; i < 5; ++i) {
+    readers.push_back(Spawn([&] {
+      char c;
+      got += recv(ends.a, &c, 1, 0) == 1;
+    }));
+  }
+  Yield();
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(send(ends.b, "x", 1, 0), 1);
+  for (const auto& reader : readers) reader.Join();
+  EXPECT_EQ(got, 5);
+}
+
+GREENLET_TEST_F(PatchedIo, ADescriptorThatIsNotOpenIsSaidToBe) {
+  char c;
+  EXPECT_EQ(read(12345, &c, 1), -1);
+  EXPECT_EQ(errno, EBADF);
+  EXPECT_EQ(recv(12345, &c, 1, 0), -1);
+  EXPECT_EQ(errno, EBADF);
+  EXPECT_EQ(write(12345, &c, 1), -1);
+  EXPECT_EQ(errno, EBADF);
+}
+
+GREENLET_TEST_F(PatchedIo, FilesAreReadAndWritten) {
+  char path[] = "/tmp/grove_patch_XXXXXX";
+  const int fd = Keep(mkstemp(path));
+  unlink(path);
+  EXPECT_EQ(write(fd, "some text", 9), 9);
+  EXPECT_EQ(lseek(fd, 0, SEEK_SET), 0);
+  char buffer[16];
+  EXPECT_EQ(read(fd, buffer, sizeof buffer), 9);
+  EXPECT_EQ(read(fd, buffer, sizeof buffer), 0);
+}
+
+GREENLET_TEST_F(PatchedIo, AnEventFdIsWaitedFor) {
+  const int fd = Keep(eventfd(0, 0));
+  const Greenlet<ssize_t> reader = Spawn([&] {
+    uint64_t value = 0;
+    EXPECT_EQ(read(fd, &value, sizeof value), 8);
+    return static_cast<ssize_t>(value);
+  });
+  Yield();
+  EXPECT_FALSE(reader.ready());
+  const uint64_t three = 3;
+  EXPECT_EQ(write(fd, &three, sizeof three), 8);
+  EXPECT_EQ(*reader.Get(), 3);
+}
+
+// --- connections ---
+
+sockaddr_in Loopback() {
+  sockaddr_in address = {};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  return address;
+}
+
+GREENLET_TEST_F(PatchedIo, AThreadPerConnectionServerServesGreenlets) {
+  const int listener = Keep(socket(AF_INET, SOCK_STREAM, 0));
+  sockaddr_in address = Loopback();
+  socklen_t size = sizeof address;
+  ASSERT_EQ(bind(listener, reinterpret_cast<sockaddr*>(&address), size), 0);
+  ASSERT_EQ(listen(listener, 128), 0);
+  ASSERT_EQ(getsockname(listener, reinterpret_cast<sockaddr*>(&address), &size), 0);
+  constexpr int kClients = 100;
+  const Greenlet<> server = Spawn([&] {
+    std::vector<Greenlet<>> handlers;
+    for (int i = 0; i < kClients; ++i) {
+      const int fd = i % 2 ? accept(listener, nullptr, nullptr)
+                           : accept4(listener, nullptr, nullptr, SOCK_CLOEXEC);
+      ASSERT_GE(fd, 0) << strerror(errno);
+      handlers.push_back(Spawn([fd] {
+        char buffer[100];
+        for (ssize_t n; (n = read(fd, buffer, sizeof buffer)) > 0;) {
+          EXPECT_EQ(write(fd, buffer, static_cast<size_t>(n)), n);
+        }
+        close(fd);
+      }));
+    }
+    for (const auto& handler : handlers) handler.Join();
+  });
+  std::vector<Greenlet<>> clients;
+  for (int i = 0; i < kClients; ++i) {
+    clients.push_back(Spawn([&, i] {
+      const int fd = socket(AF_INET, SOCK_STREAM, 0);
+      ASSERT_EQ(connect(fd, reinterpret_cast<const sockaddr*>(&address), size), 0)
+          << strerror(errno);
+      EXPECT_EQ(fcntl(fd, F_GETFL) & O_NONBLOCK, 0);
+      const std::string text = "client " + std::to_string(i);
+      for (int round = 0; round < 3; ++round) {
+        EXPECT_EQ(send(fd, text.data(), text.size(), 0),
+                  static_cast<ssize_t>(text.size()));
+        char buffer[100];
+        const ssize_t n = recv(fd, buffer, text.size(), MSG_WAITALL);
+        EXPECT_EQ(std::string(buffer, static_cast<size_t>(n)), text);
+      }
+      close(fd);
+    }));
+  }
+  for (const auto& client : clients) client.Join();
+  server.Join();
+  EXPECT_EQ(fcntl(listener, F_GETFL) & O_NONBLOCK, 0);
+}
+
+GREENLET_TEST_F(PatchedIo, ARefusedConnectionSaysSo) {
+  const int listener = Keep(socket(AF_INET, SOCK_STREAM, 0));
+  sockaddr_in address = Loopback();
+  socklen_t size = sizeof address;
+  ASSERT_EQ(bind(listener, reinterpret_cast<sockaddr*>(&address), size), 0);
+  ASSERT_EQ(getsockname(listener, reinterpret_cast<sockaddr*>(&address), &size), 0);
+  const int fd = Keep(socket(AF_INET, SOCK_STREAM, 0));
+  EXPECT_EQ(connect(fd, reinterpret_cast<const sockaddr*>(&address), size), -1);
+  EXPECT_EQ(errno, ECONNREFUSED);
+}
+
+GREENLET_TEST_F(PatchedIo, AFullUnixListenerIsWaitedFor) {
+  sockaddr_un address = {};
+  address.sun_family = AF_UNIX;
+  const int listener = Keep(socket(AF_UNIX, SOCK_STREAM, 0));
+  // An abstract name that the kernel chooses (unix(7), autobind).
+  ASSERT_EQ(
+      bind(listener, reinterpret_cast<const sockaddr*>(&address), sizeof(sa_family_t)),
+      0);
+  socklen_t size = sizeof address;
+  ASSERT_EQ(getsockname(listener, reinterpret_cast<sockaddr*>(&address), &size), 0);
+  ASSERT_EQ(listen(listener, 0), 0);
+  const int first = Keep(socket(AF_UNIX, SOCK_STREAM, 0));
+  ASSERT_EQ(connect(first, reinterpret_cast<const sockaddr*>(&address), size), 0);
+  const int second = Keep(socket(AF_UNIX, SOCK_STREAM, 0));
+  const Greenlet<int> connecting = Spawn(
+      [&] { return connect(second, reinterpret_cast<const sockaddr*>(&address), size); });
+  Yield();
+  EXPECT_FALSE(connecting.ready());
+  Keep(accept(listener, nullptr, nullptr));
+  EXPECT_EQ(*connecting.Get(), 0);
+}
+
+GREENLET_TEST_F(PatchedIo, BatchesOfDatagrams) {
+  const Ends ends = SocketPair(SOCK_DGRAM);
+  char data[3][8] = {"one", "two", "three"};
+  iovec pieces[3];
+  mmsghdr messages[3] = {};
+  for (int i = 0; i < 3; ++i) {
+    pieces[i] = {data[i], strlen(data[i])};
+    messages[i].msg_hdr.msg_iov = &pieces[i];
+    messages[i].msg_hdr.msg_iovlen = 1;
+  }
+  char buffers[3][8];
+  iovec places[3];
+  mmsghdr got[3] = {};
+  for (int i = 0; i < 3; ++i) {
+    places[i] = {buffers[i], sizeof buffers[i]};
+    got[i].msg_hdr.msg_iov = &places[i];
+    got[i].msg_hdr.msg_iovlen = 1;
+  }
+  const Greenlet<int> receiver =
+      Spawn([&] { return recvmmsg(ends.a, got, 3, 0, nullptr); });
+  Yield();
+  EXPECT_EQ(sendmmsg(ends.b, messages, 1, 0), 1);
+  Yield();
+  EXPECT_FALSE(receiver.ready()) << "all three are waited for";
+  EXPECT_EQ(sendmmsg(ends.b, messages + 1, 2, 0), 2);
+  EXPECT_EQ(*receiver.Get(), 3);
+  EXPECT_EQ(std::string(buffers[2], got[2].msg_len), "three");
+  // And as many as there are.
+  EXPECT_EQ(sendmmsg(ends.b, messages, 2, 0), 2);
+  EXPECT_EQ(recvmmsg(ends.a, got, 3, MSG_WAITFORONE, nullptr), 2);
+}
+
+}  // namespace
+}  // namespace grove::patch

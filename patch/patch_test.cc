@@ -1,0 +1,224 @@
+#include "grove/patch/patch.h"
+
+#include <dlfcn.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <poll.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "grove/green/greenlet.h"
+#include "grove/green/testing/greenlet_test.h"
+#include "grove/patch/report.h"
+
+// Patches are for good, so the cases of this file build on one another: each of them runs
+// in a process of its own when GoogleTest is given its name, and finds out what it needs.
+namespace grove::patch {
+namespace {
+
+using ::testing::Contains;
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+const PatchReport::Function* Find(const PatchReport& report, const std::string& name) {
+  for (const auto& f : report.functions) {
+    if (f.name == name) return &f;
+  }
+  return nullptr;
+}
+
+using SleepFunction = int(unsigned);
+using PollFunction = int (*)(pollfd*, nfds_t, int);
+
+// --- before anything is patched ---
+
+TEST(ImportPatched, PatchesThatLibraryAlone) {
+  ASSERT_FALSE(IsModulePatched(Module::kTime));
+  const auto handle = ImportPatched("./patch/testing/library_lazy.so");
+  ASSERT_TRUE(handle.ok()) << handle.status();
+  EXPECT_TRUE(IsObjectPatched("library_lazy.so", "usleep"));
+  EXPECT_FALSE(IsModulePatched(Module::kTime));
+  const auto start = Clock::ReadMonotonic();
+  ManualClock clock;
+  {
+    HubScope hub({.clock = &clock});
+    auto* library_sleep =
+        reinterpret_cast<SleepFunction*>(dlsym(*handle, "LibrarySleep"));
+    const MonotonicNanos before = clock.Now();
+    EXPECT_EQ(library_sleep(900'000'000), 0);
+    EXPECT_GE(clock.Now() - before, 900'000'000'000) << "slept on the hub's clock";
+  }
+  EXPECT_LT(Clock::ReadMonotonic() - start, 900'000'000'000);
+}
+
+TEST(ImportPatched, SaysWhyALibraryCannotBeLoaded) {
+  const auto handle = ImportPatched("./no_such_library.so");
+  EXPECT_EQ(handle.status().code(), absl::StatusCode::kNotFound);
+  EXPECT_THAT(std::string(handle.status().message()), HasSubstr("no_such_library.so"));
+}
+
+TEST(PatchEvents, ASubscriberMayVetoAllOrOneModule) {
+  {
+    const Subscription veto = Subscribe([](PatchEvent& e) {
+      if (e.kind() == PatchEvent::Kind::kWillPatchAll) e.DoNotPatch();
+    });
+    EXPECT_EQ(PatchAll(), PatchResult::kVetoed);
+  }
+  {
+    const Subscription veto = Subscribe([](PatchEvent& e) {
+      if (e.kind() == PatchEvent::Kind::kWillPatchModule) e.DoNotPatch();
+    });
+    EXPECT_EQ(PatchTime(), PatchResult::kVetoed);
+  }
+  EXPECT_FALSE(IsModulePatched(Module::kTime));
+}
+
+TEST(PatchEvents, ComeInOrder) {
+  std::vector<std::string> told;
+  const Subscription subscription = Subscribe([&](PatchEvent& e) {
+    switch (e.kind()) {
+      case PatchEvent::Kind::kWillPatchAll:
+        told.push_back("will");
+        break;
+      case PatchEvent::Kind::kWillPatchModule:
+        told.push_back("will " + std::string(e.name()));
+        break;
+      case PatchEvent::Kind::kDidPatchModule:
+        told.push_back("did " + std::string(e.name()));
+        break;
+      case PatchEvent::Kind::kDidPatchAll:
+        told.push_back("did");
+        break;
+    }
+  });
+  EXPECT_EQ(
+      PatchAll(
+          {.os = false, .thread = false, .socket = false, .dns = false, .select = false}),
+      PatchResult::kPatched);
+  EXPECT_THAT(told, ElementsAre("will", "will time", "did time", "will subprocess",
+                                "did subprocess", "did"));
+}
+
+// --- after ---
+
+class Patched : public GreenletTest {
+ public:
+  static void SetUpTestSuite() { PatchAll(); }
+};
+
+GREENLET_TEST_F(Patched, TheSecondTimeThereIsNothingNew) {
+  std::vector<std::string> told;
+  const Subscription subscription =
+      Subscribe([&](PatchEvent&) { told.push_back("told"); });
+  EXPECT_EQ(PatchAll(), PatchResult::kNothingNew);
+  EXPECT_EQ(PatchSocket(), PatchResult::kNothingNew);
+  EXPECT_THAT(told, ElementsAre());
+  for (const Module m : {Module::kOs, Module::kThread, Module::kTime, Module::kSocket,
+                         Module::kDns, Module::kSelect, Module::kSubprocess}) {
+    EXPECT_TRUE(IsModulePatched(m)) << NameOf(m);
+  }
+}
+
+GREENLET_TEST_F(Patched, LibrariesThatAreLoadedLaterArePatched) {
+  // With lazy binding, with a table of slots that is read-only, and without a PLT.
+  for (const char* name : {"library_lazy.so", "library_now.so", "library_no_plt.so"}) {
+    void* handle = dlopen((std::string("./patch/testing/") + name).c_str(), RTLD_NOW);
+    ASSERT_NE(handle, nullptr) << dlerror();
+    EXPECT_TRUE(IsObjectPatched(name, "usleep")) << name;
+    EXPECT_TRUE(IsObjectPatched(name, "poll")) << name << ", by its address";
+    const absl::Duration before = Elapsed();
+    EXPECT_EQ(reinterpret_cast<SleepFunction*>(dlsym(handle, "LibrarySleep"))(3'000'000),
+              0);
+    EXPECT_GE(Elapsed() - before, absl::Seconds(3));
+    (*static_cast<PollFunction*>(dlsym(handle, "library_poll")))(nullptr, 0, 2000);
+    EXPECT_GE(Elapsed() - before, absl::Seconds(5));
+  }
+}
+
+GREENLET_TEST_F(Patched, TheOriginalIsToBeHad) {
+  auto* real_getpid = GetOriginal<int()>("getpid");  // one that nobody patches
+  EXPECT_EQ(real_getpid(), getpid());
+  auto* real_usleep = GetOriginal<int(unsigned)>("usleep");
+  const absl::Duration before = Elapsed();
+  EXPECT_EQ(real_usleep(1), 0);
+  EXPECT_EQ(Elapsed(), before) << "the hub's clock has not moved";
+  EXPECT_EQ(GetOriginal("no_such_function"), nullptr);
+}
+
+GREENLET_TEST_F(Patched, InsideOfUnpatchedTheOriginalsAreCalled) {
+  const absl::Duration before = Elapsed();
+  {
+    const Unpatched unpatched;
+    usleep(1);
+    Spawn([&] { usleep(1000); }).Join();  // another greenlet's are not
+    EXPECT_GE(Elapsed() - before, absl::Milliseconds(1));
+  }
+  usleep(1000);
+  EXPECT_GE(Elapsed() - before, absl::Milliseconds(2));
+}
+
+GREENLET_TEST_F(Patched, AThreadWithoutAHubCallsTheOriginals) {
+  const auto calls = [] {
+    const PatchReport report = Report();
+    const PatchReport::Function* f = Find(report, "usleep");
+    return f ? f->calls : 0;
+  };
+  const uint64_t before = calls();
+  {
+    const Unpatched unpatched;  // else it would be a greenlet
+    std::thread([] { usleep(1); }).join();
+  }
+  EXPECT_EQ(calls(), before);
+}
+
+GREENLET_TEST_F(Patched, TheReportCountsCallsAndWaits) {
+  const PatchReport before = Report();
+  usleep(0);
+  usleep(10);
+  const PatchReport after = Report();
+  ASSERT_NE(Find(before, "usleep"), nullptr);
+  EXPECT_EQ(Find(after, "usleep")->calls, Find(before, "usleep")->calls + 2);
+  EXPECT_EQ(Find(after, "usleep")->waits, Find(before, "usleep")->waits + 1);
+  EXPECT_GE(Find(after, "usleep")->slots, 1u);
+}
+
+GREENLET_TEST_F(Patched, TheReportNamesWhatIsNotCovered) {
+  // This program's own imports, and libc's, which is left alone.
+  const PatchReport report = Report();
+  ASSERT_FALSE(report.objects.empty());
+  EXPECT_THAT(report.objects.front().not_covered, Contains("fread"));
+  bool saw_libc = false;
+  for (const auto& object : report.objects) {
+    if (object.path.find("libc.so") == std::string::npos) continue;
+    saw_libc = true;
+    EXPECT_TRUE(object.excluded);
+    EXPECT_EQ(object.slots, 0u);
+  }
+  EXPECT_TRUE(saw_libc);
+  EXPECT_THAT(report.ToString(), HasSubstr("not covered: "));
+}
+
+int locked = 0;
+int FakeFlock(int fd, int operation) {
+  locked = operation;
+  return fd == 77 ? 0 : GetOriginal<int(int, int)>("flock")(fd, operation);
+}
+
+GREENLET_TEST_F(Patched, AUsersOwnTableIsPatchedToo) {
+  const Replacement table[] = {{"flock", reinterpret_cast<void*>(&FakeFlock)},
+                               {"usleep", reinterpret_cast<void*>(&FakeFlock)}};
+  EXPECT_EQ(PatchModule("locks", table), PatchResult::kPatched);
+  EXPECT_EQ(flock(77, LOCK_EX), 0);
+  EXPECT_EQ(locked, LOCK_EX);
+  EXPECT_EQ(flock(-1, LOCK_SH), -1);
+  EXPECT_THAT(
+      Report().warnings,
+      Contains("module 'locks' has usleep(), for which there is a patch already"));
+}
+
+}  // namespace
+}  // namespace grove::patch

@@ -1,0 +1,219 @@
+// Whole programs of the distribution's, with patch/run and without: what they print and
+// how they end is the same.
+
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "grove/green/greenlet.h"
+#include "grove/green/os/buffered.h"
+#include "grove/green/os/run.h"
+#include "grove/green/testing/greenlet_test.h"
+#include "grove/net/address.h"
+#include "grove/net/tcp.h"
+#include "grove/patch/adapters/real_server.h"
+
+namespace grove::patch {
+namespace {
+
+using Command = std::vector<std::string>;
+
+class Programs : public GreenletTest {
+ protected:
+  GreenletTestOptions Options() const override {
+    return {.clock = Clock::Real(), .loop_exit = LoopExitPolicy::kNever};
+  }
+
+  static Command Patched(Command command, Command options = {}) {
+    Command all = {"patch/run"};
+    all.insert(all.end(), options.begin(), options.end());
+    all.insert(all.end(), command.begin(), command.end());
+    return all;
+  }
+
+  static CompletedProcess Run(const Command& command, const std::string& input = "") {
+    const absl::StatusOr<CompletedProcess> done =
+        RunProcess(command, {.input = input, .deadline = absl::Seconds(120)});
+    EXPECT_TRUE(done.ok()) << done.status();
+    return done.ok() ? *done : CompletedProcess();
+  }
+
+  // Returns what it prints.
+  static std::string RunsTheSame(const Command& command, const std::string& input = "") {
+    const CompletedProcess native = Run(command, input);
+    const CompletedProcess patched = Run(Patched(command), input);
+    EXPECT_EQ(patched.out, native.out) << absl::StrJoin(command, " ");
+    EXPECT_EQ(patched.err, native.err) << absl::StrJoin(command, " ");
+    EXPECT_EQ(patched.status.ToString(), native.status.ToString())
+        << absl::StrJoin(command, " ");
+    return patched.out;
+  }
+};
+
+GREENLET_TEST_F(Programs, AnExitStatusIsTheProgramsOwn) {
+  RunsTheSame({"true"});
+  RunsTheSame({"false"});
+  RunsTheSame({"sh", "-c", "echo out; echo err >&2; exit 7"});
+  RunsTheSame({"cat"}, "from stdin\n");
+  RunsTheSame({"sleep", "0.01"});
+}
+
+GREENLET_TEST_F(Programs, ASignalEndsItAsItWould) {
+  RunsTheSame({"sh", "-c", "kill -TERM $$"});
+  RunsTheSame({"timeout", "0.1", "sleep", "60"});
+}
+
+GREENLET_TEST_F(Programs, WhatTheProgramStartsIsNotPatched) {
+  EXPECT_EQ(RunsTheSame({"env", "sh", "-c", "echo [$LD_PRELOAD$GROVE_PATCH_MODULES]"}),
+            "[]\n");
+}
+
+GREENLET_TEST_F(Programs, WhatCannotBePatchedIsSaid) {
+  CompletedProcess done = Run(Patched({"/no/such/program"}));
+  EXPECT_EQ(done.status.exit_code(), 126);
+  done = Run(Patched({"no-such-program"}));
+  EXPECT_EQ(done.status.exit_code(), 127);
+  EXPECT_EQ(done.err, "run: no-such-program: not found\n");
+  done = Run(Patched({"/bin/su"}));
+  EXPECT_EQ(done.status.exit_code(), 126);
+  EXPECT_NE(done.err.find("another user's"), std::string::npos) << done.err;
+  done = Run(Patched({"/sbin/ldconfig", "-p"}));
+  EXPECT_EQ(done.status.exit_code(), 126);
+  EXPECT_NE(done.err.find("linked statically"), std::string::npos) << done.err;
+  done = Run({"patch/run", "--no-such-module", "true"});
+  EXPECT_EQ(done.status.exit_code(), 125);
+  EXPECT_NE(done.err.find("usage: run"), std::string::npos);
+}
+
+GREENLET_TEST_F(Programs, TheReportSaysWhatWasCalled) {
+  const Command nap = {"python3", "-c", "import time; time.sleep(0.01)"};
+  CompletedProcess done = Run(Patched(nap, {"--report"}));
+  EXPECT_NE(done.err.find("clock_nanosleep (time): "), std::string::npos) << done.err;
+  EXPECT_NE(done.err.find(", 1 calls, 1 waits"), std::string::npos) << done.err;
+  done = Run(Patched(nap, {"--report", "--no-time"}));
+  EXPECT_EQ(done.err.find("clock_nanosleep (time): "), std::string::npos) << done.err;
+  EXPECT_NE(done.err.find("(socket): "), std::string::npos) << done.err;
+  done = Run(Patched(nap, {"--verbose", "--time"}));
+  EXPECT_EQ(done.err.find("(socket): "), std::string::npos) << done.err;
+}
+
+GREENLET_TEST_F(Programs, PythonWithAHundredThreads) {
+  const std::string out = RunsTheSame({"python3", "patch/programs/threads.py"});
+  EXPECT_NE(out.find("100 you asked for /0 you asked for /99"), std::string::npos) << out;
+  // And they are no threads to the kernel.
+  const Command count = {
+      "python3", "-c",
+      "import threading, time\n"
+      "for i in range(50): threading.Thread(target=time.sleep, args=(0.2,)).start()\n"
+      "print([l for l in open('/proc/self/status') if l.startswith('Threads')][0])"};
+  EXPECT_EQ(Run(Patched(count)).out, "Threads:\t1\n\n");
+}
+
+GREENLET_TEST_F(Programs, Forks) {
+  // Subshells and pipelines are.
+  RunsTheSame({"sh", "-c",
+               "for i in 1 2 3; do (sleep 0.01; echo $i); done | cat; "
+               "(exit 4) & wait $!; echo $?; x=$(echo a; sleep 0.01; echo b); echo $x"});
+  RunsTheSame({"python3", "-c",
+               "import os, threading, time\n"
+               "def work(name):\n"
+               "  ts = [threading.Thread(target=time.sleep, args=(0.01,))\n"
+               "        for _ in range(5)]\n"
+               "  [t.start() for t in ts]; [t.join() for t in ts]\n"
+               "  os.write(1, name)\n"
+               "threading.Thread(target=time.sleep, args=(0.2,)).start()\n"
+               "pid = os.fork()\n"
+               "if pid == 0:\n"
+               "  work(b'child ')\n"
+               "  os._exit(6)\n"
+               "print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)\n"
+               "work(b'parent ')\n"});
+}
+
+GREENLET_TEST_F(Programs, ClientsOfRedis) {
+  const std::string port = std::to_string(FreePort());
+  const RealServer server({"redis-server", "--port", port, "--bind", "127.0.0.1",
+                           "--save", "", "--appendonly", "no"},
+                          "eady to accept connections");
+  ASSERT_TRUE(server.ready());
+  RunsTheSame({"redis-cli", "-p", port, "set", "key", "value"});
+  EXPECT_EQ(RunsTheSame({"redis-cli", "-p", port, "get", "key"}), "value\n");
+  RunsTheSame({"redis-cli", "-p", port}, "echo one\necho two\nblpop nothing 0.05\n");
+  RunsTheSame({"redis-cli", "-p", std::to_string(FreePort()), "ping"});
+}
+
+GREENLET_TEST_F(Programs, ClientsOfHttp) {
+  const std::string folder = EmptyFolder("www");
+  std::string body;
+  for (int i = 0; i < 50'000; ++i) body += std::to_string(i) + "\n";
+  std::ofstream(folder + "/file") << body;
+  const std::string port = std::to_string(FreePort());
+  {
+    const RealServer server({"python3", "-u", "-m", "http.server", "--bind", "127.0.0.1",
+                             "--directory", folder, port},
+                            "Serving HTTP");
+    ASSERT_TRUE(server.ready());
+    const std::string url = absl::StrCat("http://localhost:", port, "/file");
+    EXPECT_EQ(RunsTheSame({"curl", "-s", url}), body);
+    EXPECT_EQ(RunsTheSame({"wget", "-q", "-O", "-", url}), body);
+    RunsTheSame({"curl", "-s", "-f", url + ".not"});
+    // Several at once: curl's own threads and polls.
+    RunsTheSame({"curl", "-s", "--no-progress-meter", "--parallel", url, url, url, url});
+  }
+  std::filesystem::remove_all(folder);
+}
+
+// Each of its threads is one to itself; all of them are greenlets of one thread.
+GREENLET_TEST_F(Programs, AThreadPerConnectionServerWithFiveThousand) {
+  constexpr int kConnections = 5000;
+  rlimit limit;
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &limit), 0);
+  limit.rlim_cur = limit.rlim_max;
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &limit), 0);
+  ASSERT_GT(limit.rlim_max, kConnections + 100u)
+      << "this test needs more descriptors: ulimit -n";
+  absl::StatusOr<Subprocess> server = Subprocess::Start(
+      Patched({"patch/programs/thread_server", std::to_string(kConnections)}),
+      {.out = Stdio::Pipe(), .err = Stdio::Pipe()});
+  ASSERT_TRUE(server.ok()) << server.status();
+  BufferedReader lines(server->out());
+  const auto first = lines.ReadLine();
+  ASSERT_TRUE(first.ok() && *first) << first.status();
+  const absl::StatusOr<net::Address> address =
+      net::Address::Parse((*first)->substr(sizeof "listening on " - 1));
+  ASSERT_TRUE(address.ok()) << address.status();
+  {
+    std::vector<net::TcpStream> clients;
+    for (int i = 0; i < kConnections; ++i) {
+      absl::StatusOr<net::TcpStream> client = net::TcpStream::Connect(*address);
+      ASSERT_TRUE(client.ok()) << client.status();
+      clients.push_back(*std::move(client));
+    }
+    for (int round = 0; round < 2; ++round) {
+      for (net::TcpStream& client : clients) ASSERT_TRUE(client.Write("0123456789").ok());
+      for (net::TcpStream& client : clients) {
+        char buffer[10];
+        ASSERT_TRUE(client.ReadExactly(absl::MakeSpan(buffer)).ok());
+      }
+    }
+  }
+  const auto last = lines.ReadLine();
+  ASSERT_TRUE(last.ok() && *last) << last.status();
+  EXPECT_EQ(**last, "served 5000 connections and 100000 bytes");
+  BufferedReader err(server->err());
+  const auto threads = err.ReadLine();
+  ASSERT_TRUE(threads.ok() && *threads) << threads.status();
+  EXPECT_EQ(**threads, "threads 1");
+  EXPECT_EQ(server->Wait()->exit_code(), 0);
+}
+
+}  // namespace
+}  // namespace grove::patch

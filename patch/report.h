@@ -1,0 +1,47 @@
+#ifndef GROVE_PATCH_REPORT_H_
+#define GROVE_PATCH_REPORT_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "grove/patch/module.h"
+
+namespace grove::patch {
+
+// PatchReport
+//
+// What is patched where, how often it was used, and what is not covered.
+struct PatchReport {
+  struct Function {
+    std::string name;
+    Module module;
+    size_t slots = 0;    // places from which it is called
+    uint64_t calls = 0;  // by greenlets; those that pass through are not counted
+    uint64_t waits = 0;  // of those, how many had to wait
+  };
+  struct Object {
+    std::string path;
+    size_t slots = 0;
+    bool excluded = false;
+    // What it imports that may block a hub, and is not patched.
+    std::vector<std::string> not_covered;
+  };
+
+  std::vector<Function> functions;  // those that are patched anywhere
+  std::vector<Object> objects;
+  std::vector<std::string> warnings;
+
+  // Lines for people.
+  std::string ToString() const;
+};
+
+// Report()
+//
+// Threads: any. Does not block.
+PatchReport Report();
+
+}  // namespace grove::patch
+
+#endif  // GROVE_PATCH_REPORT_H_

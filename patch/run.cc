@@ -1,0 +1,149 @@
+// Runs a program with all that blocks made cooperative, and its threads turned into
+// greenlets of one hub:
+//
+//   run [--verbose] [--[no-]MODULE...] [--report] PROGRAM [ARGS...]
+//
+// Its output, its exit status and what signals do to it are the program's own, since this
+// process becomes it. MODULE is os, thread, time, socket, dns, select or subprocess; with
+// --MODULE only those that are named are patched.
+
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+namespace {
+
+constexpr const char* kModules[] = {"os",  "thread", "time",      "socket",
+                                    "dns", "select", "subprocess"};
+// As of env(1) and its like: this failed; the program is no use; there is none.
+constexpr int kFailed = 125, kCannotRun = 126, kNotFound = 127;
+
+[[noreturn]] void Usage() {
+  fprintf(stderr,
+          "usage: run [--verbose] [--[no-]MODULE...] [--report] PROGRAM [ARGS...]\n"
+          "  runs PROGRAM with its blocking calls patched and its threads as greenlets\n"
+          "  --verbose    says what was patched\n"
+          "  --report     says in the end what was called how often\n"
+          "  --MODULE     patches only the modules that are named\n"
+          "  --no-MODULE  patches all but those\n"
+          "  modules:    ");
+  for (const char* module : kModules) fprintf(stderr, " %s", module);
+  fputc('\n', stderr);
+  exit(kFailed);
+}
+
+// As execvp(3) finds it.
+std::string FindProgram(const std::string& name) {
+  if (name.find('/') != std::string::npos) return name;
+  const char* path = getenv("PATH");
+  std::string rest = path ? path : "/usr/bin:/bin";
+  while (!rest.empty()) {
+    const size_t end = std::min(rest.find(':'), rest.size());
+    const std::string candidate = rest.substr(0, end) + "/" + name;
+    if (access(candidate.c_str(), X_OK) == 0) return candidate;
+    rest.erase(0, end + 1);
+  }
+  return "";
+}
+
+// Why the dynamic linker would not load anything into it; null if it would.
+const char* WhyNot(const std::string& path) {
+  struct stat about;
+  if (stat(path.c_str(), &about) != 0) return strerror(errno);
+  if ((about.st_mode & (S_ISUID | S_ISGID)) != 0) {
+    return "it runs with another user's or group's rights, and is left alone";
+  }
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return nullptr;  // exec will tell
+  char begin[2] = {};
+  Elf64_Ehdr header = {};
+  const bool script = pread(fd, begin, 2, 0) == 2 && begin[0] == '#' && begin[1] == '!';
+  bool dynamic = script;
+  if (!script && pread(fd, &header, sizeof header, 0) == sizeof header &&
+      memcmp(header.e_ident, ELFMAG, SELFMAG) == 0) {
+    for (int i = 0; i < header.e_phnum; ++i) {
+      Elf64_Phdr segment;
+      const off_t at = static_cast<off_t>(header.e_phoff) + i * header.e_phentsize;
+      if (pread(fd, &segment, sizeof segment, at) != sizeof segment) break;
+      dynamic |= segment.p_type == PT_INTERP;
+    }
+  }
+  close(fd);
+  return dynamic ? nullptr : "it is linked statically: nothing can be loaded into it";
+}
+
+std::string PreloadPath() {
+  char self[PATH_MAX];
+  const ssize_t size = readlink("/proc/self/exe", self, sizeof self);
+  std::string path(self, size > 0 ? static_cast<size_t>(size) : 0);
+  return path.substr(0, path.rfind('/') + 1) + "libgrove_patch.so";
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  std::vector<std::string> only, without;
+  int i = 1;
+  for (; i < argc && strncmp(argv[i], "--", 2) == 0; ++i) {
+    const std::string option = argv[i] + 2;
+    if (option.empty()) {
+      ++i;
+      break;
+    }
+    const bool no = option.rfind("no-", 0) == 0;
+    const std::string module = no ? option.substr(3) : option;
+    if (option == "verbose") {
+      setenv("GROVE_PATCH_VERBOSE", "1", 1);
+    } else if (option == "report") {
+      setenv("GROVE_PATCH_REPORT", "1", 1);
+    } else if (std::find(std::begin(kModules), std::end(kModules), module) !=
+               std::end(kModules)) {
+      (no ? without : only).push_back(module);
+    } else {
+      fprintf(stderr, "run: unknown option --%s\n", option.c_str());
+      Usage();
+    }
+  }
+  if (i >= argc) Usage();
+
+  std::string modules;
+  for (const std::string module : kModules) {
+    const auto in = [&](const std::vector<std::string>& list) {
+      return std::find(list.begin(), list.end(), module) != list.end();
+    };
+    if ((only.empty() || in(only)) && !in(without)) modules += module + ",";
+  }
+  const std::string program = FindProgram(argv[i]);
+  if (program.empty()) {
+    fprintf(stderr, "run: %s: not found\n", argv[i]);
+    return kNotFound;
+  }
+  if (const char* why = WhyNot(program)) {
+    fprintf(stderr, "run: %s: %s\n", program.c_str(), why);
+    return kCannotRun;
+  }
+  std::string preload = PreloadPath();
+  if (access(preload.c_str(), R_OK) != 0) {
+    fprintf(stderr, "run: %s: %s\n", preload.c_str(), strerror(errno));
+    return kFailed;
+  }
+  if (const char* before = getenv("LD_PRELOAD"); before && *before) {
+    setenv("GROVE_PATCH_PRELOAD", before, 1);
+    preload = std::string(before) + ":" + preload;
+  }
+  setenv("LD_PRELOAD", preload.c_str(), 1);
+  setenv("GROVE_PATCH_MODULES", modules.c_str(), 1);
+  execv(program.c_str(), argv + i);
+  fprintf(stderr, "run: %s: %s\n", program.c_str(), strerror(errno));
+  return kCannotRun;
+}

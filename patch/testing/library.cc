@@ -1,0 +1,12 @@
+// What patch_test loads: a library that blocks, and knows nothing of grove.
+
+#include <poll.h>
+#include <unistd.h>
+
+extern "C" {
+
+int LibrarySleep(unsigned microseconds) { return usleep(microseconds); }
+
+// The address of a function, as tables of callbacks have it.
+int (*library_poll)(pollfd*, nfds_t, int) = &poll;
+}
