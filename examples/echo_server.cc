@@ -7,9 +7,7 @@
 // SIGINT and SIGTERM end it cleanly: it accepts no more, finishes what it has within
 // --grace, and says what it served. A second signal ends it at once.
 
-#include <signal.h>
 #include <stdio.h>
-#include <unistd.h>
 
 #include <cstdint>
 #include <optional>
@@ -23,7 +21,8 @@
 #include "grove/examples/parse_flags.h"
 #include "grove/green/greenlet.h"
 #include "grove/green/hub_group.h"
-#include "grove/green/os/signals.h"
+#include "grove/green/shutdown.h"
+#include "grove/net/copy.h"
 #include "grove/net/server.h"
 #include "grove/net/tcp.h"
 
@@ -40,51 +39,30 @@ namespace {
 using grove::examples::ParseFlags;
 using grove::examples::Refuse;
 using grove::net::Address;
+using grove::net::Copy;
 using grove::net::StreamServer;
 using grove::net::TcpListener;
 using grove::net::TcpStream;
-
-constexpr size_t kSmall = 1024;
-constexpr size_t kLarge = 64 * 1024;
 
 // What one hub has served. Each has its own, a cache line apart: no hub writes another's.
 struct alignas(64) Served {
   uint64_t connections = 0;
   uint64_t bytes = 0;
   uint64_t cut = 0;
-  StreamServer* server = nullptr;
-  bool stop = false;  // asked for before there was a server
 };
 
-// Echoes until a read does not fill the buffer; false at the end of the stream.
-template <size_t kSize>
-[[gnu::noinline]] bool EchoWith(TcpStream& stream, Served& served) {
-  char buffer[kSize];
-  for (;;) {
-    absl::StatusOr<size_t> n = stream.Read(absl::MakeSpan(buffer));
-    if (!n.ok() || *n == 0) return false;  // reset by its peer, or at its end
-    if (!stream.Write({buffer, *n}).ok()) return false;
-    served.bytes += *n;
-    if ((*n == kSize) != (kSize > kSmall)) return true;
-  }
-}
-
-// What lies on its stack is what a connection costs: with a small buffer it fits one
-// page. One that sends more at a time gets a larger one for as long as it does.
-void Echo(TcpStream& stream, Served& served) {
-  while (EchoWith<kSmall>(stream, served) && EchoWith<kLarge>(stream, served)) {
-  }
-}
-
-void Serve(int listening_fd, Served& served, absl::Duration grace) {
-  StreamServer server(*TcpListener::Adopt(listening_fd),
-                      [&served](TcpStream& stream) { Echo(stream, served); });
-  served.server = &server;
-  if (served.stop) server.Stop(grace);
+void Serve(int listening_fd, Served& served) {
+  StreamServer server(*TcpListener::Adopt(listening_fd), [&served](TcpStream& stream) {
+    // Its peer may end it as it likes.
+    Copy(stream, stream, &served.bytes).IgnoreError();
+  });
+  const grove::ShutdownHook drain =
+      grove::OnShutdown(grove::ShutdownPhase::kDrain, "echo",
+                        [&](grove::Deadline d) { server.Stop(d.Remaining()); });
   if (absl::Status s = server.Serve(); !s.ok()) {
     fprintf(stderr, "echo_server: %s\n", s.ToString().c_str());
+    grove::RequestShutdown(1);
   }
-  served.server = nullptr;
   served.connections = server.accepted();
   served.cut = server.Stop().cut;
 }
@@ -106,7 +84,7 @@ int main(int argc, char** argv) {
   if (!address.ok()) Refuse(absl::StrCat("--host: ", address.status().message()));
 
   // Before anything else, so that no signal is lost.
-  grove::SignalListener signals({SIGINT, SIGTERM});
+  grove::ShutdownScope shutdown({.grace = grace});
   absl::StatusOr<std::vector<TcpListener>> listeners =
       TcpListener::ListenMany(*address, hubs);
   if (!listeners.ok()) Refuse(std::string(listeners.status().message()));
@@ -115,38 +93,25 @@ int main(int argc, char** argv) {
   for (TcpListener& l : *listeners) fds.push_back(l.Release());
 
   std::vector<Served> served(hubs);
-  const auto serve = [&](int i) { Serve(fds[i], served[i], grace); };
-  const auto stop = [&](int i) {
-    served[i].stop = true;
-    if (StreamServer* server = served[i].server) {
-      grove::Spawn([server, grace] { server->Stop(grace); });
-    }
-  };
+  const auto serve = [&](int i) { Serve(fds[i], served[i]); };
   // One hub is this thread's own: a process with a second thread pays for it in each
   // system call, where the kernel then counts references to the descriptor.
   std::optional<grove::HubGroup> group;
-  if (hubs > 1)
+  grove::Greenlet<> alone;
+  if (hubs > 1) {
     group.emplace(grove::HubGroupOptions{.hubs = hubs, .name = "echo"}, serve);
+  } else {
+    alone = grove::Spawn([&] { serve(0); });
+  }
   printf("listening on %s (%d hubs)\n", actual.ToString().c_str(), hubs);
   fflush(stdout);
 
-  grove::Greenlet<> stopper = grove::Spawn([&] {
-    signals.Wait();
-    if (group) {
-      group->PostToAll(stop);
-    } else {
-      stop(0);
-    }
-    const int second = *signals.Wait();
-    fprintf(stderr, "echo_server: second signal, ending at once\n");
-    _exit(128 + second);
-  });
+  const int exit_code = shutdown.Run();
   if (group) {
     group->Join();
   } else {
-    serve(0);
+    alone.Join();
   }
-  stopper.Kill();
 
   Served total;
   for (const Served& s : served) {
@@ -163,5 +128,5 @@ int main(int argc, char** argv) {
            absl::FormatDuration(grace).c_str());
   }
   printf("\n");
-  return 0;
+  return exit_code;
 }
