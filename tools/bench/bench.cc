@@ -48,8 +48,10 @@ void StartWatchdog(const char* name, int seconds) {
 
 std::vector<Benchmark> AllBenchmarks() {
   std::vector<Benchmark> all;
-  for (const auto& list : {MicroBenchmarks(), TimerBenchmarks(), CrossHubBenchmarks(),
-                           MemoryBenchmarks(), EchoBenchmarks()}) {
+  for (const auto& list :
+       {MicroBenchmarks(), SyncBenchmarks(), TimerBenchmarks(), CrossHubBenchmarks(),
+        SubprocessBenchmarks(), MemoryBenchmarks(), EchoBenchmarks(), TlsBenchmarks(),
+        SocketBenchmarks(), PatchBenchmarks()}) {
     all.insert(all.end(), list.begin(), list.end());
   }
   return all;

@@ -42,11 +42,16 @@ struct Benchmark {
 };
 
 // One list per file, in the order of the table.
-std::vector<Benchmark> MicroBenchmarks();     // micro.cc
-std::vector<Benchmark> TimerBenchmarks();     // timers.cc
-std::vector<Benchmark> CrossHubBenchmarks();  // cross_hub.cc
-std::vector<Benchmark> MemoryBenchmarks();    // memory.cc
-std::vector<Benchmark> EchoBenchmarks();      // echo.cc
+std::vector<Benchmark> MicroBenchmarks();       // micro.cc
+std::vector<Benchmark> SyncBenchmarks();        // sync.cc
+std::vector<Benchmark> TimerBenchmarks();       // timers.cc
+std::vector<Benchmark> CrossHubBenchmarks();    // cross_hub.cc
+std::vector<Benchmark> SubprocessBenchmarks();  // subprocess.cc
+std::vector<Benchmark> MemoryBenchmarks();      // memory.cc
+std::vector<Benchmark> EchoBenchmarks();        // echo.cc
+std::vector<Benchmark> TlsBenchmarks();         // tls.cc
+std::vector<Benchmark> SocketBenchmarks();      // sockets.cc
+std::vector<Benchmark> PatchBenchmarks();       // patch.cc
 
 // RunMemoryChild()
 //

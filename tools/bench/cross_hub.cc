@@ -15,7 +15,11 @@
 #include <utility>
 #include <vector>
 
+#include "grove/green/call.h"
+#include "grove/green/greenlet.h"
 #include "grove/green/hub_scope.h"
+#include "grove/green/sleep.h"
+#include "grove/green/thread_pool.h"
 #include "grove/hub/clock.h"
 #include "grove/hub/hub.h"
 #include "tools/bench/bench.h"
@@ -35,19 +39,24 @@ struct CountLetter : Letter {
   const std::function<void()>* count;
 };
 
-// One thread posts, this thread's hub receives; from the first post to the last delivery.
-template <typename PostAll>
-double PostsPerSecond(int n, Gate& done, int& delivered, PostAll post_all) {
-  delivered = 0;
-  MonotonicNanos start = 0;
-  std::thread producer([&] {
-    PinScope pin(CoreNumber(1));
-    start = Clock::ReadMonotonic();
-    post_all();
-  });
+// Threads post, this thread's hub receives; from the first post to the last delivery. The
+// producers share the cores that the hub leaves them.
+template <typename PostPart>
+double PostsPerSecond(int n, int producers, Gate& done, PostPart post_part) {
+  std::atomic<int> ready{0};
+  std::atomic<MonotonicNanos> start{0};
+  std::vector<std::thread> threads;
+  for (int i = 0; i < producers; ++i) {
+    threads.emplace_back([&, i] {
+      PinScope pin(CoreNumber(1 + i));
+      if (++ready == producers) start = Clock::ReadMonotonic();
+      while (start == 0) sched_yield();
+      post_part(n / producers * i, n / producers * (i + 1));
+    });
+  }
   done.Wait();
   const MonotonicNanos end = Clock::ReadMonotonic();
-  producer.join();
+  for (std::thread& t : threads) t.join();
   return n / (static_cast<double>(end - start) / 1e9);
 }
 
@@ -60,31 +69,33 @@ void RunPosts(Run& run) {
   Gate done;
   int delivered = 0;
   const std::function<void()> count = [&] {
-    if (++delivered == n) done.Open();
+    if (++delivered < n) return;
+    delivered = 0;
+    done.Open();
   };
-  std::vector<double> posts, letters;
   std::vector<CountLetter> all(static_cast<size_t>(n), CountLetter(&count));
+  const auto post = [&](int from, int to) {
+    for (int k = from; k < to; ++k) home.Post([&count] { count(); }).IgnoreError();
+  };
+  const auto post_letters = [&](int from, int to) {
+    for (int k = from; k < to; ++k) home.PostLetter(&all[k]);
+  };
+  std::vector<double> posts, of_four, letters;
   for (int i = 0; i < run.repetitions(); ++i) {
-    posts.push_back(PostsPerSecond(n, done, delivered, [&] {
-      for (int k = 0; k < n; ++k) home.Post([&count] { count(); }).IgnoreError();
-    }));
-    letters.push_back(PostsPerSecond(n, done, delivered, [&] {
-      for (CountLetter& letter : all) home.PostLetter(&letter);
-    }));
+    posts.push_back(PostsPerSecond(n, 1, done, post) / 1e6);
+    of_four.push_back(PostsPerSecond(n, 4, done, post) / 1e6);
+    letters.push_back(PostsPerSecond(n, 1, done, post_letters) / 1e6);
   }
-  for (std::vector<double>* v : {&posts, &letters}) {
-    for (double& x : *v) x /= 1e6;
-  }
-  run.table.Add({.name = "HubHandle::Post, one producer",
-                 .value = Median(posts),
-                 .unit = "million/s",
-                 .target = {Target::kAtLeast, 5},
-                 .note = Spread(posts)});
-  run.table.Add({.name = "HubHandle::PostLetter, one producer",
-                 .value = Median(letters),
-                 .unit = "million/s",
-                 .target = {Target::kAtLeast, 5},
-                 .note = Spread(letters)});
+  const auto add = [&](const char* name, const std::vector<double>& rates) {
+    run.table.Add({.name = name,
+                   .value = Median(rates),
+                   .unit = "million/s",
+                   .target = {Target::kAtLeast, 5},
+                   .note = Spread(rates)});
+  };
+  add("HubHandle::Post, one producer", posts);
+  add("HubHandle::Post, four producers", of_four);
+  add("HubHandle::PostLetter, one producer", letters);
 }
 
 // --- the raw side
@@ -264,6 +275,13 @@ struct PingLetter : Letter {
   PongLetter* const pong;
 };
 
+template <typename RoundTrip>
+double MicrosecondsEach(int n, const RoundTrip& round_trip) {
+  const MonotonicNanos start = Clock::ReadMonotonic();
+  for (int k = 0; k < n; ++k) round_trip();
+  return static_cast<double>(Clock::ReadMonotonic() - start) / 1e3 / n;
+}
+
 void RunRoundTrip(Run& run) {
   const int n = run.quick ? 500 : 20'000;
   PinScope pin(CoreNumber(0));
@@ -276,26 +294,94 @@ void RunRoundTrip(Run& run) {
   RawMailbox raw_home;
   RawThread raw(CoreNumber(1), [&] { raw_home.Post(); });
 
-  const auto us_of = [n](const auto& round_trip) {
-    const MonotonicNanos start = Clock::ReadMonotonic();
-    for (int k = 0; k < n; ++k) round_trip();
-    return static_cast<double>(Clock::ReadMonotonic() - start) / 1e3 / n;
-  };
-  std::vector<double> hub_us, raw_us, ratios;
+  std::vector<double> hub_us, call_us, raw_us, hub_ratios, call_ratios;
   for (int i = 0; i < run.repetitions(); ++i) {
-    raw_us.push_back(us_of([&] {
+    raw_us.push_back(MicrosecondsEach(n, [&] {
       raw.Post();
       raw_home.Wait();
     }));
-    hub_us.push_back(us_of([&] {
+    hub_us.push_back(MicrosecondsEach(n, [&] {
       hub.handle().PostLetter(&ping);
       gate.Wait();
     }));
-    ratios.push_back(hub_us.back() / raw_us.back());
+    call_us.push_back(
+        MicrosecondsEach(n, [&] { Call(hub.handle(), [] {}).IgnoreError(); }));
+    hub_ratios.push_back(hub_us.back() / raw_us.back());
+    call_ratios.push_back(call_us.back() / raw_us.back());
   }
-  run.table.Add({.name = "round trip between two hubs",
+  run.table.Add({.name = "round trip of letters between two hubs",
                  .value = Median(hub_us),
                  .unit = "us",
+                 .peer = Median(raw_us),
+                 .ratios = hub_ratios,
+                 .note = Spread(hub_ratios, "ratios ")});
+  run.table.Add({.name = "Call to a sleeping hub",
+                 .value = Median(call_us),
+                 .unit = "us",
+                 .target = {Target::kRatioAtMost, 1.15},
+                 .peer = Median(raw_us),
+                 .ratios = call_ratios,
+                 .note = Spread(call_ratios, "ratios ")});
+}
+
+// Each hub has a greenlet that is always ready.
+void RunCallAwake(Run& run) {
+  const int n = run.quick ? 500 : 20'000;
+  PinScope pin(CoreNumber(0));
+  HubScope scope;
+  HubThread hub(CoreNumber(1));
+  const auto be_busy = [] {
+    for (;;) Yield();
+  };
+  const Greenlet<> busy_here = Spawn(be_busy);
+  const Greenlet<> busy_there = *SpawnOn(hub.handle(), be_busy);
+  std::vector<double> us;
+  for (int i = 0; i < run.repetitions(); ++i) {
+    const MonotonicNanos start = Clock::ReadMonotonic();
+    for (int k = 0; k < n; ++k) Call(hub.handle(), [] {}).IgnoreError();
+    us.push_back(static_cast<double>(Clock::ReadMonotonic() - start) / 1e3 / n);
+  }
+  busy_there.Kill();
+  busy_here.Kill();
+  run.table.Add({.name = "Call to a hub that is awake",
+                 .value = Median(us),
+                 .unit = "us",
+                 .target = {Target::kAtMost, 2},
+                 .note = Spread(us)});
+}
+
+// --- to a thread of a pool, and back
+// ------------------------------------------------------
+
+void StayOnCore(int core) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  CPU_SET(core, &set);
+  if (sched_setaffinity(0, sizeof set, &set) != 0) throw BenchError("sched_setaffinity");
+}
+
+void RunThreadPoolApply(Run& run) {
+  const int n = run.quick ? 500 : 20'000;
+  PinScope pin(CoreNumber(0));
+  HubScope scope;
+  ThreadPool pool({.name = "bench", .max_threads = 1});
+  pool.Apply([] { StayOnCore(CoreNumber(1)); }).IgnoreError();
+  RawMailbox raw_home;
+  RawThread raw(CoreNumber(1), [&] { raw_home.Post(); });
+
+  std::vector<double> pool_us, raw_us, ratios;
+  for (int i = 0; i < run.repetitions(); ++i) {
+    raw_us.push_back(MicrosecondsEach(n, [&] {
+      raw.Post();
+      raw_home.Wait();
+    }));
+    pool_us.push_back(MicrosecondsEach(n, [&] { pool.Apply([] {}).IgnoreError(); }));
+    ratios.push_back(pool_us.back() / raw_us.back());
+  }
+  run.table.Add({.name = "ThreadPool::Apply of an empty function",
+                 .value = Median(pool_us),
+                 .unit = "us",
+                 .target = {Target::kRatioAtMost, 1.2},
                  .peer = Median(raw_us),
                  .ratios = ratios,
                  .note = Spread(ratios, "ratios ")});
@@ -306,7 +392,9 @@ void RunRoundTrip(Run& run) {
 std::vector<Benchmark> CrossHubBenchmarks() {
   return {{"post", 60, &RunPosts},
           {"cross_hub_wake", 60, &RunWake},
-          {"cross_hub_round_trip", 60, &RunRoundTrip}};
+          {"cross_hub_round_trip", 60, &RunRoundTrip},
+          {"cross_hub_call_awake", 60, &RunCallAwake},
+          {"thread_pool_apply", 60, &RunThreadPoolApply}};
 }
 
 }  // namespace grove::bench

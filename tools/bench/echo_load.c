@@ -1,12 +1,15 @@
 // A load for echo servers: one thread, epoll, one request in flight per connection.
 //
 //   echo_load --port=7000 --connections=1000 --bytes=64 --warmup=0.5 --seconds=2
+//   echo_load --unix=@name ...
 //
 // Checks every byte that comes back, and prints one line of JSON. With --server_pid it
 // also reads, at both ends of the measured time, how much CPU time that process has used:
 // read here and not by whoever started both, the two ends are those of the requests that
 // are counted. With --idle every connection does one request and then nothing; what is
-// reported is the memory of --server_pid before and after.
+// reported is the memory of --server_pid before and after. With --reconnect each
+// connection does one request, tells its end, waits for the server's, and is replaced by
+// a new one: requests are connections then, and the latencies are those of the whole.
 //
 // Exit status: 0; 1 if the server failed; 2 if this machine or the arguments do not allow
 // the test.
@@ -19,6 +22,7 @@
 #include <netinet/tcp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,6 +31,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/time.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -53,6 +58,8 @@ struct Options {
   double seconds;
   int server_pid;
   int idle;
+  const char* unix_name;
+  int reconnect;
 };
 
 struct Connection {
@@ -62,9 +69,12 @@ struct Connection {
   size_t got;     // of its answer
   int64_t started;
   int wants_write;
+  int ending;  // waits for the server's end
 };
 
-static struct Options options = {"127.0.0.1", 0, 1, 64, 0.5, 2, 0, 0};
+static struct Options options = {"127.0.0.1", 0, 1, 64, 0.5, 2, 0, 0, NULL, 0};
+static struct sockaddr_storage server;
+static socklen_t server_size;
 static size_t request_size;  // options.bytes
 static struct Connection* connections;
 static char*
@@ -154,10 +164,29 @@ static void Send(struct Connection* c) {
   }
 }
 
+static void Count(struct Connection* c, int64_t now, int counting) {
+  if (counting) {
+    ++requests;
+    ++histogram[BucketOf((uint64_t)(now - c->started))];
+  }
+  if (c->turn == 0) ++answered_once;
+  ++c->turn;
+  c->got = c->sent = 0;
+}
+
+static void Begin(struct Connection* c, int index);
+
 static void Receive(struct Connection* c, int counting) {
   const ssize_t n = recv(c->fd, buffer, sizeof buffer, 0);
   if (__builtin_expect(n <= 0, 0)) {
     if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
+    if (n == 0 && c->ending) {
+      close(c->fd);
+      Count(c, Now(), counting);
+      c->ending = 0;
+      Begin(c, (int)(c - connections));
+      return;
+    }
     Fail(1, "connection %d ended: %s", (int)(c - connections),
          n == 0 ? "end of stream" : strerror(errno));
   }
@@ -170,30 +199,33 @@ static void Receive(struct Connection* c, int counting) {
   c->got += (size_t)n;
   if (c->got < request_size) return;
 
-  const int64_t now = Now();
-  if (counting) {
-    ++requests;
-    ++histogram[BucketOf((uint64_t)(now - c->started))];
+  if (options.reconnect) {
+    if (shutdown(c->fd, SHUT_WR) != 0) Fail(1, "shutdown: %s", strerror(errno));
+    c->ending = 1;
+    return;
   }
-  if (c->turn == 0) ++answered_once;
-  ++c->turn;
-  c->got = c->sent = 0;
+  const int64_t now = Now();
+  Count(c, now, counting);
   if (options.idle) return;
   c->started = now;
   Send(c);
 }
 
-static void Connect(struct Connection* c, int index, const struct sockaddr_in* server) {
-  c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+static void Connect(struct Connection* c, int index) {
+  c->fd = socket(server.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (c->fd < 0) Fail(2, "socket number %d: %s", index + 1, strerror(errno));
   const int on = 1;
-  const uint32_t target = ntohl(server->sin_addr.s_addr);
-  if (options.connections > kPerSource && target >> 24 == 127) {
+  const int is_tcp = server.ss_family == AF_INET;
+  const int many = options.reconnect || options.connections > kPerSource;
+  if (is_tcp && many &&
+      ntohl(((struct sockaddr_in*)&server)->sin_addr.s_addr) >> 24 == 127) {
     // The port is chosen by connect(), which knows the other end.
     setsockopt(c->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &on, sizeof on);
-    const struct sockaddr_in source = {
-        .sin_family = AF_INET,
-        .sin_addr.s_addr = htonl(0x7f000002u + (uint32_t)(index / kPerSource))};
+    static uint32_t made;
+    const uint32_t nth =
+        options.reconnect ? made++ % 250 : (uint32_t)(index / kPerSource);
+    const struct sockaddr_in source = {.sin_family = AF_INET,
+                                       .sin_addr.s_addr = htonl(0x7f000002u + nth)};
     if (bind(c->fd, (const struct sockaddr*)&source, sizeof source) != 0) {
       Fail(2, "bind to a source address: %s", strerror(errno));
     }
@@ -201,10 +233,26 @@ static void Connect(struct Connection* c, int index, const struct sockaddr_in* s
   // Connecting blocks, one after the other: this is no test of accept().
   const struct timeval patience = {.tv_sec = 10};
   setsockopt(c->fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
-  if (connect(c->fd, (const struct sockaddr*)server, sizeof *server) != 0) {
+  if (connect(c->fd, (const struct sockaddr*)&server, server_size) != 0) {
     Fail(1, "connection %d: %s", index + 1, strerror(errno));
   }
-  setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  if (is_tcp) setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+}
+
+// The first request of a connection that stands.
+static void Start(struct Connection* c) {
+  const struct timeval none = {0};
+  setsockopt(c->fd, SOL_SOCKET, SO_SNDTIMEO, &none, sizeof none);
+  // SOCK_NONBLOCK from here on only: connecting was to wait.
+  if (fcntl(c->fd, F_SETFL, O_NONBLOCK) != 0) Fail(1, "fcntl: %s", strerror(errno));
+  Watch(EPOLL_CTL_ADD, c);
+  Send(c);
+}
+
+static void Begin(struct Connection* c, int index) {
+  c->started = Now();
+  Connect(c, index);
+  Start(c);
 }
 
 static void RaiseDescriptorLimit(void) {
@@ -300,20 +348,26 @@ static void ParseArguments(int argc, char** argv) {
     if (found) continue;
     if ((value = Flag("--host", argv, &i)) != NULL) {
       options.host = value;
+    } else if ((value = Flag("--unix", argv, &i)) != NULL) {
+      options.unix_name = value;
     } else if ((value = Flag("--warmup", argv, &i)) != NULL) {
       options.warmup = atof(value);
     } else if ((value = Flag("--seconds", argv, &i)) != NULL) {
       options.seconds = atof(value);
     } else if (strcmp(argv[i], "--idle") == 0) {
       options.idle = 1;
+    } else if (strcmp(argv[i], "--reconnect") == 0) {
+      options.reconnect = 1;
     } else {
       Fail(2,
-           "unknown argument %s (known: --host --port --connections --bytes --warmup "
-           "--seconds --server_pid --idle)",
+           "unknown argument %s (known: --host --port --unix --connections --bytes "
+           "--warmup --seconds --server_pid --idle --reconnect)",
            argv[i]);
     }
   }
-  if (options.port <= 0 || options.port > 65535) Fail(2, "--port is missing");
+  if (options.unix_name == NULL && (options.port <= 0 || options.port > 65535)) {
+    Fail(2, "--port is missing");
+  }
   if (options.connections < 1 || options.connections > 254 * kPerSource) {
     Fail(2, "--connections is out of range");
   }
@@ -324,13 +378,30 @@ static void ParseArguments(int argc, char** argv) {
   }
 }
 
-int main(int argc, char** argv) {
-  ParseArguments(argc, argv);
-  struct sockaddr_in server = {.sin_family = AF_INET,
-                               .sin_port = htons((uint16_t)options.port)};
-  if (inet_pton(AF_INET, options.host, &server.sin_addr) != 1) {
+static void FindServer(void) {
+  if (options.unix_name != NULL) {
+    struct sockaddr_un* address = (struct sockaddr_un*)&server;
+    const size_t length = strlen(options.unix_name);
+    if (options.unix_name[0] != '@' || length > sizeof address->sun_path) {
+      Fail(2, "--unix=%s is no abstract name", options.unix_name);
+    }
+    address->sun_family = AF_UNIX;
+    memcpy(address->sun_path + 1, options.unix_name + 1, length - 1);
+    server_size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length);
+    return;
+  }
+  struct sockaddr_in* address = (struct sockaddr_in*)&server;
+  address->sin_family = AF_INET;
+  address->sin_port = htons((uint16_t)options.port);
+  server_size = sizeof *address;
+  if (inet_pton(AF_INET, options.host, &address->sin_addr) != 1) {
     Fail(2, "--host=%s is no IPv4 address", options.host);
   }
+}
+
+int main(int argc, char** argv) {
+  ParseArguments(argc, argv);
+  FindServer();
   RaiseDescriptorLimit();
   request_size = (size_t)options.bytes;
   // However the server misbehaves, this ends.
@@ -351,16 +422,10 @@ int main(int argc, char** argv) {
   epoll_fd = epoll_create1(EPOLL_CLOEXEC);
   if (epoll_fd < 0) Fail(2, "epoll_create1: %s", strerror(errno));
   const int64_t rss_before = options.server_pid ? RssKibOf(options.server_pid) : 0;
-  for (int i = 0; i < options.connections; ++i) Connect(&connections[i], i, &server);
+  for (int i = 0; i < options.connections; ++i) Connect(&connections[i], i);
   for (int i = 0; i < options.connections; ++i) {
-    struct Connection* c = &connections[i];
-    const struct timeval none = {0};
-    setsockopt(c->fd, SOL_SOCKET, SO_SNDTIMEO, &none, sizeof none);
-    // SOCK_NONBLOCK from here on only: connecting was to wait.
-    if (fcntl(c->fd, F_SETFL, O_NONBLOCK) != 0) Fail(1, "fcntl: %s", strerror(errno));
-    Watch(EPOLL_CTL_ADD, c);
-    c->started = Now();
-    Send(c);
+    connections[i].started = Now();
+    Start(&connections[i]);
   }
   if (options.idle) {
     RunIdle(rss_before);

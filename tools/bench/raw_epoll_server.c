@@ -2,8 +2,10 @@
 // level-triggered epoll, and nothing that is not needed for the echo itself.
 //
 //   raw_epoll_server --host=127.0.0.1 --port=0
+//   raw_epoll_server --unix=@name
 //
-// Prints "listening on HOST:PORT" when it is ready; SIGTERM ends it.
+// Prints "listening on HOST:PORT", or "listening on unix:@name", when it is ready;
+// SIGTERM ends it. Unix sockets have abstract names here.
 #define _GNU_SOURCE
 
 #include <arpa/inet.h>
@@ -11,12 +13,14 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 enum { kEvents = 512, kBufferSize = 64 * 1024 };
@@ -32,6 +36,7 @@ struct Backlog {
 static char buffer[kBufferSize];
 static struct Backlog* backlogs;  // by descriptor
 static int epoll_fd;
+static int is_tcp = 1;
 
 static void Fail(const char* what) {
   fprintf(stderr, "raw_epoll_server: %s: %s\n", what, strerror(errno));
@@ -63,7 +68,7 @@ static void AcceptAll(int listener) {
       Fail("accept4");
     }
     const int on = 1;
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    if (is_tcp) setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     Watch(EPOLL_CTL_ADD, fd, EPOLLIN);
   }
 }
@@ -131,6 +136,24 @@ static int Listen(const char* host, int port) {
   return fd;
 }
 
+static int ListenUnix(const char* name) {
+  const int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  if (fd < 0) Fail("socket");
+  struct sockaddr_un address = {.sun_family = AF_UNIX};
+  const size_t length = strlen(name);
+  if (name[0] != '@' || length > sizeof address.sun_path) {
+    fprintf(stderr, "raw_epoll_server: --unix=%s is no abstract name\n", name);
+    exit(2);
+  }
+  memcpy(address.sun_path + 1, name + 1, length - 1);
+  const socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length);
+  if (bind(fd, (struct sockaddr*)&address, size) != 0) Fail("bind");
+  if (listen(fd, 65535) != 0) Fail("listen");
+  printf("listening on unix:%s\n", name);
+  fflush(stdout);
+  return fd;
+}
+
 // The value of "--name=value" or "--name value", or NULL.
 static const char* Flag(const char* name, char** argv, int* i) {
   const size_t length = strlen(name);
@@ -142,6 +165,7 @@ static const char* Flag(const char* name, char** argv, int* i) {
 
 int main(int argc, char** argv) {
   const char* host = "127.0.0.1";
+  const char* name = NULL;
   int port = 0;
   for (int i = 1; i < argc; ++i) {
     const char* value;
@@ -149,8 +173,12 @@ int main(int argc, char** argv) {
       host = value;
     } else if ((value = Flag("--port", argv, &i)) != NULL) {
       port = atoi(value);
+    } else if ((value = Flag("--unix", argv, &i)) != NULL) {
+      name = value;
+      is_tcp = 0;
     } else {
-      fprintf(stderr, "usage: raw_epoll_server [--host=IPV4] [--port=N]\n");
+      fprintf(stderr,
+              "usage: raw_epoll_server [--host=IPV4] [--port=N] [--unix=@NAME]\n");
       return 2;
     }
   }
@@ -165,7 +193,7 @@ int main(int argc, char** argv) {
 
   epoll_fd = epoll_create1(EPOLL_CLOEXEC);
   if (epoll_fd < 0) Fail("epoll_create1");
-  const int listener = Listen(host, port);
+  const int listener = is_tcp ? Listen(host, port) : ListenUnix(name);
   Watch(EPOLL_CTL_ADD, listener, EPOLLIN);
 
   static struct epoll_event events[kEvents];

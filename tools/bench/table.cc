@@ -57,14 +57,20 @@ std::string Row::TargetText() const {
       return absl::StrCat(">= ", target.limit);
     case Target::kRatioAtMost:
       return absl::StrCat("ratio <= ", target.limit);
+    case Target::kRatioAtLeast:
+      return absl::StrCat("ratio >= ", target.limit);
   }
   return "";
 }
 
 std::string Row::MetText() const {
-  const double v = target.kind == Target::kRatioAtMost ? ratio() : value;
+  const bool of_ratio =
+      target.kind == Target::kRatioAtMost || target.kind == Target::kRatioAtLeast;
+  const double v = of_ratio ? ratio() : value;
   if (target.kind == Target::kNone || std::isnan(v)) return "";
-  const bool met = target.kind == Target::kAtLeast ? v >= target.limit
+  const bool at_least =
+      target.kind == Target::kAtLeast || target.kind == Target::kRatioAtLeast;
+  const bool met = at_least                        ? v >= target.limit
                    : target.kind == Target::kBelow ? v < target.limit
                                                    : v <= target.limit;
   return met ? "yes" : "no";

@@ -12,7 +12,7 @@ namespace grove::bench {
 // What a row is to come up to. Informative: a miss is shown and changes no exit status,
 // for what a busy machine measures says nothing about the code.
 struct Target {
-  enum Kind { kNone, kAtMost, kBelow, kAtLeast, kRatioAtMost };
+  enum Kind { kNone, kAtMost, kBelow, kAtLeast, kRatioAtMost, kRatioAtLeast };
 
   Kind kind = kNone;
   double limit = 0;

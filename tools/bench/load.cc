@@ -1,0 +1,136 @@
+#include "tools/bench/load.h"
+
+#include <signal.h>
+#include <stdlib.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/string_view.h"
+#include "tools/bench/hub_thread.h"
+
+namespace grove::bench {
+
+std::vector<std::string> AtAnyPort(std::vector<std::string> command) {
+  command.push_back("--host=127.0.0.1");
+  command.push_back("--port=0");
+  return command;
+}
+
+std::vector<std::string> RawServer() {
+  return AtAnyPort({FindBinary("tools/bench/raw_epoll_server")});
+}
+
+std::vector<std::string> GroveServer(const Run& run) {
+  if (run.grove_server.empty()) {
+    return AtAnyPort({FindBinary("examples/echo_server"), "--hubs=1"});
+  }
+  return AtAnyPort(absl::StrSplit(run.grove_server, ' ', absl::SkipEmpty()));
+}
+
+Server::Server(std::vector<std::string> command, int core)
+    : process_(std::move(command), {.core = core}) {
+  constexpr absl::string_view kReady = "listening on ";
+  std::string line;
+  while (!absl::StartsWith(line, kReady)) line = process_.ReadLine(absl::Seconds(10));
+  const std::string address =
+      line.substr(kReady.size(), line.find(' ', kReady.size()) - kReady.size());
+  if (absl::StartsWith(address, "unix:")) {
+    flags_ = {"--unix=" + address.substr(5)};
+  } else {
+    flags_ = {"--host=127.0.0.1", "--port=" + address.substr(address.rfind(':') + 1)};
+  }
+}
+
+void Server::Stop() { process_.Stop(SIGTERM); }
+
+std::vector<std::string> LoadCommand(const std::string& binary, const Server& server,
+                                     std::vector<std::string> flags) {
+  std::vector<std::string> command = {FindBinary(binary),
+                                      absl::StrCat("--server_pid=", server.pid())};
+  for (const auto& more : {server.address_flags(), flags}) {
+    command.insert(command.end(), more.begin(), more.end());
+  }
+  return command;
+}
+
+std::string OutputOfLoad(Process& load, absl::Duration timeout) {
+  std::string output = load.ReadAll(timeout);
+  if (const int status = load.Wait(absl::Seconds(5)); status != 0) {
+    while (!output.empty() && output.back() == '\n') output.pop_back();
+    throw BenchError(absl::StrCat("status ", status, ": ", output));
+  }
+  return output;
+}
+
+double NumberIn(const std::string& json, const std::string& key) {
+  const size_t at = json.find(absl::StrCat("\"", key, "\": "));
+  if (at == std::string::npos) throw BenchError("the load gave no " + key + ": " + json);
+  return atof(json.c_str() + at + key.size() + 4);
+}
+
+Echo MeasureEcho(const Run& run, std::vector<std::string> command, const Load& load,
+                 int server_core) {
+  Server server(std::move(command), server_core);
+  std::vector<std::string> load_command = LoadCommand(load.binary, server, load.flags);
+  load_command.push_back(run.quick ? "--warmup=0.1" : "--warmup=0.5");
+  load_command.push_back(run.quick ? "--seconds=0.3" : "--seconds=2");
+  Process process(std::move(load_command),
+                  {.core = CoreNumber(kLoadCore), .capture_stderr = true});
+  const std::string json = OutputOfLoad(process, absl::Seconds(70));
+  server.Stop();
+  const double requests = NumberIn(json, "requests");
+  if (requests < 1) throw BenchError("not a single request was answered: " + json);
+  const double cpu_ns = NumberIn(json, "server_cpu_ns");
+  if (cpu_ns <= 0) throw BenchError("the kernel does not tell the server's CPU time");
+  // Datagrams have no latencies here.
+  const auto latency = [&](const char* key) {
+    return absl::StrContains(json, key) ? NumberIn(json, key) : kNoValue;
+  };
+  return {
+      .cpu_us = cpu_ns / 1e3 / requests,
+      .requests_per_s = NumberIn(json, "requests_per_s"),
+      .p50_us = latency("p50_us"),
+      .p99_us = latency("p99_us"),
+      .p999_us = latency("p999_us"),
+      .wait_percent = NumberIn(json, "server_wait_ns") / 1e7 / NumberIn(json, "seconds")};
+}
+
+Pairs MeasurePairs(const Run& run, const std::vector<std::string>& grove,
+                   const std::vector<std::string>& raw, const Load& load) {
+  Pairs pairs;
+  const int core = CoreNumber(kServerCore);
+  for (int i = 0; i < run.repetitions(); ++i) {
+    if (i % 2 == 0) pairs.raw.push_back(MeasureEcho(run, raw, load, core));
+    pairs.grove.push_back(MeasureEcho(run, grove, load, core));
+    if (i % 2 == 1) pairs.raw.push_back(MeasureEcho(run, raw, load, core));
+  }
+  return pairs;
+}
+
+std::string WithWait(std::string note, const Pairs& pairs) {
+  double wait = 0;
+  for (const auto* side : {&pairs.grove, &pairs.raw}) {
+    for (const Echo& e : *side) wait = std::max(wait, e.wait_percent);
+  }
+  return absl::StrCat(note, note.empty() ? "" : "; ", "waited for the core ",
+                      absl::StrFormat("%.1f %%", wait));
+}
+
+double IdleKib(std::vector<std::string> command, const Load& load, int connections) {
+  Server server(std::move(command), CoreNumber(kServerCore));
+  std::vector<std::string> flags = load.flags;
+  flags.push_back("--idle");
+  Process process(LoadCommand(load.binary, server, flags),
+                  {.core = CoreNumber(kLoadCore), .capture_stderr = true});
+  const std::string json = OutputOfLoad(process, absl::Seconds(70));
+  server.Stop();
+  return (NumberIn(json, "server_rss_kib") - NumberIn(json, "server_rss_before_kib")) /
+         connections;
+}
+
+}  // namespace grove::bench

@@ -1,0 +1,241 @@
+// grove's TLS beside servers by hand, and beside nginx: under the same load, on the same
+// core, in turn.
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <fstream>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "tools/bench/bench.h"
+#include "tools/bench/hub_thread.h"
+#include "tools/bench/process.h"
+
+namespace grove::bench {
+namespace {
+
+// A folder with a certificate that is made for this run.
+class Certificate {
+ public:
+  Certificate() {
+    char name[] = "/tmp/grove_bench_XXXXXX";
+    if (mkdtemp(name) == nullptr) throw BenchError("no temporary folder");
+    folder_ = name;
+    Process openssl({"openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+                     "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj",
+                     "/CN=bench", "-keyout", key(), "-out", chain()},
+                    {.capture_stderr = true});
+    const std::string output = openssl.ReadAll(absl::Seconds(20));
+    if (openssl.Wait(absl::Seconds(5)) != 0) throw BenchError("openssl: " + output);
+  }
+  Certificate(const Certificate&) = delete;
+  ~Certificate() {
+    for (const std::string& f : {key(), chain(), File("nginx.conf")}) unlink(f.c_str());
+    rmdir(folder_.c_str());
+  }
+  std::string File(const std::string& name) const { return folder_ + "/" + name; }
+  std::string chain() const { return File("chain.pem"); }
+  std::string key() const { return File("key.pem"); }
+
+ private:
+  std::string folder_;
+};
+
+struct Server {
+  std::unique_ptr<Process> process;
+  std::string port;
+};
+
+Server StartOwn(const std::string& binary, const Certificate& certificate,
+                std::vector<std::string> more = {}) {
+  std::vector<std::string> command = {FindBinary(binary), "--port=0",
+                                      "--chain=" + certificate.chain(),
+                                      "--key=" + certificate.key()};
+  command.insert(command.end(), more.begin(), more.end());
+  auto process = std::make_unique<Process>(std::move(command),
+                                           ProcessOptions{.core = CoreNumber(0)});
+  std::string line;
+  while (!absl::StartsWith(line, "listening on ")) {
+    line = process->ReadLine(absl::Seconds(10));
+  }
+  return {std::move(process), line.substr(line.rfind(':') + 1)};
+}
+
+// Whether somebody accepts connections at that port.
+bool Listens(int port) {
+  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(static_cast<uint16_t>(port));
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  const bool ok = connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
+  close(fd);
+  return ok;
+}
+
+int FreePort() {
+  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof address;
+  bind(fd, reinterpret_cast<sockaddr*>(&address), size);
+  getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size);
+  close(fd);
+  return ntohs(address.sin_port);
+}
+
+Server StartNginx(const Certificate& certificate) {
+  const int port = FreePort();
+  std::ofstream(certificate.File("nginx.conf"))
+      << "daemon off; master_process off; worker_processes 1; error_log /dev/null;\n"
+      << "pid /dev/null; events { worker_connections 1024; }\n"
+      << "http { access_log off; server { listen 127.0.0.1:" << port << " ssl;\n"
+      << "ssl_certificate " << certificate.chain() << "; ssl_certificate_key "
+      << certificate.key() << ";\n"
+      << "ssl_protocols TLSv1.2 TLSv1.3; location / { return 204; } } }\n";
+  auto process = std::make_unique<Process>(
+      std::vector<std::string>{"nginx", "-c", certificate.File("nginx.conf"), "-p",
+                               certificate.File("")},
+      ProcessOptions{.core = CoreNumber(0)});
+  for (int i = 0; !Listens(port); ++i) {
+    if (i == 100) throw BenchError("nginx does not listen (is nginx-light installed?)");
+    absl::SleepFor(absl::Milliseconds(50));
+  }
+  return {std::move(process), absl::StrCat(port)};
+}
+
+std::string Load(const Server& server, std::vector<std::string> more) {
+  std::vector<std::string> command = {
+      FindBinary("tools/bench/tls_load"), "--port=" + server.port,
+      absl::StrCat("--server_pid=", server.process->pid())};
+  command.insert(command.end(), more.begin(), more.end());
+  Process load(std::move(command), {.core = CoreNumber(1), .capture_stderr = true});
+  const std::string output = load.ReadAll(absl::Seconds(130));
+  if (load.Wait(absl::Seconds(5)) != 0) throw BenchError(output);
+  server.process->Stop(SIGTERM);
+  return output;
+}
+
+double NumberIn(const std::string& json, const std::string& key) {
+  const size_t at = json.find(absl::StrCat("\"", key, "\": "));
+  if (at == std::string::npos) throw BenchError("no " + key + " in " + json);
+  return atof(json.c_str() + at + key.size() + 4);
+}
+
+using Start = std::function<Server(const Certificate&)>;
+
+Server Grove(const Certificate& c) { return StartOwn("examples/tls_echo_server", c); }
+Server GroveSource(const Certificate& c) { return StartOwn("tools/bench/tls_source", c); }
+Server Raw(const Certificate& c) { return StartOwn("tools/bench/raw_tls_server", c); }
+Server RawSource(const Certificate& c) {
+  return StartOwn("tools/bench/raw_tls_server", c, {"--source"});
+}
+
+// CPU in microseconds for each of what the load counts, of both in turn.
+void Compare(Run& run, const std::string& name, const Start& ours, const Start& theirs,
+             const std::vector<std::string>& load, Target target,
+             const std::function<double(double)>& figure, const std::string& unit) {
+  const Certificate certificate;
+  std::vector<std::string> arguments = load;
+  arguments.push_back(run.quick ? "--warmup=0.1" : "--warmup=0.3");
+  arguments.push_back(run.quick ? "--seconds=0.3" : "--seconds=1.5");
+  double wait = 0;
+  const auto measure = [&](const Start& start) {
+    const std::string json = Load(start(certificate), arguments);
+    const double count = NumberIn(json, "requests");
+    if (count < 1) throw BenchError("nothing was done: " + json);
+    wait = std::max(wait,
+                    NumberIn(json, "server_wait_ns") / 1e7 / NumberIn(json, "seconds"));
+    return figure(NumberIn(json, "server_cpu_ns") / count);
+  };
+  std::vector<double> mine, peers, ratios;
+  for (int i = 0; i < run.repetitions(); ++i) {
+    // Each goes first in half of the pairs: what drifts hits both alike.
+    if (i % 2 == 0) peers.push_back(measure(theirs));
+    mine.push_back(measure(ours));
+    if (i % 2 == 1) peers.push_back(measure(theirs));
+    ratios.push_back(mine[i] / peers[i]);
+  }
+  run.table.Add({.name = name,
+                 .value = Median(mine),
+                 .unit = unit,
+                 .target = target,
+                 .peer = Median(peers),
+                 .ratios = ratios,
+                 .note = absl::StrCat(Spread(ratios, "ratios "), "; waited for the core ",
+                                      static_cast<int>(wait), " %")});
+}
+
+double Microseconds(double ns) { return ns / 1e3; }
+double GigabytesPerSecond(double ns_per_byte) { return 1 / ns_per_byte; }
+
+void RunTlsEcho1(Run& run) {
+  Compare(run, "TLS echo, 1 connection, CPU per request", &Grove, &Raw,
+          {"--mode=echo", "--connections=1"}, {Target::kRatioAtMost, 1.05}, &Microseconds,
+          "us");
+}
+void RunTlsEcho100(Run& run) {
+  Compare(run, "TLS echo, 100 connections, CPU per request", &Grove, &Raw,
+          {"--mode=echo", "--connections=100"}, {Target::kRatioAtMost, 1.05},
+          &Microseconds, "us");
+}
+void RunTlsBulk(Run& run) {
+  Compare(run, "TLS 1.3 bulk, per second of CPU", &GroveSource, &RawSource,
+          {"--mode=bulk"}, {Target::kRatioAtLeast, 0.95}, &GigabytesPerSecond, "GB");
+}
+void RunTlsHandshakes(Run& run) {
+  Compare(run, "TLS 1.3 full handshakes beside nginx, CPU each", &Grove, &StartNginx,
+          {"--mode=handshakes"}, {Target::kRatioAtMost, 1.1}, &Microseconds, "us");
+}
+void RunTlsHandshakesRaw(Run& run) {
+  Compare(run, "TLS 1.3 full handshakes beside a server by hand, CPU each", &Grove, &Raw,
+          {"--mode=handshakes"}, {}, &Microseconds, "us");
+}
+
+void RunTlsIdle(Run& run) {
+  const int connections = run.quick ? 500 : 5000;
+  const Certificate certificate;
+  const auto each = [&](const Start& start) {
+    const std::string json = Load(
+        start(certificate), {"--mode=idle", absl::StrCat("--connections=", connections)});
+    return (NumberIn(json, "server_rss_kib") - NumberIn(json, "server_rss_before_kib")) /
+           connections;
+  };
+  const double raw = each(&Raw);
+  const double grove = each(&Grove);
+  run.table.Add(
+      {.name = absl::StrCat(connections, " idle TLS connections, server's RSS"),
+       .value = grove,
+       .unit = "KiB",
+       .target = {Target::kAtMost, raw + 12},
+       .peer = raw,
+       .note = "each, after one request; the peer is what BoringSSL itself holds"});
+}
+
+}  // namespace
+
+std::vector<Benchmark> TlsBenchmarks() {
+  return {{"tls_echo_1", 180, &RunTlsEcho1},
+          {"tls_echo_100", 180, &RunTlsEcho100},
+          {"tls_bulk", 180, &RunTlsBulk},
+          {"tls_handshakes", 240, &RunTlsHandshakes},
+          {"tls_handshakes_raw", 180, &RunTlsHandshakesRaw},
+          {"tls_idle", 180, &RunTlsIdle}};
+}
+
+}  // namespace grove::bench
