@@ -15,7 +15,7 @@ namespace {
 
 constinit thread_local Hub* t_hub = nullptr;
 
-// How many switches may come between two looks at the mailbox.
+// How many switches may come between two looks at the mailbox and the clock.
 constexpr uint32_t kMailInterval = 64;
 constexpr uint32_t kMinSliceBudget = 1;
 constexpr uint32_t kMaxSliceBudget = 1 << 16;
@@ -175,7 +175,7 @@ bool Hub::RunReady() {
   } else if (ABSL_PREDICT_FALSE(!observers_.empty())) {
     all_ran = RunObserved();
   } else {
-    all_ran = RunSlice();
+    all_ran = RunSlice(start);
   }
   AddUpRuns();
   const MonotonicNanos now = Clock::ReadMonotonic();
@@ -190,7 +190,7 @@ bool Hub::RunReady() {
 }
 
 // What a slice allows. True if all that was ready has run.
-bool Hub::RunSlice() {
+bool Hub::RunSlice(MonotonicNanos start) {
   uint32_t left = slice_budget_;
   const auto take_part = [&] {
     budget_ = uncounted_ = std::min(left, kMailInterval);
@@ -199,12 +199,14 @@ bool Hub::RunSlice() {
   take_part();
   while (!ready_.empty()) {
     if (budget_ == 0) {
-      if (left == 0) {
+      // The clock, too, for those that run now may take far longer than those before.
+      if (left == 0 ||
+          Clock::ReadMonotonic() - start >= absl::ToInt64Nanoseconds(options_.slice)) {
         QueueMark();
         return false;
       }
       AddUpRuns();
-      // Mail is looked at more often than the clock: who waits for an answer from a hub
+      // Mail is looked at more often than the loop: who waits for an answer from a hub
       // that is busy does not wait for a slice.
       if (!mailbox_->empty()) mailbox_->DeliverAll();
       take_part();

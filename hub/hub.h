@@ -266,7 +266,7 @@ class Hub {
   friend class KeepAlive;
 
   bool RunReady();
-  bool RunSlice();
+  bool RunSlice(MonotonicNanos start);
   void RunShuffled();
   bool RunObserved();
   void RunOne(Runnable* r);

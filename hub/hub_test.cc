@@ -161,6 +161,31 @@ TEST(Hub, SlowReadyWorkGetsSmallerSlices) {
   hub.Run();
 }
 
+TEST(Hub, WorkThatBecomesSlowEndsItsFirstSliceSoon) {
+  Hub hub({.slice = absl::Milliseconds(1)});
+  // So quick that a slice gets thousands of them; then 1 ms each.
+  struct Becomes : Busy {
+    explicit Becomes(Hub* h) : Busy(h) { run = &RunIt; }
+    static void RunIt(Runnable* r) {
+      if (static_cast<Becomes*>(r)->slow) {
+        const MonotonicNanos until = Clock::ReadMonotonic() + 1'000'000;
+        while (Clock::ReadMonotonic() < until) {
+        }
+      }
+      RunBusy(r);
+    }
+    bool slow = false;
+  } work(&hub);
+  hub.MakeReady(&work);
+  for (int i = 0; i < 20; ++i) hub.Turn();
+  work.slow = true;
+  const int64_t before = work.runs;
+  hub.Turn();
+  EXPECT_LE(work.runs - before, 2 * 64);
+  work.enough = true;
+  hub.Run();
+}
+
 TEST(Hub, TurnSaysWhenNothingCouldWakeIt) {
   Hub hub;
   EXPECT_FALSE(hub.Turn());

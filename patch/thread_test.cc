@@ -6,6 +6,8 @@
 #include <semaphore.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -515,6 +517,152 @@ GREENLET_TEST_F(PatchedThreads, ANativeThreadNotifiesAGreenletAndTheOtherWayRoun
   const Unpatched unpatched;
   native.join();
   EXPECT_EQ(turn, 2 * kTurns);
+}
+
+// libc gives the mutex back inside of its own wait, of which no greenlet would hear.
+GREENLET_TEST_F(PatchedThreads, ANativeThreadsWaitGivesTheMutexToAGreenlet) {
+  std::mutex mutex;
+  std::condition_variable changed;
+  bool done = false;
+  std::promise<void> locked;
+  const uint64_t before = Waits("pthread_mutex_lock");
+  std::thread native = Native([&] {
+    std::unique_lock lock(mutex);
+    locked.set_value();
+    while (Waits("pthread_mutex_lock") == before) std::this_thread::yield();
+    changed.wait(lock, [&] { return done; });
+  });
+  locked.get_future().wait();
+  {
+    const std::lock_guard lock(mutex);
+    done = true;
+  }
+  changed.notify_one();
+  const Unpatched unpatched;
+  native.join();
+}
+
+// (ThreadSanitizer loses sight of a thread that is unwound out of its sem_wait().)
+#if !GROVE_TSAN
+GREENLET_TEST_F(PatchedThreads, ACancelledNativeThreadTakesNoSignalAlong) {
+  pthread_mutex_t m = PTHREAD_MUTEX_INITIALIZER;
+  pthread_cond_t c = PTHREAD_COND_INITIALIZER;
+  pthread_t handle = 0;
+  bool waits = false;
+  std::atomic<bool> unwound = false;
+  struct SetAtEnd {
+    ~SetAtEnd() { value = true; }
+    std::atomic<bool>& value;
+  };
+  std::thread native = Native([&] {
+    const SetAtEnd at_end{unwound};
+    pthread_mutex_lock(&m);
+    struct Unlock {
+      ~Unlock() { pthread_mutex_unlock(mutex); }
+      pthread_mutex_t* mutex;
+    } const unlock{&m};
+    handle = pthread_self();
+    waits = true;
+    for (;;) pthread_cond_wait(&c, &m);
+  });
+  pthread_mutex_lock(&m);
+  while (!waits) {
+    pthread_mutex_unlock(&m);
+    Yield();
+    pthread_mutex_lock(&m);
+  }
+  EXPECT_EQ(pthread_cancel(handle), 0);
+  bool woken = false;
+  std::thread green([&] {
+    pthread_mutex_lock(&m);
+    pthread_cond_wait(&c, &m);
+    woken = true;
+    pthread_mutex_unlock(&m);
+  });
+  Yield();
+  pthread_mutex_unlock(&m);
+  while (!unwound) Yield();
+  {
+    const Unpatched unpatched;
+    native.join();
+  }
+  EXPECT_FALSE(woken);
+  EXPECT_EQ(pthread_cond_signal(&c), 0);
+  green.join();
+  EXPECT_TRUE(woken);
+}
+
+#endif
+
+// In memory that a child shares, which tells nobody here.
+GREENLET_TEST_F(PatchedThreads, LocksBetweenProcesses) {
+  struct Shared {
+    pthread_mutex_t mutex;
+    pthread_cond_t changed;
+    pthread_rwlock_t rw;
+    sem_t go, posted;
+    bool changed_now;
+  };
+  void* const memory = mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE,
+                            MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  ASSERT_NE(memory, MAP_FAILED);
+  auto* const shared = new (memory) Shared{};
+  pthread_mutexattr_t ma;
+  pthread_mutexattr_init(&ma);
+  pthread_mutexattr_setpshared(&ma, PTHREAD_PROCESS_SHARED);
+  pthread_mutex_init(&shared->mutex, &ma);
+  pthread_condattr_t ca;
+  pthread_condattr_init(&ca);
+  pthread_condattr_setpshared(&ca, PTHREAD_PROCESS_SHARED);
+  pthread_cond_init(&shared->changed, &ca);
+  pthread_rwlockattr_t ra;
+  pthread_rwlockattr_init(&ra);
+  pthread_rwlockattr_setpshared(&ra, PTHREAD_PROCESS_SHARED);
+  pthread_rwlock_init(&shared->rw, &ra);
+  sem_init(&shared->go, 1, 0);
+  sem_init(&shared->posted, 1, 0);
+
+  const pid_t child = fork();
+  if (child == 0) {
+    // What a program without grove would do.
+    const Unpatched unpatched;
+    pthread_mutex_lock(&shared->mutex);
+    pthread_rwlock_wrlock(&shared->rw);
+    sem_post(&shared->posted);
+    sem_wait(&shared->go);
+    pthread_mutex_unlock(&shared->mutex);
+    sem_wait(&shared->go);
+    pthread_mutex_lock(&shared->mutex);
+    shared->changed_now = true;
+    pthread_cond_signal(&shared->changed);
+    pthread_mutex_unlock(&shared->mutex);
+    sem_wait(&shared->go);
+    pthread_rwlock_unlock(&shared->rw);
+    _exit(0);
+  }
+  ASSERT_GT(child, 0);
+  EXPECT_EQ(sem_wait(&shared->posted), 0);
+  EXPECT_EQ(pthread_rwlock_tryrdlock(&shared->rw), EBUSY);
+  // Lets the child go on whenever this process waits for it.
+  std::thread goes([&] {
+    for (const char* call :
+         {"pthread_mutex_lock", "pthread_cond_wait", "pthread_rwlock_rdlock"}) {
+      const uint64_t before = Waits(call);
+      while (Waits(call) == before) usleep(1000);
+      sem_post(&shared->go);
+    }
+  });
+  Yield();
+  EXPECT_EQ(pthread_mutex_lock(&shared->mutex), 0);
+  while (!shared->changed_now) pthread_cond_wait(&shared->changed, &shared->mutex);
+  pthread_mutex_unlock(&shared->mutex);
+  EXPECT_EQ(pthread_rwlock_rdlock(&shared->rw), 0);
+  pthread_rwlock_unlock(&shared->rw);
+  goes.join();
+  int status = -1;
+  EXPECT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  munmap(memory, sizeof(Shared));
 }
 
 GREENLET_TEST_F(PatchedThreads, SemaphoresBarriersAndOnce) {

@@ -9,10 +9,12 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "absl/functional/function_ref.h"
 #include "grove/patch/internal/hook.h"
 #include "grove/patch/internal/lock_time.h"
 #include "grove/patch/internal/mutex.h"
 #include "grove/patch/internal/parking_lot.h"
+#include "grove/patch/internal/process_shared.h"
 #include "grove/patch/internal/spin_mutex.h"
 
 namespace grove::patch::patch_internal {
@@ -58,16 +60,34 @@ clockid_t ClockOf(const pthread_cond_t* c) {
   return (c->__data.__wrefs & 2) != 0 ? CLOCK_MONOTONIC : CLOCK_REALTIME;
 }
 
-int WaitUntil(Scheduler& s, Hook& hook, pthread_cond_t* c, pthread_mutex_t* m,
-              Deadline deadline) {
-  hook.CountCall();
-  hook.CountWait();
+// A thread that does not cooperate stands in the same line: libc's own wait would give
+// the mutex back without a word to the greenlets that wait for it. But what other
+// processes have, too, is libc's.
+int WaitUntil(Hook& hook, pthread_cond_t* c, pthread_mutex_t* m, clockid_t clock,
+              const timespec* when, absl::FunctionRef<int()> original) {
+  Scheduler* const s = Cooperating();
+  if ((s == nullptr && IsShared(*c)) || (when != nullptr && !IsValid(when))) {
+    return original();
+  }
   int unlocked = 0;
+  const auto unlock = [&] {
+    unlocked = UnlockMutex(m);
+    return unlocked == 0;
+  };
+  const auto park = [&] {
+    if (s == nullptr) return ParkThreadAt(c, clock, when, unlock);
+    hook.CountCall();
+    hook.CountWait();
+    const Deadline deadline = when ? DeadlineAt(clock, *when) : Deadline();
+    const Deadline look = IsShared(*c) ? LookAgain(deadline) : deadline;
+    const ParkedEnd end = ParkAt(
+        *s, c, [] { return true; }, look, hook.name, /*cancellable=*/true, unlock);
+    // May end for no reason (pthread_cond_wait(3p)).
+    return end == ParkedEnd::kDeadline && look < deadline ? ParkedEnd::kWoken : end;
+  };
   ParkedEnd end;
   try {
-    end = ParkAt(
-        s, c, [] { return true; }, deadline, hook.name, /*cancellable=*/true,
-        [&] { unlocked = UnlockMutex(m); });
+    end = park();
   } catch (...) {
     // Who is cancelled has the mutex again when its destructors run (pthread_cancel(3)).
     if (unlocked == 0) LockMutex(m);
@@ -80,24 +100,19 @@ int WaitUntil(Scheduler& s, Hook& hook, pthread_cond_t* c, pthread_mutex_t* m,
 }
 
 int CondWait(pthread_cond_t* c, pthread_mutex_t* m) {
-  Scheduler* s = Cooperating();
-  if (s == nullptr) return cond_wait_hook.Original(c, m);
-  return WaitUntil(*s, cond_wait_hook, c, m, {});
+  return WaitUntil(cond_wait_hook, c, m, CLOCK_MONOTONIC, nullptr,
+                   [&] { return cond_wait_hook.Original(c, m); });
 }
 
 int CondTimedWait(pthread_cond_t* c, pthread_mutex_t* m, const timespec* when) {
-  Scheduler* s = Cooperating();
-  if (s == nullptr || !IsValid(when)) return cond_timedwait_hook.Original(c, m, when);
-  return WaitUntil(*s, cond_timedwait_hook, c, m, DeadlineAt(ClockOf(c), *when));
+  return WaitUntil(cond_timedwait_hook, c, m, ClockOf(c), when,
+                   [&] { return cond_timedwait_hook.Original(c, m, when); });
 }
 
 int CondClockWait(pthread_cond_t* c, pthread_mutex_t* m, clockid_t clock,
                   const timespec* when) {
-  Scheduler* s = Cooperating();
-  if (s == nullptr || !IsValid(when)) {
-    return cond_clockwait_hook.Original(c, m, clock, when);
-  }
-  return WaitUntil(*s, cond_clockwait_hook, c, m, DeadlineAt(clock, *when));
+  return WaitUntil(cond_clockwait_hook, c, m, clock, when,
+                   [&] { return cond_clockwait_hook.Original(c, m, clock, when); });
 }
 
 int CondSignal(pthread_cond_t* c) {

@@ -14,6 +14,7 @@
 #include "grove/patch/internal/hook.h"
 #include "grove/patch/internal/lock_time.h"
 #include "grove/patch/internal/parking_lot.h"
+#include "grove/patch/internal/process_shared.h"
 
 namespace grove::patch::patch_internal {
 namespace {
@@ -31,25 +32,19 @@ long Fail(int error) {
   return -1;
 }
 
-// A word that other processes may have, too, can be changed without anybody here being
-// told: then the wait ends now and then for no reason, which futex(2) allows.
-constexpr absl::Duration kSharedWait = absl::Milliseconds(10);
-
 long FutexWait(Scheduler& s, uint32_t* word, uint32_t expected, Deadline deadline,
                bool is_private) {
   syscall_hook.CountWait();
-  if (const Deadline look = kSharedWait; !is_private && look < deadline) {
-    const long result = FutexWait(s, word, expected, look, true);
-    return result < 0 && errno == ETIMEDOUT ? 0 : result;
-  }
   const auto unchanged = [&] {
     return __atomic_load_n(word, __ATOMIC_SEQ_CST) == expected;
   };
-  switch (ParkAt(s, word, unchanged, deadline, "futex")) {
+  const Deadline look = is_private ? deadline : LookAgain(deadline);
+  switch (ParkAt(s, word, unchanged, look, "futex")) {
     case ParkedEnd::kWoken:
     case ParkedEnd::kHandedOver:
       return 0;
     case ParkedEnd::kDeadline:
+      if (look < deadline) return 0;  // for no reason, which futex(2) allows
       return Fail(ETIMEDOUT);
     case ParkedEnd::kInvalid:
       return Fail(EAGAIN);

@@ -94,6 +94,8 @@ absl::Span<Hook* const> ProcessHooks();
 absl::Span<Hook* const> ThreadHooks();
 absl::Span<Hook* const> KeyHooks();
 absl::Span<Hook* const> MutexHooks();
+absl::Span<Hook* const> RwLockHooks();
+absl::Span<Hook* const> SemaphoreHooks();
 absl::Span<Hook* const> ConditionHooks();
 absl::Span<Hook* const> FutexHooks();
 // Of all those files.

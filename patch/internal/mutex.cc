@@ -1,22 +1,21 @@
-// Mutexes, read-write locks and semaphores of pthreads. What lies in them stays libc's:
-// it is tried without waiting, and who finds it taken waits as a greenlet until whoever
-// has it gives it back, wherever that is.
+// Mutexes of pthreads. What lies in them stays libc's: it is tried without waiting, and
+// who finds it taken waits as a greenlet until whoever has it gives it back, wherever
+// that is.
 
 #include "grove/patch/internal/mutex.h"
 
 #include <errno.h>
 #include <pthread.h>
-#include <semaphore.h>
 #include <time.h>
+#include <unistd.h>
 
-#include <atomic>
-#include <mutex>
 #include <unordered_map>
 
 #include "grove/green/internal/sanitizer.h"
 #include "grove/patch/internal/hook.h"
 #include "grove/patch/internal/lock_time.h"
 #include "grove/patch/internal/parking_lot.h"
+#include "grove/patch/internal/process_shared.h"
 
 #if GROVE_TSAN
 #include <sanitizer/tsan_interface.h>
@@ -33,16 +32,6 @@ int MutexTryLock(pthread_mutex_t* m);
 int MutexTimedLock(pthread_mutex_t* m, const timespec* when);
 int MutexClockLock(pthread_mutex_t* m, clockid_t clock, const timespec* when);
 int MutexUnlock(pthread_mutex_t* m);
-int ReadLock(pthread_rwlock_t* l);
-int WriteLock(pthread_rwlock_t* l);
-int TimedReadLock(pthread_rwlock_t* l, const timespec* when);
-int TimedWriteLock(pthread_rwlock_t* l, const timespec* when);
-int RwUnlock(pthread_rwlock_t* l);
-int SemWait(sem_t* s);
-int SemTimedWait(sem_t* s, const timespec* when);
-int SemClockWait(sem_t* s, clockid_t clock, const timespec* when);
-int SemPost(sem_t* s);
-int SpinLock(pthread_spinlock_t* l);
 
 constinit HookOf lock_hook("pthread_mutex_lock", Module::kThread, &MutexLock);
 constinit HookOf trylock_hook("pthread_mutex_trylock", Module::kThread, &MutexTryLock);
@@ -51,26 +40,9 @@ constinit HookOf timedlock_hook("pthread_mutex_timedlock", Module::kThread,
 constinit HookOf clocklock_hook("pthread_mutex_clocklock", Module::kThread,
                                 &MutexClockLock);
 constinit HookOf unlock_hook("pthread_mutex_unlock", Module::kThread, &MutexUnlock);
-constinit HookOf rdlock_hook("pthread_rwlock_rdlock", Module::kThread, &ReadLock);
-constinit HookOf wrlock_hook("pthread_rwlock_wrlock", Module::kThread, &WriteLock);
-constinit HookOf timedrdlock_hook("pthread_rwlock_timedrdlock", Module::kThread,
-                                  &TimedReadLock);
-constinit HookOf timedwrlock_hook("pthread_rwlock_timedwrlock", Module::kThread,
-                                  &TimedWriteLock);
-constinit HookOf rwunlock_hook("pthread_rwlock_unlock", Module::kThread, &RwUnlock);
-constinit HookOf sem_wait_hook("sem_wait", Module::kThread, &SemWait);
-constinit HookOf sem_timedwait_hook("sem_timedwait", Module::kThread, &SemTimedWait);
-constinit HookOf sem_clockwait_hook("sem_clockwait", Module::kThread, &SemClockWait);
-constinit HookOf sem_post_hook("sem_post", Module::kThread, &SemPost);
-constinit HookOf spin_lock_hook("pthread_spin_lock", Module::kThread, &SpinLock);
 
-Hook* const hooks[] = {&lock_hook,          &trylock_hook,     &timedlock_hook,
-                       &clocklock_hook,     &unlock_hook,      &rdlock_hook,
-                       &wrlock_hook,        &timedrdlock_hook, &timedwrlock_hook,
-                       &rwunlock_hook,      &sem_wait_hook,    &sem_timedwait_hook,
-                       &sem_clockwait_hook, &sem_post_hook,    &spin_lock_hook};
-
-// --- mutexes ---
+Hook* const hooks[] = {&lock_hook, &trylock_hook, &timedlock_hook, &clocklock_hook,
+                       &unlock_hook};
 
 // ThreadSanitizer, to which each greenlet is a thread, does not see how a mutex goes from
 // one to the next without libc.
@@ -123,6 +95,12 @@ void NoteOwner(Scheduler& s, const pthread_mutex_t* m, int error) {
   if (IsOwned(m) && (error == 0 || error == EOWNERDEAD)) Owned()[m] = {s.current(), 1};
 }
 
+// By another process, or by a thread in an object that is not patched.
+bool MayComeBackUnsaid(pthread_mutex_t* m) {
+  return IsShared(*m) ||
+         __atomic_load_n(&m->__data.__owner, __ATOMIC_RELAXED) != gettid();
+}
+
 int LockUntil(Scheduler& s, Hook& hook, pthread_mutex_t* m, Deadline deadline) {
   hook.CountCall();
   if (IsOwned(m) && OwnerOf(m) == s.current()) {
@@ -134,15 +112,18 @@ int LockUntil(Scheduler& s, Hook& hook, pthread_mutex_t* m, Deadline deadline) {
   if (ABSL_PREDICT_FALSE(error == EBUSY)) {
     hook.CountWait();
     ParkedEnd end;
+    Deadline look;
     do {
+      look = MayComeBackUnsaid(m) ? LookAgain(deadline) : deadline;
       end = ParkAt(
           s, m,
           [&] {
             error = TryNative(m);
             return error == EBUSY;
           },
-          deadline, hook.name);
-    } while (end == ParkedEnd::kWoken);
+          look, hook.name);
+    } while (end == ParkedEnd::kWoken ||
+             (end == ParkedEnd::kDeadline && look < deadline));
     if (end == ParkedEnd::kHandedOver) {
       TellTakenOver(m);
       error = 0;
@@ -213,116 +194,6 @@ int MutexUnlock(pthread_mutex_t* m) {
   }
   const int error = unlock_hook.Original(m);
   if (error == 0) WakeAt(m, 1);
-  return error;
-}
-
-// --- what is tried until it can be had ---
-
-// `attempt` returns zero, EBUSY or an error.
-template <typename Attempt>
-int Acquire(Scheduler& s, Hook& hook, const void* address, Deadline deadline,
-            bool cancellable, Attempt attempt) {
-  hook.CountCall();
-  int error = attempt();
-  if (ABSL_PREDICT_TRUE(error != EBUSY)) return error;
-  hook.CountWait();
-  for (;;) {
-    const ParkedEnd end = ParkAt(
-        s, address,
-        [&] {
-          error = attempt();
-          return error == EBUSY;
-        },
-        deadline, hook.name, cancellable);
-    if (end == ParkedEnd::kInvalid) return error;
-    if (end == ParkedEnd::kDeadline) {
-      error = attempt();
-      return error == EBUSY ? ETIMEDOUT : error;
-    }
-  }
-}
-
-int ReadLock(pthread_rwlock_t* l) {
-  Scheduler* s = Cooperating();
-  if (s == nullptr) return rdlock_hook.Original(l);
-  return Acquire(*s, rdlock_hook, l, {}, false,
-                 [l] { return pthread_rwlock_tryrdlock(l); });
-}
-
-int WriteLock(pthread_rwlock_t* l) {
-  Scheduler* s = Cooperating();
-  if (s == nullptr) return wrlock_hook.Original(l);
-  return Acquire(*s, wrlock_hook, l, {}, false,
-                 [l] { return pthread_rwlock_trywrlock(l); });
-}
-
-int TimedReadLock(pthread_rwlock_t* l, const timespec* when) {
-  Scheduler* s = Cooperating();
-  if (s == nullptr || !IsValid(when)) return timedrdlock_hook.Original(l, when);
-  return Acquire(*s, timedrdlock_hook, l, DeadlineAt(CLOCK_REALTIME, *when), false,
-                 [l] { return pthread_rwlock_tryrdlock(l); });
-}
-
-int TimedWriteLock(pthread_rwlock_t* l, const timespec* when) {
-  Scheduler* s = Cooperating();
-  if (s == nullptr || !IsValid(when)) return timedwrlock_hook.Original(l, when);
-  return Acquire(*s, timedwrlock_hook, l, DeadlineAt(CLOCK_REALTIME, *when), false,
-                 [l] { return pthread_rwlock_trywrlock(l); });
-}
-
-int RwUnlock(pthread_rwlock_t* l) {
-  if (Cooperating() != nullptr) rwunlock_hook.CountCall();
-  const int error = rwunlock_hook.Original(l);
-  // Readers and writers alike: they see who can go on.
-  if (error == 0) WakeAt(l, SIZE_MAX);
-  return error;
-}
-
-int AcquireSemaphore(Scheduler& s, Hook& hook, sem_t* semaphore, Deadline deadline) {
-  const int error = Acquire(s, hook, semaphore, deadline, true, [semaphore] {
-    if (sem_trywait(semaphore) == 0) return 0;
-    return errno == EAGAIN ? EBUSY : errno;
-  });
-  if (error == 0) return 0;
-  errno = error;
-  return -1;
-}
-
-int SemWait(sem_t* semaphore) {
-  Scheduler* s = Cooperating();
-  if (s == nullptr) return sem_wait_hook.Original(semaphore);
-  return AcquireSemaphore(*s, sem_wait_hook, semaphore, {});
-}
-
-int SemTimedWait(sem_t* semaphore, const timespec* when) {
-  Scheduler* s = Cooperating();
-  if (s == nullptr || !IsValid(when)) {
-    return sem_timedwait_hook.Original(semaphore, when);
-  }
-  return AcquireSemaphore(*s, sem_timedwait_hook, semaphore,
-                          DeadlineAt(CLOCK_REALTIME, *when));
-}
-
-int SemClockWait(sem_t* semaphore, clockid_t clock, const timespec* when) {
-  Scheduler* s = Cooperating();
-  if (s == nullptr || !IsValid(when)) {
-    return sem_clockwait_hook.Original(semaphore, clock, when);
-  }
-  return AcquireSemaphore(*s, sem_clockwait_hook, semaphore, DeadlineAt(clock, *when));
-}
-
-int SemPost(sem_t* semaphore) {
-  const int result = sem_post_hook.Original(semaphore);
-  if (result == 0) WakeAt(semaphore, 1);
-  return result;
-}
-
-int SpinLock(pthread_spinlock_t* l) {
-  Scheduler* s = Cooperating();
-  if (s == nullptr) return spin_lock_hook.Original(l);
-  spin_lock_hook.CountCall();
-  int error;
-  while ((error = pthread_spin_trylock(l)) == EBUSY) s->YieldUninterrupted();
   return error;
 }
 

@@ -16,8 +16,6 @@ constexpr absl::string_view kMayBlock[] = {
     // C11 threads, which go to libc's own
     "call_once", "cnd_timedwait", "cnd_wait", "mtx_lock", "mtx_timedlock", "thrd_create",
     "thrd_join",
-    // threads
-    "pthread_rwlock_clockrdlock", "pthread_rwlock_clockwrlock",
     // stdio, whose system calls are libc's own
     "__fgets_chk", "__fread_chk", "__getdelim", "__isoc99_fscanf", "__isoc99_scanf",
     "fgetc", "fgets", "fread", "fscanf", "getc", "getchar", "getdelim", "getline",

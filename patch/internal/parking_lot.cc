@@ -1,5 +1,10 @@
 #include "grove/patch/internal/parking_lot.h"
 
+#include <errno.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <time.h>
+
 #include <atomic>
 #include <cstdint>
 #include <string>
@@ -96,22 +101,16 @@ class Line {
 constinit thread_local volatile bool Line::Guard::held = false;
 constinit thread_local const void* volatile Line::Guard::missed = nullptr;
 
-class Parked final : public Waiter {
+// One that waits, in its line.
+class Parked {
  public:
-  Parked(Scheduler& s, const void* address, const char* call)
-      : scheduler_(s),
-        core_(s.current()),
-        line_(Line::Of(address)),
-        address_(address),
-        call_(call) {
-    s.hub().AddWaker();
+  Parked(const void* address, const Scheduler* home)
+      : line_(Line::Of(address)), address_(address), home_(home) {
     // Before it is known whether to wait: see WakeAt().
     waiting.fetch_add(1, std::memory_order_seq_cst);
   }
-  ~Parked() {
-    waiting.fetch_sub(1, std::memory_order_relaxed);
-    scheduler_.hub().RemoveWaker();
-  }
+  Parked(const Parked&) = delete;
+  Parked& operator=(const Parked&) = delete;
 
   bool Enlist(absl::FunctionRef<bool()> still) {
     const Line::Guard guard(line_);
@@ -123,6 +122,53 @@ class Parked final : public Waiter {
     linked_ = true;
     return true;
   }
+
+  // False if somebody has taken it out already, and is about to say so.
+  bool Leave() {
+    const Line::Guard guard(line_);
+    if (!linked_) return false;
+    Unlink();
+    return true;
+  }
+
+  // Takes out the first at that address; for this thread's hub only, if `here` is given.
+  static Parked* Take(Line& line, const void* address, const Scheduler* here) {
+    Parked* p = line.head;
+    while (p != nullptr && p->address_ != address) p = p->next_;
+    if (p == nullptr || (here != nullptr && p->home_ != here)) return nullptr;
+    p->Unlink();
+    return p;
+  }
+
+  // Of one that was taken out, which may be gone when this returns.
+  virtual void WakeUp(const Scheduler* here, bool handed_over) = 0;
+
+ protected:
+  ~Parked() { waiting.fetch_sub(1, std::memory_order_relaxed); }
+  const void* address() const { return address_; }
+
+ private:
+  void Unlink() {
+    (prev_ ? prev_->next_ : line_.head) = next_;
+    (next_ ? next_->prev_ : line_.tail) = prev_;
+    linked_ = false;
+  }
+
+  Line& line_;
+  const void* const address_;
+  const Scheduler* const home_;  // null: a thread
+  Parked* prev_ = nullptr;
+  Parked* next_ = nullptr;
+  bool linked_ = false;
+};
+
+class ParkedGreenlet final : public Parked, public Waiter {
+ public:
+  ParkedGreenlet(Scheduler& s, const void* address, const char* call)
+      : Parked(address, &s), scheduler_(s), core_(s.current()), call_(call) {
+    s.hub().AddWaker();
+  }
+  ~ParkedGreenlet() { scheduler_.hub().RemoveWaker(); }
 
   ParkedEnd Wait(Deadline deadline, bool cancellable) {
     while (!woken_) {
@@ -141,22 +187,13 @@ class Parked final : public Waiter {
         if (end == Scheduler::ParkEnd::kInterrupted) ThrowIfCancelled();
         return ParkedEnd::kDeadline;
       }
-      // Somebody has taken it out at this moment, and is about to say so.
       cancellable = false;
       deadline = {};
     }
     return handed_over_ ? ParkedEnd::kHandedOver : ParkedEnd::kWoken;
   }
 
-  // Takes out the first at that address; for this thread's hub only, if `here` is given.
-  static Parked* Take(Line& line, const void* address, const Scheduler* here) {
-    Parked* p = line.head;
-    while (p != nullptr && p->address_ != address) p = p->next_;
-    if (p == nullptr || (here != nullptr && &p->scheduler_ != here)) return nullptr;
-    p->Unlink();
-    return p;
-  }
-  void WakeUp(const Scheduler* here, bool handed_over) {
+  void WakeUp(const Scheduler* here, bool handed_over) override {
     handed_over_ = handed_over;
     if (here == &scheduler_) {
       OnLetter(true);
@@ -168,22 +205,11 @@ class Parked final : public Waiter {
 
   void Cancel() override {}
   std::string Describe() const override {
-    return absl::StrCat("address ", absl::Hex(reinterpret_cast<uintptr_t>(address_)),
+    return absl::StrCat("address ", absl::Hex(reinterpret_cast<uintptr_t>(address())),
                         ", in a patched ", call_, "()");
   }
 
  private:
-  void Unlink() {
-    (prev_ ? prev_->next_ : line_.head) = next_;
-    (next_ ? next_->prev_ : line_.tail) = prev_;
-    linked_ = false;
-  }
-  bool Leave() {
-    const Line::Guard guard(line_);
-    if (!linked_) return false;
-    Unlink();
-    return true;
-  }
   void OnLetter(bool) {
     woken_ = true;
     scheduler_.Wake(core_);
@@ -191,26 +217,78 @@ class Parked final : public Waiter {
 
   Scheduler& scheduler_;
   Core* const core_;
-  Line& line_;
-  const void* const address_;
   const char* const call_;
-  Parked* prev_ = nullptr;
-  Parked* next_ = nullptr;
-  bool linked_ = false;
   bool woken_ = false;  // at home
   bool handed_over_ = false;
-  MemberLetter<Parked, &Parked::OnLetter> letter_{this};
+  MemberLetter<ParkedGreenlet, &ParkedGreenlet::OnLetter> letter_{this};
+};
+
+// A thread waits by a semaphore of libc's: another may post it and forget it at once, as
+// sem_destroy() right after sem_wait() is allowed; and it is where a thread is cancelled.
+class ParkedThread final : public Parked {
+ public:
+  explicit ParkedThread(const void* address) : Parked(address, nullptr) {
+    sem_init(&woken_, /*pshared=*/0, 0);
+  }
+  ~ParkedThread() { sem_destroy(&woken_); }
+
+  ParkedEnd Wait(clockid_t clock, const timespec* until) {
+    bool posted = false;
+    try {
+      posted = WaitForPost(clock, until);
+    } catch (...) {
+      // Cancelled: who goes takes no wake along (pthread_cond_wait(3p)).
+      if (!Leave()) {
+        WaitToTheEnd();
+        WakeAt(address(), 1);
+      }
+      throw;
+    }
+    if (posted) return ParkedEnd::kWoken;
+    if (Leave()) return ParkedEnd::kDeadline;
+    WaitToTheEnd();
+    return ParkedEnd::kWoken;
+  }
+
+  void WakeUp(const Scheduler*, bool) override { sem_post(&woken_); }
+
+ private:
+  // (Where grove's own object is patched, these pass through, as this thread's calls do.)
+  bool WaitForPost(clockid_t clock, const timespec* until) {
+    for (;;) {
+      const int result = until ? sem_clockwait(&woken_, clock, until) : sem_wait(&woken_);
+      if (result == 0) return true;
+      if (errno != EINTR) return false;
+    }
+  }
+  // The post is under way.
+  void WaitToTheEnd() {
+    int state;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+    WaitForPost(CLOCK_MONOTONIC, nullptr);
+    pthread_setcancelstate(state, nullptr);
+  }
+
+  sem_t woken_;
 };
 
 }  // namespace
 
 ParkedEnd ParkAt(Scheduler& s, const void* address, absl::FunctionRef<bool()> still,
                  Deadline deadline, const char* call, bool cancellable,
-                 absl::FunctionRef<void()> in_line) {
-  Parked parked(s, address, call);
+                 absl::FunctionRef<bool()> in_line) {
+  ParkedGreenlet parked(s, address, call);
   if (!parked.Enlist(still)) return ParkedEnd::kInvalid;
-  in_line();
+  if (!in_line() && parked.Leave()) return ParkedEnd::kInvalid;
   return parked.Wait(deadline, cancellable);
+}
+
+ParkedEnd ParkThreadAt(const void* address, clockid_t clock, const timespec* until,
+                       absl::FunctionRef<bool()> in_line) {
+  ParkedThread parked(address);
+  parked.Enlist([] { return true; });
+  if (!in_line() && parked.Leave()) return ParkedEnd::kInvalid;
+  return parked.Wait(clock, until);
 }
 
 size_t WakeAt(const void* address, size_t count) {

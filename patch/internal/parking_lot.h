@@ -1,6 +1,8 @@
 #ifndef GROVE_PATCH_INTERNAL_PARKING_LOT_H_
 #define GROVE_PATCH_INTERNAL_PARKING_LOT_H_
 
+#include <time.h>
+
 #include <cstddef>
 
 #include "absl/functional/function_ref.h"
@@ -9,7 +11,8 @@
 
 // Greenlets that wait at an address, as threads do by futex(2): for the mutex, the
 // condition variable or the word that lies there. What lies there stays libc's, and what
-// it says; here are only those of the waiting who are greenlets, of whichever hub.
+// it says; here are only those of the waiting who are greenlets, of whichever hub, and
+// threads that give back on the way what a greenlet may wait for.
 //
 // (The idea of keeping those who wait apart from what they wait for, by its address, is
 // WebKit's "parking lot".)
@@ -19,7 +22,7 @@ enum class ParkedEnd {
   kWoken,
   kHandedOver,  // what was waited for is the caller's already
   kDeadline,
-  kInvalid,  // `still` said no: did not wait
+  kInvalid,  // `still` or `in_line` said no: did not wait
 };
 
 // ParkAt()
@@ -28,14 +31,21 @@ enum class ParkedEnd {
 // under the lot's lock, so that no wake is missed: whether to wait at all. It neither
 // blocks nor calls anything here.
 //
-// `in_line()`, if given, is called then, without that lock.
+// `in_line()`, if given, is called then, without that lock, and may say no, too.
 //
 // Kill and Timeout do not end it. A pthread_cancel() does, by an exception (see
 // thread.h), if `cancellable`.
 ParkedEnd ParkAt(
     green_internal::Scheduler& s, const void* address, absl::FunctionRef<bool()> still,
     Deadline deadline, const char* call, bool cancellable = false,
-    absl::FunctionRef<void()> in_line = [] {});
+    absl::FunctionRef<bool()> in_line = [] { return true; });
+
+// ParkThreadAt()
+//
+// The same for a thread that is not to cooperate: blocks it, until a moment of the clock
+// if one is given. A point of cancellation.
+ParkedEnd ParkThreadAt(const void* address, clockid_t clock, const timespec* until,
+                       absl::FunctionRef<bool()> in_line);
 
 // Wakes up to `count` of those who wait at the address, first come first served, and says
 // how many that were. Costs a load while nobody waits anywhere. Threads: any, also in

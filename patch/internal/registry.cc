@@ -64,7 +64,8 @@ std::vector<Hook*> AllHooks() {
   std::vector<Hook*> all;
   for (const auto& hooks :
        {IoHooks(), SocketHooks(), SelectHooks(), TimeHooks(), DnsHooks(), ProcessHooks(),
-        ThreadHooks(), KeyHooks(), MutexHooks(), ConditionHooks(), FutexHooks()}) {
+        ThreadHooks(), KeyHooks(), MutexHooks(), RwLockHooks(), SemaphoreHooks(),
+        ConditionHooks(), FutexHooks()}) {
     all.insert(all.end(), hooks.begin(), hooks.end());
   }
   return all;
