@@ -311,7 +311,10 @@ class Scheduler {
   void Free(Core* core);
   void CountFreed(int64_t n);
 
-  static constinit thread_local Scheduler* current_scheduler;
+  // Looked up without a call, also in a shared library; one that dlopen() loads finds room
+  // for a pointer in what ld.so keeps (dl-tls.c: rtld.optional_static_tls).
+  [[gnu::tls_model("initial-exec")]] static constinit thread_local Scheduler*
+      current_scheduler;
 
   hub_internal::Published<Core*> current_{nullptr};
   Core* loop_ = nullptr;

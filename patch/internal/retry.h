@@ -48,7 +48,7 @@ class Patience {
 // Out of the way of calls that need not wait.
 template <typename Attempt>
 [[gnu::noinline]] ssize_t RetryAfterWait(green_internal::Scheduler& s, Hook& hook, int fd,
-                                         short events, Attempt& attempt) {
+                                         short events, const Attempt& attempt) {
   Patience patience(s, hook, fd, events);
   ssize_t n;
   do {

@@ -142,16 +142,14 @@ int Accept4(int fd, sockaddr* address, socklen_t* size, int flags) {
 
 // --- receiving ---
 
-// `receive(offset, flags)` receives behind the first `offset` bytes, with recv(2)'s
-// flags. With MSG_WAITALL all `size` are waited for, as far as the stream goes.
+// What came after `first` said that there is more to do.
 template <typename Receive>
-ssize_t ReceiveCooperatively(Scheduler& s, Hook& hook, int fd, size_t size, int flags,
-                             Receive receive) {
+[[gnu::noinline]] ssize_t ReceiveRest(Scheduler& s, Hook& hook, int fd, size_t size,
+                                      int flags, Receive receive, ssize_t first) {
   size_t done = 0;
-  const ssize_t first =
-      Retry(s, hook, fd, POLLIN, [&] { return receive(done, flags | MSG_DONTWAIT); });
-  if (ABSL_PREDICT_TRUE(first <= 0 || !(flags & MSG_WAITALL) ||
-                        first == static_cast<ssize_t>(size))) {
+  const auto attempt = [&] { return receive(done, flags | MSG_DONTWAIT); };
+  if (first < 0) first = RetryAfterWait(s, hook, fd, POLLIN, attempt);
+  if (first <= 0 || !(flags & MSG_WAITALL) || first == static_cast<ssize_t>(size)) {
     return first;
   }
   if (flags & (MSG_PEEK | MSG_ERRQUEUE)) return first;
@@ -161,12 +159,23 @@ ssize_t ReceiveCooperatively(Scheduler& s, Hook& hook, int fd, size_t size, int 
   if (type != SOCK_STREAM || IsNonBlocking(fd)) return first;
   done = static_cast<size_t>(first);
   while (done < size) {
-    const ssize_t n =
-        Retry(s, hook, fd, POLLIN, [&] { return receive(done, flags | MSG_DONTWAIT); });
+    const ssize_t n = Retry(s, hook, fd, POLLIN, attempt);
     if (n <= 0) break;  // what has come so far counts more than why no more does
     done += static_cast<size_t>(n);
   }
   return static_cast<ssize_t>(done);
+}
+
+// `receive(offset, flags)` receives behind the first `offset` bytes, with recv(2)'s
+// flags. With MSG_WAITALL all `size` are waited for, as far as the stream goes.
+template <typename Receive>
+ssize_t ReceiveCooperatively(Scheduler& s, Hook& hook, int fd, size_t size, int flags,
+                             Receive receive) {
+  hook.CountCall();
+  s.CountOperationUninterrupted();
+  const ssize_t n = receive(0, flags | MSG_DONTWAIT);
+  if (ABSL_PREDICT_TRUE(n >= 0 ? !(flags & MSG_WAITALL) : errno != EAGAIN)) return n;
+  return ReceiveRest(s, hook, fd, size, flags, receive, n);
 }
 
 bool PassesThrough(const Scheduler* s, int flags) {
@@ -176,7 +185,7 @@ bool PassesThrough(const Scheduler* s, int flags) {
 ssize_t Recv(int fd, void* buffer, size_t size, int flags) {
   Scheduler* s = Cooperating();
   if (PassesThrough(s, flags)) return recv_hook.Original(fd, buffer, size, flags);
-  return ReceiveCooperatively(*s, recv_hook, fd, size, flags, [&](size_t at, int f) {
+  return ReceiveCooperatively(*s, recv_hook, fd, size, flags, [=](size_t at, int f) {
     return recv_hook.Original(fd, static_cast<char*>(buffer) + at, size - at, f);
   });
 }
@@ -186,7 +195,7 @@ ssize_t RecvChk(int fd, void* buffer, size_t size, size_t capacity, int flags) {
   if (PassesThrough(s, flags) || size > capacity) {
     return recv_chk_hook.Original(fd, buffer, size, capacity, flags);
   }
-  return ReceiveCooperatively(*s, recv_chk_hook, fd, size, flags, [&](size_t at, int f) {
+  return ReceiveCooperatively(*s, recv_chk_hook, fd, size, flags, [=](size_t at, int f) {
     return recv_chk_hook.Original(fd, static_cast<char*>(buffer) + at, size - at,
                                   capacity - at, f);
   });
@@ -199,7 +208,7 @@ ssize_t RecvFrom(int fd, void* buffer, size_t size, int flags, sockaddr* from,
   if (PassesThrough(s, flags)) {
     return recvfrom_hook.Original(fd, buffer, size, flags, from, from_size);
   }
-  return ReceiveCooperatively(*s, recvfrom_hook, fd, size, flags, [&](size_t at, int f) {
+  return ReceiveCooperatively(*s, recvfrom_hook, fd, size, flags, [=](size_t at, int f) {
     return recvfrom_hook.Original(fd, static_cast<char*>(buffer) + at, size - at, f, from,
                                   from_size);
   });
@@ -212,7 +221,7 @@ ssize_t RecvFromChk(int fd, void* buffer, size_t size, size_t capacity, int flag
     return recvfrom_chk_hook.Original(fd, buffer, size, capacity, flags, from, from_size);
   }
   return ReceiveCooperatively(
-      *s, recvfrom_chk_hook, fd, size, flags, [&](size_t at, int f) {
+      *s, recvfrom_chk_hook, fd, size, flags, [=](size_t at, int f) {
         return recvfrom_chk_hook.Original(fd, static_cast<char*>(buffer) + at, size - at,
                                           capacity - at, f, from, from_size);
       });
@@ -225,7 +234,7 @@ ssize_t RecvMsg(int fd, msghdr* message, int flags) {
   if (flags & MSG_WAITALL) {
     for (size_t i = 0; i < message->msg_iovlen; ++i) size += message->msg_iov[i].iov_len;
   }
-  return ReceiveCooperatively(*s, recvmsg_hook, fd, size, flags, [&](size_t at, int f) {
+  return ReceiveCooperatively(*s, recvmsg_hook, fd, size, flags, [=](size_t at, int f) {
     if (at == 0) return recvmsg_hook.Original(fd, message, f);
     Pieces rest(message->msg_iov, message->msg_iovlen);
     rest.Advance(at);

@@ -280,15 +280,17 @@ static void HandleEvents(int timeout_ms, int counting) {
   }
 }
 
-static void RunIdle(int64_t rss_before) {
+static void RunIdle(int64_t rss_before, int64_t footprint_before) {
   while (answered_once < options.connections) HandleEvents(100, 0);
   // Let the server come to rest.
   usleep(300 * 1000);
   printf(
       "{\"connections\": %d, \"bytes\": %d, \"server_rss_before_kib\": %lld, "
-      "\"server_rss_kib\": %lld}\n",
+      "\"server_rss_kib\": %lld, \"server_footprint_before_kib\": %lld, "
+      "\"server_footprint_kib\": %lld}\n",
       options.connections, options.bytes, (long long)rss_before,
-      (long long)RssKibOf(options.server_pid));
+      (long long)RssKibOf(options.server_pid), (long long)footprint_before,
+      (long long)FootprintKibOf(options.server_pid));
 }
 
 static void RunPingPong(void) {
@@ -421,14 +423,16 @@ int main(int argc, char** argv) {
 
   epoll_fd = epoll_create1(EPOLL_CLOEXEC);
   if (epoll_fd < 0) Fail(2, "epoll_create1: %s", strerror(errno));
-  const int64_t rss_before = options.server_pid ? RssKibOf(options.server_pid) : 0;
+  const int pid = options.server_pid;
+  const int64_t rss_before = pid ? RssKibOf(pid) : 0;
+  const int64_t footprint_before = pid ? FootprintKibOf(pid) : 0;
   for (int i = 0; i < options.connections; ++i) Connect(&connections[i], i);
   for (int i = 0; i < options.connections; ++i) {
     connections[i].started = Now();
     Start(&connections[i]);
   }
   if (options.idle) {
-    RunIdle(rss_before);
+    RunIdle(rss_before, footprint_before);
   } else {
     RunPingPong();
   }

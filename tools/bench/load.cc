@@ -121,7 +121,8 @@ std::string WithWait(std::string note, const Pairs& pairs) {
                       absl::StrFormat("%.1f %%", wait));
 }
 
-double IdleKib(std::vector<std::string> command, const Load& load, int connections) {
+double IdleKib(std::vector<std::string> command, const Load& load, int connections,
+               absl::string_view of) {
   Server server(std::move(command), CoreNumber(kServerCore));
   std::vector<std::string> flags = load.flags;
   flags.push_back("--idle");
@@ -129,8 +130,10 @@ double IdleKib(std::vector<std::string> command, const Load& load, int connectio
                   {.core = CoreNumber(kLoadCore), .capture_stderr = true});
   const std::string json = OutputOfLoad(process, absl::Seconds(70));
   server.Stop();
-  return (NumberIn(json, "server_rss_kib") - NumberIn(json, "server_rss_before_kib")) /
-         connections;
+  const auto number = [&](absl::string_view when) {
+    return NumberIn(json, absl::StrCat("server_", of, when));
+  };
+  return (number("_kib") - number("_before_kib")) / connections;
 }
 
 }  // namespace grove::bench

@@ -102,9 +102,10 @@ Row RowOf(const std::string& name, const std::string& unit, Figure figure,
           .note = Spread(ratios, "ratios ")};
 }
 
-// The server's resident memory for each of that many connections, which have been used
-// once and are idle; in KiB.
-double IdleKib(std::vector<std::string> command, const Load& load, int connections);
+// The server's resident memory ("rss"), or all that process_usage.h counts ("footprint"),
+// for each of that many connections, which have been used once and are idle; in KiB.
+double IdleKib(std::vector<std::string> command, const Load& load, int connections,
+               absl::string_view of = "rss");
 
 // "...; waited for the core 0.3 %": nobody else is to be on the server's core, and this
 // shows how quiet the machine was.

@@ -64,3 +64,10 @@ int64_t RssKibOf(int pid) {
   snprintf(path, sizeof path, "/proc/%d/status", pid);
   return ReadNumber(path, "VmRSS: %lld");
 }
+
+int64_t FootprintKibOf(int pid) {
+  char path[64];
+  snprintf(path, sizeof path, "/proc/%d/status", pid);
+  return RssKibOf(pid) + ReadNumber(path, "VmPTE: %lld") +
+         16 * ReadNumber(path, "Threads: %lld");
+}
