@@ -1,11 +1,19 @@
 // Programs that know nothing of grove, under patch/run and without it.
 
+#include <netinet/in.h>
+#include <pwd.h>
+#include <signal.h>
 #include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
+#include <filesystem>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "tools/bench/bench.h"
@@ -98,11 +106,116 @@ void RunThreadServer(Run& run) {
   }
 }
 
+// A port of the loopback that nobody listens at just now.
+int FreePort() {
+  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address = {};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof address;
+  const bool found = bind(fd, reinterpret_cast<sockaddr*>(&address), size) == 0 &&
+                     getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) == 0;
+  close(fd);
+  if (!found) throw BenchError("no free port");
+  return ntohs(address.sin_port);
+}
+
+// PostgreSQL, from its making to the end of this, in a folder of its own.
+class Postgres {
+ public:
+  explicit Postgres(int connections) {
+    std::string folder = "/tmp/grove_bench_pg_XXXXXX";
+    if (mkdtemp(folder.data()) == nullptr)
+      throw BenchError("cannot make a folder in /tmp");
+    folder_ = folder;
+    const std::string programs = Newest("/usr/lib/postgresql") + "/bin";
+    Process init(AsPostgres(
+        {programs + "/initdb", "-D", data(), "-A", "trust", "-U", "me", "--no-sync"}));
+    init.ReadAll(absl::Seconds(60));
+    if (init.Wait(absl::Seconds(5)) != 0) throw BenchError("initdb has failed");
+    const std::string port = std::to_string(FreePort());
+    server_.emplace(
+        AsPostgres({programs + "/postgres", "-D", data(), "-k", "", "-p", port, "-c",
+                    "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c",
+                    absl::StrCat("max_connections=", connections + 20)}),
+        ProcessOptions{.core = CoreNumber(kLoadCore), .capture_stderr = true});
+    while (!absl::StrContains(server_->ReadLine(absl::Seconds(30)),
+                              "ready to accept connections")) {
+    }
+    target = absl::StrCat("host=127.0.0.1 port=", port, " user=me dbname=postgres");
+  }
+  ~Postgres() {
+    if (server_) server_->Stop(SIGINT);
+    std::error_code none;
+    std::filesystem::remove_all(folder_, none);
+  }
+
+  std::string target;
+
+ private:
+  std::string data() const { return folder_ + "/data"; }
+  // It refuses to be root's.
+  static std::vector<std::string> AsPostgres(std::vector<std::string> command) {
+    const passwd* entry = geteuid() == 0 ? getpwnam("postgres") : nullptr;
+    if (entry == nullptr) return command;
+    std::vector<std::string> as = {"unshare", "--user",
+                                   absl::StrCat("--map-user=", entry->pw_uid),
+                                   absl::StrCat("--map-group=", entry->pw_gid)};
+    as.insert(as.end(), command.begin(), command.end());
+    return as;
+  }
+  static std::string Newest(const std::string& folder) {
+    std::string newest;
+    std::error_code none;
+    for (const auto& entry : std::filesystem::directory_iterator(folder, none)) {
+      newest = std::max(newest, entry.path().string());
+    }
+    if (newest.empty()) throw BenchError("PostgreSQL is not installed (postgresql)");
+    return newest;
+  }
+
+  std::string folder_;
+  std::optional<Process> server_;
+};
+
+void RunLibpq(Run& run) {
+  const int connections = run.quick ? 50 : 1'000;
+  const Postgres server(connections);
+  const std::vector<std::string> queries = {FindBinary("tools/bench/libpq_queries"),
+                                            server.target, absl::StrCat(connections),
+                                            run.quick ? "5" : "30"};
+  std::vector<std::string> patched = {Patch()};
+  patched.insert(patched.end(), queries.begin(), queries.end());
+  const auto cpu_us = [](std::vector<std::string> command) {
+    Process process(std::move(command), {.core = CoreNumber(kServerCore)});
+    const double us = atof(process.ReadLine(absl::Seconds(120)).c_str());
+    if (process.Wait(absl::Seconds(10)) != 0)
+      throw BenchError("libpq_queries has failed");
+    return us;
+  };
+  std::vector<double> ours, theirs, ratios;
+  for (int i = 0; i < run.repetitions(); ++i) {
+    ours.push_back(cpu_us(patched));
+    theirs.push_back(cpu_us(queries));
+    ratios.push_back(ours.back() / theirs.back());
+  }
+  run.table.Add({.name = absl::StrCat("SELECT 1 by libpq, ", connections,
+                                      " at once, CPU per query"),
+                 .value = Median(ours),
+                 .unit = "us",
+                 .target = {Target::kRatioAtMost, 1},
+                 .peer = Median(theirs),
+                 .ratios = ratios,
+                 .note = absl::StrCat("one hub beside native threads, all on one core; ",
+                                      Spread(ratios, "ratios "))});
+}
+
 }  // namespace
 
 std::vector<Benchmark> PatchBenchmarks() {
   return {{"patched_calls", 180, &RunCalls},
-          {"patched_thread_server", 240, &RunThreadServer}};
+          {"patched_thread_server", 240, &RunThreadServer},
+          {"patched_libpq", 120, &RunLibpq}};
 }
 
 }  // namespace grove::bench
