@@ -211,14 +211,15 @@ class alignas(64) Core : public Runnable {
 
   // --- one cache line: what a switch touches ---
   Context context;
-  uint8_t pending = 0;         // Pending bits
-  bool parked = false;         // waits; somebody has to wake it
-  bool interruptible = false;  // while parked: an interrupt may end the wait
-  bool interrupted = false;    // an interrupt has ended the wait
-  bool timed_out = false;      // the wait's own deadline has ended it
-  uint16_t shields = 0;        // Shields in force
-  uint16_t unpatched = 0;      // patch::Unpatched scopes in force
-  Body* const body;            // null for the main greenlet and the hub's loop
+  uint8_t pending = 0;              // Pending bits
+  bool parked = false;              // waits; somebody has to wake it
+  bool interruptible = false;       // while parked: an interrupt may end the wait
+  bool interrupted = false;         // an interrupt has ended the wait
+  bool timed_out = false;           // the wait's own deadline has ended it
+  bool own_thread_pointer = false;  // see thread_pointer
+  uint16_t shields = 0;             // Shields in force
+  uint16_t unpatched = 0;           // patch::Unpatched scopes in force
+  Body* const body;                 // null for the main greenlet and the hub's loop
   Waiter* waiting_on = nullptr;
 
   // --- and another: what a wait touches ---
@@ -253,6 +254,10 @@ class alignas(64) Core : public Runnable {
   // Of patch: the thread that it is to the program, and the values of its keys.
   void* patched_thread = nullptr;
   void* patched_values = nullptr;
+  // And where its thread-local variables are, if own_thread_pointer says that they are
+  // not the hub's thread's; and what has them.
+  void* thread_pointer = nullptr;
+  void* patched_storage = nullptr;
 
   // Only in builds without NDEBUG, where a greenlet that ends and still holds a lock is a
   // fatal error: counting up and down again costs as much as all else that a lock does,

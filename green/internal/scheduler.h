@@ -17,6 +17,7 @@
 #include "grove/green/internal/core.h"
 #include "grove/green/internal/core_pool.h"
 #include "grove/green/internal/spawn_hooks.h"
+#include "grove/green/internal/thread_pointer.h"
 #include "grove/hub/hub.h"
 #include "grove/hub/internal/relaxed.h"
 
@@ -65,6 +66,7 @@ class Scheduler {
   bool on_loop_stack() const { return current_ == loop_; }
   const std::string& hub_name() const { return handle_.name(); }  // from any thread
   bool on_home_thread() const { return current_scheduler == this; }
+  void* thread_pointer() const { return thread_pointer_; }  // of the hub's thread
 
   // --- blocking ---
 
@@ -182,11 +184,11 @@ class Scheduler {
 
   // Scheduler::LiveOnInChild()
   //
-  // In a forked child, on the thread that has called fork(2): the current greenlet and its
-  // hub live on. All other greenlets of the hub are over, as if they had been killed, but
-  // nothing of theirs runs any more, and their stacks stay as they are. All other hubs
-  // have ended. Where it is not the main greenlet that lives on, it takes its place: when
-  // its function has returned, the process ends.
+  // In a forked child, on the thread that has called fork(2): the current greenlet and
+  // its hub live on. All other greenlets of the hub are over, as if they had been killed,
+  // but nothing of theirs runs any more, and their stacks stay as they are. All other
+  // hubs have ended. Where it is not the main greenlet that lives on, it takes its place:
+  // when its function has returned, the process ends.
   static void LiveOnInChild();
 
   // From any thread.
@@ -311,16 +313,17 @@ class Scheduler {
   void Free(Core* core);
   void CountFreed(int64_t n);
 
-  // Looked up without a call, also in a shared library; one that dlopen() loads finds room
-  // for a pointer in what ld.so keeps (dl-tls.c: rtld.optional_static_tls).
-  [[gnu::tls_model("initial-exec")]] static constinit thread_local Scheduler*
-      current_scheduler;
+  // Looked up without a call, also in a shared library; one that dlopen() loads finds
+  // room for a pointer in what ld.so keeps (dl-tls.c: rtld.optional_static_tls).
+  [[gnu::tls_model(
+      "initial-exec")]] static constinit thread_local Scheduler* current_scheduler;
 
   hub_internal::Published<Core*> current_{nullptr};
   Core* loop_ = nullptr;
   // Cached: their addresses belong to the thread, as the scheduler does.
   ExceptionState* const exception_state_;
   int* const errno_;
+  void* const thread_pointer_ = ThreadPointer();
   const int operations_per_turn_;
   int operations_left_;
   std::unique_ptr<Hub> hub_;
@@ -384,8 +387,9 @@ inline Core* Scheduler::Next() {
 }
 
 // Among thousands, what comes next is in no cache, and to get it from memory takes longer
-// than a switch: asks for the stack and the function of the greenlet after the next, whose
-// control block was asked for one switch ago, and for the control block behind that.
+// than a switch: asks for the stack and the function of the greenlet after the next,
+// whose control block was asked for one switch ago, and for the control block behind
+// that.
 inline void Scheduler::PrefetchFrom(const Runnable* next) {
   if (next == nullptr || next->next == nullptr) return;
   next = next->next;
@@ -402,12 +406,16 @@ inline void Scheduler::PrefetchFrom(const Runnable* next) {
   current_ = next;
   const ExceptionState state = exception_state_->Load();
   const int saved_errno = *errno_;
+  // Between greenlets the thread pointer is the hub's.
+  if (ABSL_PREDICT_FALSE(self->own_thread_pointer)) SetThreadPointer(thread_pointer_);
   SwitchContext(&self->context, &next->context);
   // No register has survived that. This thread's scheduler is nearer in thread-local
   // storage than on the stack, and the compiler need not keep `this`.
   Scheduler* s = current_scheduler;
   *s->errno_ = saved_errno;
   s->exception_state_->Store(state);
+  const Core* now = s->current_;
+  if (ABSL_PREDICT_FALSE(now->own_thread_pointer)) SetThreadPointer(now->thread_pointer);
 }
 
 inline bool Scheduler::ParkUnlessPending(Waiter* waiter) {

@@ -14,6 +14,7 @@
 #include "grove/patch/internal/on_another_thread.h"
 #include "grove/patch/internal/parking_lot.h"
 #include "grove/patch/internal/thread.h"
+#include "grove/patch/internal/thread_storage.h"
 #include "grove/patch/internal/wait.h"
 
 namespace grove::patch::patch_internal {
@@ -120,6 +121,7 @@ int PClose(FILE* stream) {
 pid_t ForkProcess() {
   if (Cooperating() == nullptr) return fork_hook.Original();
   fork_hook.CountCall();
+  const HubStorage of_hub;  // libc makes the thread that forks the child's only one
   const absl::StatusOr<pid_t> pid = Fork();
   if (!pid.ok()) {
     errno = ErrnoOf(pid.status());

@@ -11,6 +11,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "grove/patch/internal/thread_storage.h"
 
 namespace grove::patch::patch_internal {
 namespace {
@@ -64,8 +65,8 @@ std::vector<Hook*> AllHooks() {
   std::vector<Hook*> all;
   for (const auto& hooks :
        {IoHooks(), SocketHooks(), SelectHooks(), TimeHooks(), DnsHooks(), ProcessHooks(),
-        ThreadHooks(), KeyHooks(), MutexHooks(), RwLockHooks(), SemaphoreHooks(),
-        ConditionHooks(), FutexHooks()}) {
+        ThreadHooks(), StorageHooks(), KeyHooks(), MutexHooks(), RwLockHooks(),
+        SemaphoreHooks(), ConditionHooks(), FutexHooks()}) {
     all.insert(all.end(), hooks.begin(), hooks.end());
   }
   return all;
@@ -240,6 +241,10 @@ PatchReport Registry::Report() {
     report.objects.push_back(std::move(line));
   }
   report.warnings = warnings_;
+  if (const std::string why = ThreadStorage::WhyShared(); !why.empty()) {
+    report.warnings.push_back(absl::StrCat(
+        "thread_local variables are shared by the greenlets of a hub: ", why));
+  }
   return report;
 }
 

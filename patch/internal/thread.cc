@@ -25,6 +25,7 @@
 #include "grove/patch/internal/lock_time.h"
 #include "grove/patch/internal/parking_lot.h"
 #include "grove/patch/internal/spin_mutex.h"
+#include "grove/patch/internal/thread_storage.h"
 
 namespace grove::patch::patch_internal {
 namespace {
@@ -94,6 +95,7 @@ struct Thread {
   void* (*fn)(void*);
   void* arg;
   void* result = nullptr;
+  std::exception_ptr interrupt = nullptr;  // what ended it, if grove did
   Greenlet<> greenlet = {};
   pthread_t native = 0;  // of the hub
   char name[16] = {};
@@ -173,21 +175,31 @@ GreenletLocal<Life>& Lives() {
   return *lives;
 }
 
-void Run(const std::shared_ptr<Thread>& t) {
-  Lives()->thread = t;
-  Scheduler::Get().current()->patched_thread = t.get();
+// To the end of the thread's function. What is thrown ends here.
+[[gnu::noinline]] void RunFunction(Thread& t) {
   try {
     ThrowIfCancelled();  // before it began
-    t->result = t->fn(t->arg);
+    t.result = t.fn(t.arg);
   } catch (const ThreadExit& exit) {
-    t->result = exit.result;
+    t.result = exit.result;
   } catch (const Interrupt&) {
-    t->result = PTHREAD_CANCELED;
-    throw;
+    t.result = PTHREAD_CANCELED;
+    t.interrupt = std::current_exception();
   } catch (...) {
     // As it would from a native thread: with the exception's name, and no unwinding.
     std::terminate();
   }
+}
+
+void Run(const std::shared_ptr<Thread>& t) {
+  Lives()->thread = t;
+  Scheduler::Get().current()->patched_thread = t.get();
+  if (const auto storage = ThreadStorage::Make()) {
+    storage->Run([&] { RunFunction(*t); });
+  } else {
+    RunFunction(*t);
+  }
+  if (t->interrupt) std::rethrow_exception(std::exchange(t->interrupt, nullptr));
 }
 
 // What the attributes say, or what is usual: programs rely on it.

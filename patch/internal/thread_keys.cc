@@ -1,5 +1,7 @@
 // pthread_getspecific(3) and its like: a value for each greenlet.
 
+#include "grove/patch/internal/thread_keys.h"
+
 #include <dlfcn.h>
 #include <errno.h>
 #include <limits.h>
@@ -184,6 +186,10 @@ int SetSpecific(pthread_key_t key, const void* value) {
 }
 
 }  // namespace
+
+void DestroyValuesOfKeys() {
+  if (Values* values = ValuesOf(Scheduler::GetIfExists())) values->Destroy();
+}
 
 absl::Span<Hook* const> KeyHooks() { return hooks; }
 

@@ -71,6 +71,11 @@ GREENLET_TEST_F(Programs, ASignalEndsItAsItWould) {
   RunsTheSame({"timeout", "0.1", "sleep", "60"});
 }
 
+GREENLET_TEST_F(Programs, ThreadLocalVariablesAreEachThreadsOwn) {
+  EXPECT_EQ(RunsTheSame({"patch/programs/thread_locals"}),
+            "made 2001, destroyed 2000, keys 2000, wrong 0\n");
+}
+
 GREENLET_TEST_F(Programs, WhatTheProgramStartsIsNotPatched) {
   EXPECT_EQ(RunsTheSame({"env", "sh", "-c", "echo [$LD_PRELOAD$GROVE_PATCH_MODULES]"}),
             "[]\n");
