@@ -100,7 +100,7 @@ TEST(PatchEvents, ComeInOrder) {
           {.os = false, .thread = false, .socket = false, .dns = false, .select = false}),
       PatchResult::kPatched);
   EXPECT_THAT(told, ElementsAre("will", "will time", "did time", "will subprocess",
-                                "did subprocess", "did"));
+                                "did subprocess", "will signal", "did signal", "did"));
 }
 
 // --- after ---

@@ -98,6 +98,8 @@ absl::Span<Hook* const> RwLockHooks();
 absl::Span<Hook* const> SemaphoreHooks();
 absl::Span<Hook* const> ConditionHooks();
 absl::Span<Hook* const> FutexHooks();
+absl::Span<Hook* const> SignalHooks();
+absl::Span<Hook* const> C11Hooks();
 // Of all those files.
 std::vector<Hook*> AllHooks();
 

@@ -11,11 +11,6 @@ constexpr absl::string_view kMayBlock[] = {
     // locks and queues between processes
     "flock", "lockf", "lockf64", "mq_receive", "mq_send", "mq_timedreceive",
     "mq_timedsend", "msgrcv", "msgsnd", "semop", "semtimedop",
-    // signals
-    "pause", "sigsuspend", "sigtimedwait", "sigwait", "sigwaitinfo",
-    // C11 threads, which go to libc's own
-    "call_once", "cnd_timedwait", "cnd_wait", "mtx_lock", "mtx_timedlock", "thrd_create",
-    "thrd_join",
     // stdio, whose system calls are libc's own
     "__fgets_chk", "__fread_chk", "__getdelim", "__isoc99_fscanf", "__isoc99_scanf",
     "fgetc", "fgets", "fread", "fscanf", "getc", "getchar", "getdelim", "getline",

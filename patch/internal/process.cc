@@ -42,19 +42,21 @@ constinit HookOf fork_hook("fork", Module::kOs, &ForkProcess);
 Hook* const hooks[] = {&wait_hook,   &waitpid_hook, &wait3_hook,  &wait4_hook,
                        &waitid_hook, &system_hook,  &pclose_hook, &fork_hook};
 
-// Waits for the end of one child, by its pidfd. False if an interrupt came first.
+// Waits for the end of one child, by its pidfd. False if something else came first: errno
+// says what.
 bool WaitForEnd(Scheduler& s, Hook& hook, pid_t pid) {
   const auto fd = static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
   if (fd < 0) return true;  // the call itself will say that there is no such child
   WaitEnd end = WaitEnd::kReady;
   if (!IsReadyNow(fd, POLLIN)) {
     hook.CountWait();
+    SignalWatch signal(s, Restart::kByHandler);
     do {
-      end = Wait(s, fd, POLLIN, {}, hook.name);
+      end = Wait(s, fd, POLLIN, {}, hook.name, &signal);
     } while (end == WaitEnd::kReady && !IsReadyNow(fd, POLLIN));
   }
   syscall(SYS_close, fd);
-  if (end != WaitEnd::kInterrupted) return true;
+  if (end == WaitEnd::kReady) return true;
   Fail(end);
   return false;
 }
@@ -128,6 +130,7 @@ pid_t ForkProcess() {
   if (*pid == 0) {
     ForgetParkedInChild();
     ForgetWaitsInChild();
+    ForgetSignalWatchesInChild();
     ForgetThreadsInChild();
   }
   return *pid;

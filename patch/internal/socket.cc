@@ -98,8 +98,9 @@ int Connect(int fd, const sockaddr* address, socklen_t size) {
   if (errno != EINPROGRESS) return -1;
   connect_hook.CountWait();
   const Deadline deadline = SocketDeadline(fd, SO_SNDTIMEO);
+  SignalWatch signal(*s, deadline.infinite() ? Restart::kByHandler : Restart::kNever);
   for (;;) {
-    const WaitEnd end = Wait(*s, fd, POLLOUT, deadline, "connect");
+    const WaitEnd end = Wait(*s, fd, POLLOUT, deadline, "connect", &signal);
     if (end == WaitEnd::kDeadline) {
       errno = EINPROGRESS;  // socket(7), of SO_SNDTIMEO
       return -1;
