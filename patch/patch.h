@@ -83,7 +83,7 @@ PatchResult PatchSignal();
 //
 // One function of a table of a user's own.
 struct Replacement {
-  std::string symbol;  // as it is imported: "flock"
+  std::string symbol;  // as it is imported: "fchmod"
   void* function;      // of the same type
 };
 

@@ -65,7 +65,8 @@ std::vector<Hook*> AllHooks() {
   for (const auto& hooks :
        {IoHooks(), SocketHooks(), SelectHooks(), TimeHooks(), DnsHooks(), ProcessHooks(),
         ThreadHooks(), KeyHooks(), MutexHooks(), RwLockHooks(), SemaphoreHooks(),
-        ConditionHooks(), FutexHooks(), SignalHooks(), C11Hooks()}) {
+        ConditionHooks(), FutexHooks(), SignalHooks(), C11Hooks(), FileLockHooks(),
+        IpcHooks(), SpliceHooks(), ResolverHooks()}) {
     all.insert(all.end(), hooks.begin(), hooks.end());
   }
   return all;
