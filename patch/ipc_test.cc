@@ -401,29 +401,5 @@ GREENLET_TEST_F(PatchedIpc, UsersAreLookedUpOnAnotherThread) {
   EXPECT_STREQ(found->pw_name, "root");
 }
 
-// --- daemon ---
-
-GREENLET_TEST_F(PatchedIpc, ADaemonGoesOnWithItsHub) {
-  Pair pipe(true);
-  const pid_t child = fork();
-  if (child == 0) {
-    if (daemon(0, 0) != 0) _exit(1);
-    // Here nothing but the greenlet that called is left, in a session of its own.
-    const Greenlet<> other = Spawn([] { usleep(1000); });
-    other.Join();
-    char directory[16] = {};
-    const bool ok = getsid(0) == getpid() && getcwd(directory, sizeof directory) &&
-                    strcmp(directory, "/") == 0;
-    (void)!write(pipe.ends[1], ok ? "y" : "n", 1);
-    _exit(0);
-  }
-  int status = -1;
-  EXPECT_EQ(waitpid(child, &status, 0), child);
-  EXPECT_EQ(status, 0);
-  char c = 0;
-  EXPECT_EQ(read(pipe.ends[0], &c, 1), 1);
-  EXPECT_EQ(c, 'y');
-}
-
 }  // namespace
 }  // namespace grove::patch

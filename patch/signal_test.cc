@@ -298,13 +298,17 @@ TEST_F(PatchedSignals, PauseWaitsForOne) {
 TEST_F(PatchedSignals, LocksAreWaitedForToTheEnd) {
   Handle(SIGUSR1, 0);
   std::mutex mutex;
-  mutex.lock();
-  Spawn([&] { mutex.lock(); });
+  const Greenlet<> holder = Spawn([&] {
+    mutex.lock();
+    Sleep(absl::Seconds(1));
+    kill(getpid(), SIGUSR1);
+    Sleep(absl::Seconds(1));
+    mutex.unlock();
+  });
   Yield();
-  mutex.unlock();
-  SignalSoon(SIGUSR1, [&] { mutex.unlock(); });
   mutex.lock();
   EXPECT_EQ(handled, 1);
+  EXPECT_GE(Elapsed(), absl::Seconds(2));
   mutex.unlock();
 }
 

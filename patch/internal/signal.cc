@@ -23,6 +23,7 @@
 #include "grove/patch/internal/thread.h"
 #include "grove/patch/internal/timespec.h"
 #include "grove/patch/internal/wait.h"
+#include "grove/patch/patch.h"
 
 namespace grove::patch::patch_internal {
 namespace {
@@ -264,13 +265,15 @@ int Pause() {
 int SuspendWith(Scheduler& s, Hook& hook, const sigset_t* mask) {
   hook.CountCall();
   hook.CountWait();
+  static auto* const look =
+      GetOriginal<int(pollfd*, nfds_t, const timespec*, const sigset_t*)>("ppoll");
   const SignalGate gate(mask);
   SignalWatch signal(s, Restart::kNever);
   for (;;) {
     {
       const SignalGate::Opened opened;
       const timespec now = {};
-      if (syscall(SYS_ppoll, nullptr, 0, &now, mask, NSIG / 8) != 0) return -1;
+      if (look(nullptr, 0, &now, mask) != 0) return -1;
     }
     WaitEnd end = WaitEnd::kSignal;
     if (gate.fd() >= 0) {
