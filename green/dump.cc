@@ -23,6 +23,7 @@
 #include "absl/strings/str_split.h"
 #include "grove/green/internal/backtrace.h"
 #include "grove/green/internal/hub_record.h"
+#include "grove/green/internal/own_sigaction.h"
 #include "grove/green/internal/scheduler.h"
 #include "grove/green/internal/unpatched.h"
 #include "grove/green/spawn_tree.h"
@@ -342,7 +343,7 @@ void DumpOnSignal(int signum, int fd, const DumpOptions& options) {
   };
   action.sa_flags = SA_RESTART | SA_ONSTACK;
   sigemptyset(&action.sa_mask);
-  GROVE_CHECK(sigaction(signum, &action, nullptr) == 0,
+  GROVE_CHECK(green_internal::OwnSigaction(signum, &action, nullptr) == 0,
               "no handler can be set for signal ", signum, ": ", strerror(errno));
 }
 

@@ -7,13 +7,14 @@ namespace grove::patch {
 
 // What can be patched: families of calls. docs/patching.md lists each one's calls.
 enum class Module : uint8_t {
-  kOs,          // fork
+  kOs,          // fork, locks of files, queues between processes, fsync
   kThread,      // threads, their locks and keys: pthreads, and futexes by syscall()
   kTime,        // sleep, nanosleep, ...
   kSocket,      // connect, accept, recv, send, and read, write and close of descriptors
   kDns,         // getaddrinfo, gethostbyname, ...
   kSelect,      // poll, select, epoll_wait
   kSubprocess,  // waitpid, system, ...
+  kSignal,      // sigaction, signal, pause, sigwait, ...
   kUser,        // PatchModule()
 };
 

@@ -47,6 +47,7 @@ struct PatchOptions {
   bool dns = true;
   bool select = true;
   bool subprocess = true;
+  bool signal = true;
   // Objects to be left alone, as file names or the beginnings of such: "libpq.so". libc
   // itself, libev, the sanitizers' runtimes and GoogleTest always are.
   std::vector<std::string> exclude = {};
@@ -76,12 +77,13 @@ PatchResult PatchSocket();
 PatchResult PatchDns();
 PatchResult PatchSelect();
 PatchResult PatchSubprocess();
+PatchResult PatchSignal();
 
 // Replacement
 //
 // One function of a table of a user's own.
 struct Replacement {
-  std::string symbol;  // as it is imported: "flock"
+  std::string symbol;  // as it is imported: "fchmod"
   void* function;      // of the same type
 };
 

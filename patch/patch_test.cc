@@ -4,7 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <poll.h>
-#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <string>
@@ -100,7 +100,7 @@ TEST(PatchEvents, ComeInOrder) {
           {.os = false, .thread = false, .socket = false, .dns = false, .select = false}),
       PatchResult::kPatched);
   EXPECT_THAT(told, ElementsAre("will", "will time", "did time", "will subprocess",
-                                "did subprocess", "did"));
+                                "did subprocess", "will signal", "did signal", "did"));
 }
 
 // --- after ---
@@ -202,22 +202,22 @@ GREENLET_TEST_F(Patched, TheReportNamesWhatIsNotCovered) {
   EXPECT_THAT(report.ToString(), HasSubstr("not covered: "));
 }
 
-int locked = 0;
-int FakeFlock(int fd, int operation) {
-  locked = operation;
-  return fd == 77 ? 0 : GetOriginal<int(int, int)>("flock")(fd, operation);
+mode_t changed = 0;
+int FakeFChMod(int fd, mode_t mode) {
+  changed = mode;
+  return fd == 77 ? 0 : GetOriginal<int(int, mode_t)>("fchmod")(fd, mode);
 }
 
 GREENLET_TEST_F(Patched, AUsersOwnTableIsPatchedToo) {
-  const Replacement table[] = {{"flock", reinterpret_cast<void*>(&FakeFlock)},
-                               {"usleep", reinterpret_cast<void*>(&FakeFlock)}};
-  EXPECT_EQ(PatchModule("locks", table), PatchResult::kPatched);
-  EXPECT_EQ(flock(77, LOCK_EX), 0);
-  EXPECT_EQ(locked, LOCK_EX);
-  EXPECT_EQ(flock(-1, LOCK_SH), -1);
+  const Replacement table[] = {{"fchmod", reinterpret_cast<void*>(&FakeFChMod)},
+                               {"usleep", reinterpret_cast<void*>(&FakeFChMod)}};
+  EXPECT_EQ(PatchModule("modes", table), PatchResult::kPatched);
+  EXPECT_EQ(fchmod(77, 0600), 0);
+  EXPECT_EQ(changed, 0600u);
+  EXPECT_EQ(fchmod(-1, 0600), -1);
   EXPECT_THAT(
       Report().warnings,
-      Contains("module 'locks' has usleep(), for which there is a patch already"));
+      Contains("module 'modes' has usleep(), for which there is a patch already"));
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 
 #include <atomic>
 
+#include "grove/green/internal/own_sigaction.h"
 #include "grove/hub/internal/check.h"
 
 namespace grove::green_internal {
@@ -34,14 +35,14 @@ SecondSignal::SecondSignal(const std::vector<int>& signals, int ignored) {
     action.sa_flags = SA_RESTART;
     sigfillset(&action.sa_mask);
     struct sigaction before;
-    GROVE_CHECK(sigaction(signum, &action, &before) == 0, "signal ", signum,
+    GROVE_CHECK(OwnSigaction(signum, &action, &before) == 0, "signal ", signum,
                 " cannot be handled: ", strerror(errno));
     before_.emplace_back(signum, before);
   }
 }
 
 SecondSignal::~SecondSignal() {
-  for (const auto& [signum, before] : before_) sigaction(signum, &before, nullptr);
+  for (const auto& [signum, before] : before_) OwnSigaction(signum, &before, nullptr);
   final_text.store(nullptr);
 }
 

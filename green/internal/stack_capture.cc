@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "grove/green/internal/backtrace.h"
 #include "grove/green/internal/hub_record.h"
+#include "grove/green/internal/own_sigaction.h"
 #include "grove/green/internal/scheduler.h"
 #include "grove/hub/internal/check.h"
 
@@ -62,13 +63,13 @@ void StackCapture::InstallHandler(int signum) {
   GROVE_CHECK(signum > 0 && signum < kSignals, "there is no signal ", signum);
   std::lock_guard lock(install_mutex);
   if (installed[signum]) return;
-  sigaction(signum, nullptr, &previous[signum]);
+  OwnSigaction(signum, nullptr, &previous[signum]);
   struct sigaction action {};
   action.sa_sigaction = &OnSignal;
   // On the alternate stack: a greenlet's may be nearly used up.
   action.sa_flags = SA_SIGINFO | SA_ONSTACK | SA_RESTART;
   sigfillset(&action.sa_mask);
-  GROVE_CHECK(sigaction(signum, &action, nullptr) == 0,
+  GROVE_CHECK(OwnSigaction(signum, &action, nullptr) == 0,
               "no handler can be set for signal ", signum, ": ", strerror(errno));
   installed[signum] = true;
 }

@@ -11,11 +11,11 @@
 
 #include "absl/functional/function_ref.h"
 #include "grove/patch/internal/hook.h"
-#include "grove/patch/internal/lock_time.h"
-#include "grove/patch/internal/mutex.h"
 #include "grove/patch/internal/parking_lot.h"
 #include "grove/patch/internal/process_shared.h"
+#include "grove/patch/internal/pthread_calls.h"
 #include "grove/patch/internal/spin_mutex.h"
+#include "grove/patch/internal/timespec.h"
 
 namespace grove::patch::patch_internal {
 namespace {
@@ -100,13 +100,12 @@ int WaitUntil(Hook& hook, pthread_cond_t* c, pthread_mutex_t* m, clockid_t clock
 }
 
 int CondWait(pthread_cond_t* c, pthread_mutex_t* m) {
-  return WaitUntil(cond_wait_hook, c, m, CLOCK_MONOTONIC, nullptr,
-                   [&] { return cond_wait_hook.Original(c, m); });
+  return WaitForCondition(c, m, nullptr, cond_wait_hook);
 }
 
 int CondTimedWait(pthread_cond_t* c, pthread_mutex_t* m, const timespec* when) {
-  return WaitUntil(cond_timedwait_hook, c, m, ClockOf(c), when,
-                   [&] { return cond_timedwait_hook.Original(c, m, when); });
+  if (when == nullptr) return cond_timedwait_hook.Original(c, m, when);
+  return WaitForCondition(c, m, when, cond_timedwait_hook);
 }
 
 int CondClockWait(pthread_cond_t* c, pthread_mutex_t* m, clockid_t clock,
@@ -210,17 +209,33 @@ struct OnceRunning {
 };
 
 int Once(pthread_once_t* once, void (*routine)()) {
+  return CallOnce(once, routine, once_hook);
+}
+
+}  // namespace
+
+int WaitForCondition(pthread_cond_t* c, pthread_mutex_t* m, const timespec* when,
+                     Hook& hook) {
+  return WaitUntil(hook, c, m, when ? ClockOf(c) : CLOCK_MONOTONIC, when, [&] {
+    return when ? cond_timedwait_hook.Original(c, m, when)
+                : cond_wait_hook.Original(c, m);
+  });
+}
+int SignalCondition(pthread_cond_t* c) { return CondSignal(c); }
+int BroadcastCondition(pthread_cond_t* c) { return CondBroadcast(c); }
+
+int CallOnce(pthread_once_t* once, void (*routine)(), Hook& hook) {
   Scheduler* s = Cooperating();
   if (s == nullptr) return once_hook.Original(once, routine);
-  once_hook.CountCall();
+  hook.CountCall();
   OnceRunning& running = OnceRunning::Get();
   const auto runs = [&] {
     const std::lock_guard guard(running.mutex);
     return running.all.contains(once);
   };
   while (runs()) {
-    once_hook.CountWait();
-    ParkAt(*s, once, runs, {}, once_hook.name);
+    hook.CountWait();
+    ParkAt(*s, once, runs, {}, hook.name);
   }
   struct Entry {
     Entry(OnceRunning& r, const pthread_once_t* o) : running(r), once(o) {
@@ -240,8 +255,6 @@ int Once(pthread_once_t* once, void (*routine)()) {
   const Entry entry(running, once);
   return once_hook.Original(once, routine);
 }
-
-}  // namespace
 
 absl::Span<Hook* const> ConditionHooks() { return hooks; }
 

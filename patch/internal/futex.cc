@@ -12,9 +12,9 @@
 
 #include "absl/time/time.h"
 #include "grove/patch/internal/hook.h"
-#include "grove/patch/internal/lock_time.h"
 #include "grove/patch/internal/parking_lot.h"
 #include "grove/patch/internal/process_shared.h"
+#include "grove/patch/internal/timespec.h"
 
 namespace grove::patch::patch_internal {
 namespace {
@@ -39,13 +39,18 @@ long FutexWait(Scheduler& s, uint32_t* word, uint32_t expected, Deadline deadlin
     return __atomic_load_n(word, __ATOMIC_SEQ_CST) == expected;
   };
   const Deadline look = is_private ? deadline : LookAgain(deadline);
-  switch (ParkAt(s, word, unchanged, look, "futex")) {
+  SignalWatch signal(s, Restart::kByHandler);
+  switch (ParkAt(
+      s, word, unchanged, look, "futex", /*cancellable=*/false, [] { return true; },
+      &signal)) {
     case ParkedEnd::kWoken:
     case ParkedEnd::kHandedOver:
       return 0;
     case ParkedEnd::kDeadline:
       if (look < deadline) return 0;  // for no reason, which futex(2) allows
       return Fail(ETIMEDOUT);
+    case ParkedEnd::kSignal:
+      return Fail(EINTR);
     case ParkedEnd::kInvalid:
       return Fail(EAGAIN);
   }

@@ -99,6 +99,12 @@ absl::Span<Hook* const> RwLockHooks();
 absl::Span<Hook* const> SemaphoreHooks();
 absl::Span<Hook* const> ConditionHooks();
 absl::Span<Hook* const> FutexHooks();
+absl::Span<Hook* const> SignalHooks();
+absl::Span<Hook* const> C11Hooks();
+absl::Span<Hook* const> FileLockHooks();
+absl::Span<Hook* const> IpcHooks();
+absl::Span<Hook* const> SpliceHooks();
+absl::Span<Hook* const> ResolverHooks();
 // Of all those files.
 std::vector<Hook*> AllHooks();
 

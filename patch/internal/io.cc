@@ -24,6 +24,10 @@ ssize_t ReadChk(int fd, void* buffer, size_t size, size_t capacity);
 ssize_t ReadV(int fd, const iovec* pieces, int count);
 ssize_t Write(int fd, const void* data, size_t size);
 ssize_t WriteV(int fd, const iovec* pieces, int count);
+ssize_t PReadV2(int fd, const iovec* pieces, int count, off_t at, int flags);
+ssize_t PReadV64V2(int fd, const iovec* pieces, int count, off64_t at, int flags);
+ssize_t PWriteV2(int fd, const iovec* pieces, int count, off_t at, int flags);
+ssize_t PWriteV64V2(int fd, const iovec* pieces, int count, off64_t at, int flags);
 int Close(int fd);
 int Dup2(int from, int to);
 int Dup3(int from, int to, int flags);
@@ -33,12 +37,18 @@ constinit HookOf read_chk_hook("__read_chk", Module::kSocket, &ReadChk);
 constinit HookOf readv_hook("readv", Module::kSocket, &ReadV);
 constinit HookOf write_hook("write", Module::kSocket, &Write);
 constinit HookOf writev_hook("writev", Module::kSocket, &WriteV);
+constinit HookOf preadv2_hook("preadv2", Module::kSocket, &PReadV2);
+constinit HookOf preadv64v2_hook("preadv64v2", Module::kSocket, &PReadV64V2);
+constinit HookOf pwritev2_hook("pwritev2", Module::kSocket, &PWriteV2);
+constinit HookOf pwritev64v2_hook("pwritev64v2", Module::kSocket, &PWriteV64V2);
 constinit HookOf close_hook("close", Module::kSocket, &Close);
 constinit HookOf dup2_hook("dup2", Module::kSocket, &Dup2);
 constinit HookOf dup3_hook("dup3", Module::kSocket, &Dup3);
 
-Hook* const hooks[] = {&read_hook,   &read_chk_hook, &readv_hook, &write_hook,
-                       &writev_hook, &close_hook,    &dup2_hook,  &dup3_hook};
+Hook* const hooks[] = {&read_hook,       &read_chk_hook, &readv_hook,
+                       &write_hook,      &writev_hook,   &preadv2_hook,
+                       &preadv64v2_hook, &pwritev2_hook, &pwritev64v2_hook,
+                       &close_hook,      &dup2_hook,     &dup3_hook};
 
 // What RWF_NOWAIT (preadv2(2)) cannot say: files of which the kernel knows no way not to
 // wait, and files whose pages are on the disk.
@@ -53,7 +63,7 @@ bool IsOnDisk(int fd) {
 
 // One attempt to read without waiting: -1 with EAGAIN if there is nothing.
 ssize_t ReadNow(int fd, const iovec* pieces, int count) {
-  const ssize_t n = preadv2(fd, pieces, count, -1, RWF_NOWAIT);
+  const ssize_t n = preadv2_hook.Original(fd, pieces, count, -1, RWF_NOWAIT);
   if (ABSL_PREDICT_TRUE(n >= 0)) return n;
   if (errno == EAGAIN) {
     // Of a file, it means that the disk is to be asked. That is as short as it is.
@@ -71,7 +81,7 @@ ssize_t ReadNow(int fd, const iovec* pieces, int count) {
 }
 
 ssize_t WriteNow(int fd, const iovec* pieces, int count) {
-  const ssize_t n = pwritev2(fd, pieces, count, -1, RWF_NOWAIT);
+  const ssize_t n = pwritev2_hook.Original(fd, pieces, count, -1, RWF_NOWAIT);
   if (ABSL_PREDICT_TRUE(n >= 0)) return n;
   if (errno == EAGAIN) {
     if (!IsOnDisk(fd)) {
@@ -165,14 +175,58 @@ ssize_t Write(int fd, const void* data, size_t size) {
   return WritePieces(*s, write_hook, fd, &piece, 1, size);
 }
 
+size_t SizeOf(const iovec* pieces, int count) {
+  size_t size = 0;
+  for (int i = 0; i < count; ++i) size += pieces[i].iov_len;
+  return size;
+}
+
 ssize_t WriteV(int fd, const iovec* pieces, int count) {
   Scheduler* s = Cooperating();
   if (s == nullptr || count <= 0 || count > IOV_MAX) {
     return writev_hook.Original(fd, pieces, count);
   }
-  size_t size = 0;
-  for (int i = 0; i < count; ++i) size += pieces[i].iov_len;
-  return WritePieces(*s, writev_hook, fd, pieces, count, size);
+  return WritePieces(*s, writev_hook, fd, pieces, count, SizeOf(pieces, count));
+}
+
+// At the current position, which all have that may block; with flags that mean nothing
+// there.
+bool IsAsReadV(const Scheduler* s, int count, off64_t at, int flags) {
+  constexpr int kOfDisks = RWF_HIPRI | RWF_DSYNC | RWF_SYNC | RWF_APPEND;
+  return s != nullptr && count > 0 && count <= IOV_MAX && at == -1 &&
+         (flags & ~kOfDisks) == 0;
+}
+
+template <typename OwnHook>
+ssize_t ReadAt(OwnHook& hook, int fd, const iovec* pieces, int count, off64_t at,
+               int flags) {
+  Scheduler* s = Cooperating();
+  if (!IsAsReadV(s, count, at, flags) || IsOnDisk(fd)) {
+    return hook.Original(fd, pieces, count, at, flags);
+  }
+  return ReadPieces(*s, hook, fd, pieces, count);
+}
+ssize_t PReadV2(int fd, const iovec* pieces, int count, off_t at, int flags) {
+  return ReadAt(preadv2_hook, fd, pieces, count, at, flags);
+}
+ssize_t PReadV64V2(int fd, const iovec* pieces, int count, off64_t at, int flags) {
+  return ReadAt(preadv64v2_hook, fd, pieces, count, at, flags);
+}
+
+template <typename OwnHook>
+ssize_t WriteAt(OwnHook& hook, int fd, const iovec* pieces, int count, off64_t at,
+                int flags) {
+  Scheduler* s = Cooperating();
+  if (!IsAsReadV(s, count, at, flags) || IsOnDisk(fd)) {
+    return hook.Original(fd, pieces, count, at, flags);
+  }
+  return WritePieces(*s, hook, fd, pieces, count, SizeOf(pieces, count));
+}
+ssize_t PWriteV2(int fd, const iovec* pieces, int count, off_t at, int flags) {
+  return WriteAt(pwritev2_hook, fd, pieces, count, at, flags);
+}
+ssize_t PWriteV64V2(int fd, const iovec* pieces, int count, off64_t at, int flags) {
+  return WriteAt(pwritev64v2_hook, fd, pieces, count, at, flags);
 }
 
 int Close(int fd) {

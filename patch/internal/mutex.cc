@@ -2,8 +2,6 @@
 // who finds it taken waits as a greenlet until whoever has it gives it back, wherever
 // that is.
 
-#include "grove/patch/internal/mutex.h"
-
 #include <errno.h>
 #include <pthread.h>
 #include <time.h>
@@ -13,9 +11,10 @@
 
 #include "grove/green/internal/sanitizer.h"
 #include "grove/patch/internal/hook.h"
-#include "grove/patch/internal/lock_time.h"
 #include "grove/patch/internal/parking_lot.h"
 #include "grove/patch/internal/process_shared.h"
+#include "grove/patch/internal/pthread_calls.h"
+#include "grove/patch/internal/timespec.h"
 
 #if GROVE_TSAN
 #include <sanitizer/tsan_interface.h>
@@ -137,16 +136,10 @@ int LockUntil(Scheduler& s, Hook& hook, pthread_mutex_t* m, Deadline deadline) {
   return error;
 }
 
-int MutexLock(pthread_mutex_t* m) {
-  Scheduler* s = Cooperating();
-  if (s == nullptr) return lock_hook.Original(m);
-  return LockUntil(*s, lock_hook, m, {});
-}
-
-int MutexTryLock(pthread_mutex_t* m) {
+int TryLock(Hook& hook, pthread_mutex_t* m) {
   Scheduler* s = Cooperating();
   if (s == nullptr) return trylock_hook.Original(m);
-  trylock_hook.CountCall();
+  hook.CountCall();
   if (IsOwned(m) && OwnerOf(m) == s->current()) {
     if (!IsRecursive(m)) return EBUSY;
     ++Owned()[m].depth;
@@ -167,10 +160,10 @@ int MutexClockLock(pthread_mutex_t* m, clockid_t clock, const timespec* when) {
   return LockUntil(*s, clocklock_hook, m, DeadlineAt(clock, *when));
 }
 
+int MutexLock(pthread_mutex_t* m) { return LockMutex(m, lock_hook); }
+int MutexTryLock(pthread_mutex_t* m) { return TryLock(trylock_hook, m); }
 int MutexTimedLock(pthread_mutex_t* m, const timespec* when) {
-  Scheduler* s = Cooperating();
-  if (s == nullptr || !IsValid(when)) return timedlock_hook.Original(m, when);
-  return LockUntil(*s, timedlock_hook, m, DeadlineAt(CLOCK_REALTIME, *when));
+  return LockMutexUntil(m, when, timedlock_hook);
 }
 
 int MutexUnlock(pthread_mutex_t* m) {
@@ -199,7 +192,18 @@ int MutexUnlock(pthread_mutex_t* m) {
 
 }  // namespace
 
-int LockMutex(pthread_mutex_t* m) { return MutexLock(m); }
+int LockMutex(pthread_mutex_t* m) { return LockMutex(m, lock_hook); }
+int LockMutex(pthread_mutex_t* m, Hook& hook) {
+  Scheduler* s = Cooperating();
+  if (s == nullptr) return lock_hook.Original(m);
+  return LockUntil(*s, hook, m, {});
+}
+int LockMutexUntil(pthread_mutex_t* m, const timespec* when, Hook& hook) {
+  Scheduler* s = Cooperating();
+  if (s == nullptr || !IsValid(when)) return timedlock_hook.Original(m, when);
+  return LockUntil(*s, hook, m, DeadlineAt(CLOCK_REALTIME, *when));
+}
+int TryLockMutex(pthread_mutex_t* m, Hook& hook) { return TryLock(hook, m); }
 int UnlockMutex(pthread_mutex_t* m) { return MutexUnlock(m); }
 
 absl::Span<Hook* const> MutexHooks() { return hooks; }

@@ -1,38 +1,39 @@
-#include <algorithm>
-#include <iterator>
+#include <unordered_set>
 
 #include "grove/patch/internal/registry.h"
 
 // Calls that can block a thread, by their manual pages, and that have no hook.
 namespace grove::patch::patch_internal {
-namespace {
 
-constexpr absl::string_view kMayBlock[] = {
-    // locks and queues between processes
-    "flock", "lockf", "lockf64", "mq_receive", "mq_send", "mq_timedreceive",
-    "mq_timedsend", "msgrcv", "msgsnd", "semop", "semtimedop",
-    // signals
-    "pause", "sigsuspend", "sigtimedwait", "sigwait", "sigwaitinfo",
-    // C11 threads, which go to libc's own
-    "call_once", "cnd_timedwait", "cnd_wait", "mtx_lock", "mtx_timedlock", "thrd_create",
-    "thrd_join",
-    // stdio, whose system calls are libc's own
-    "__fgets_chk", "__fread_chk", "__getdelim", "__isoc99_fscanf", "__isoc99_scanf",
-    "fgetc", "fgets", "fread", "fscanf", "getc", "getchar", "getdelim", "getline",
-    "scanf",
-    // other lookups, and what waits for terminals and the disk
-    "__res_nquery", "__res_nsearch", "__res_query", "__res_search", "getpwnam",
-    "getpwnam_r", "getpwuid", "getpwuid_r", "res_nquery", "res_nsearch", "res_query",
-    "res_search", "fdatasync", "fsync", "sendfile", "sendfile64", "splice", "sync",
-    "syncfs", "tcdrain", "vmsplice", "preadv2", "pwritev2",
-    // fork
-    "daemon"};
-
-}  // namespace
+const std::vector<NotCovered>& AllNotCovered() {
+  static const auto* const all = new std::vector<NotCovered>{
+      {"stdio on what can block",
+       "its system calls are libc's own: `read()`, or `Blocking()`; on files of a disk "
+       "it "
+       "is as short as they are",
+       {"__fgets_chk", "__fread_chk", "__getdelim", "__isoc99_fscanf", "__isoc99_scanf",
+        "fgetc", "fgets", "fread", "fread_unlocked", "fscanf", "getc", "getc_unlocked",
+        "getchar", "getdelim", "getline", "scanf"}},
+      {"lookups of users into static buffers",
+       "the same with `_r`, or `Blocking()`; where users come from files, they are short",
+       {"getgrgid", "getgrnam", "getpwnam", "getpwuid"}},
+      {"waits for I/O of libc's own threads",
+       "the blocking calls, which are patched",
+       {"aio_suspend", "aio_suspend64", "gai_suspend", "getaddrinfo_a", "lio_listio",
+        "lio_listio64"}},
+  };
+  return *all;
+}
 
 bool MayBlock(absl::string_view symbol) {
-  return std::find(std::begin(kMayBlock), std::end(kMayBlock), symbol) !=
-         std::end(kMayBlock);
+  static const auto* const names = [] {
+    auto* set = new std::unordered_set<std::string>;
+    for (const NotCovered& family : AllNotCovered()) {
+      set->insert(family.calls.begin(), family.calls.end());
+    }
+    return set;
+  }();
+  return names->contains(std::string(symbol));
 }
 
 }  // namespace grove::patch::patch_internal

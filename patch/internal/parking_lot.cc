@@ -170,12 +170,17 @@ class ParkedGreenlet final : public Parked, public Waiter {
   }
   ~ParkedGreenlet() { scheduler_.hub().RemoveWaker(); }
 
-  ParkedEnd Wait(Deadline deadline, bool cancellable) {
+  ParkedEnd Wait(Deadline deadline, bool cancellable, SignalWatch* signal) {
     while (!woken_) {
+      if (signal != nullptr && signal->has_come()) {
+        if (Leave()) return ParkedEnd::kSignal;
+        signal = nullptr;
+      }
       Scheduler::ParkEnd end = Scheduler::ParkEnd::kInterrupted;
       if (!cancellable || core_->pending == 0 || core_->shields != 0) {
         core_->shields += !cancellable;
-        end = scheduler_.ParkQuietly(this, deadline);
+        end = signal ? signal->Park(this, deadline)
+                     : scheduler_.ParkQuietly(this, deadline);
         core_->shields -= !cancellable;
       }
       if (end == Scheduler::ParkEnd::kWoken) continue;
@@ -276,11 +281,11 @@ class ParkedThread final : public Parked {
 
 ParkedEnd ParkAt(Scheduler& s, const void* address, absl::FunctionRef<bool()> still,
                  Deadline deadline, const char* call, bool cancellable,
-                 absl::FunctionRef<bool()> in_line) {
+                 absl::FunctionRef<bool()> in_line, SignalWatch* signal) {
   ParkedGreenlet parked(s, address, call);
   if (!parked.Enlist(still)) return ParkedEnd::kInvalid;
   if (!in_line() && parked.Leave()) return ParkedEnd::kInvalid;
-  return parked.Wait(deadline, cancellable);
+  return parked.Wait(deadline, cancellable, signal);
 }
 
 ParkedEnd ParkThreadAt(const void* address, clockid_t clock, const timespec* until,

@@ -8,6 +8,7 @@
 #include "absl/functional/function_ref.h"
 #include "grove/green/internal/scheduler.h"
 #include "grove/hub/deadline.h"
+#include "grove/patch/internal/signal_watch.h"
 
 // Greenlets that wait at an address, as threads do by futex(2): for the mutex, the
 // condition variable or the word that lies there. What lies there stays libc's, and what
@@ -22,6 +23,7 @@ enum class ParkedEnd {
   kWoken,
   kHandedOver,  // what was waited for is the caller's already
   kDeadline,
+  kSignal,   // a handler has run that ends the call; only with a SignalWatch
   kInvalid,  // `still` or `in_line` said no: did not wait
 };
 
@@ -34,11 +36,12 @@ enum class ParkedEnd {
 // `in_line()`, if given, is called then, without that lock, and may say no, too.
 //
 // Kill and Timeout do not end it. A pthread_cancel() does, by an exception (see
-// thread.h), if `cancellable`.
+// thread.h), if `cancellable`; and what `signal` says, if it is given.
 ParkedEnd ParkAt(
     green_internal::Scheduler& s, const void* address, absl::FunctionRef<bool()> still,
     Deadline deadline, const char* call, bool cancellable = false,
-    absl::FunctionRef<bool()> in_line = [] { return true; });
+    absl::FunctionRef<bool()> in_line = [] { return true; },
+    SignalWatch* signal = nullptr);
 
 // ParkThreadAt()
 //

@@ -1,6 +1,7 @@
 // waitpid(2), system(3) and their like, and fork(2).
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -30,6 +31,7 @@ int WaitId(idtype_t type, id_t id, siginfo_t* info, int options);
 int System(const char* command);
 int PClose(FILE* stream);
 pid_t ForkProcess();
+int Daemon(int keep_directory, int keep_streams);
 
 constinit HookOf wait_hook("wait", Module::kSubprocess, &WaitAny);
 constinit HookOf waitpid_hook("waitpid", Module::kSubprocess, &WaitPid);
@@ -39,23 +41,27 @@ constinit HookOf waitid_hook("waitid", Module::kSubprocess, &WaitId);
 constinit HookOf system_hook("system", Module::kSubprocess, &System);
 constinit HookOf pclose_hook("pclose", Module::kSubprocess, &PClose);
 constinit HookOf fork_hook("fork", Module::kOs, &ForkProcess);
+constinit HookOf daemon_hook("daemon", Module::kOs, &Daemon);
 
-Hook* const hooks[] = {&wait_hook,   &waitpid_hook, &wait3_hook,  &wait4_hook,
-                       &waitid_hook, &system_hook,  &pclose_hook, &fork_hook};
+Hook* const hooks[] = {&wait_hook,   &waitpid_hook, &wait3_hook,
+                       &wait4_hook,  &waitid_hook,  &system_hook,
+                       &pclose_hook, &fork_hook,    &daemon_hook};
 
-// Waits for the end of one child, by its pidfd. False if an interrupt came first.
+// Waits for the end of one child, by its pidfd. False if something else came first: errno
+// says what.
 bool WaitForEnd(Scheduler& s, Hook& hook, pid_t pid) {
   const auto fd = static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
   if (fd < 0) return true;  // the call itself will say that there is no such child
   WaitEnd end = WaitEnd::kReady;
   if (!IsReadyNow(fd, POLLIN)) {
     hook.CountWait();
+    SignalWatch signal(s, Restart::kByHandler);
     do {
-      end = Wait(s, fd, POLLIN, {}, hook.name);
+      end = Wait(s, fd, POLLIN, {}, hook.name, &signal);
     } while (end == WaitEnd::kReady && !IsReadyNow(fd, POLLIN));
   }
   syscall(SYS_close, fd);
-  if (end != WaitEnd::kInterrupted) return true;
+  if (end == WaitEnd::kReady) return true;
   Fail(end);
   return false;
 }
@@ -130,9 +136,29 @@ pid_t ForkProcess() {
   if (*pid == 0) {
     ForgetParkedInChild();
     ForgetWaitsInChild();
+    ForgetSignalWatchesInChild();
     ForgetThreadsInChild();
   }
   return *pid;
+}
+
+// As daemon(3), which forks inside of libc.
+int Daemon(int keep_directory, int keep_streams) {
+  if (Cooperating() == nullptr) return daemon_hook.Original(keep_directory, keep_streams);
+  daemon_hook.CountCall();
+  const pid_t pid = ForkProcess();
+  if (pid < 0) return -1;
+  if (pid > 0) _exit(0);
+  if (setsid() < 0) return -1;
+  if (!keep_directory && chdir("/") != 0) return -1;
+  if (keep_streams) return 0;
+  const int null = open("/dev/null", O_RDWR);
+  if (null < 0) return -1;
+  for (const int stream : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (stream != null) syscall(SYS_dup3, null, stream, 0);
+  }
+  if (null > STDERR_FILENO) syscall(SYS_close, null);
+  return 0;
 }
 
 }  // namespace

@@ -64,9 +64,11 @@ bool HasThisCode(const LoadedObject& object) {
 std::vector<Hook*> AllHooks() {
   std::vector<Hook*> all;
   for (const auto& hooks :
-       {IoHooks(), SocketHooks(), SelectHooks(), TimeHooks(), DnsHooks(), ProcessHooks(),
-        ThreadHooks(), StorageHooks(), KeyHooks(), MutexHooks(), RwLockHooks(),
-        SemaphoreHooks(), ConditionHooks(), FutexHooks()}) {
+       {IoHooks(),        SocketHooks(),  SelectHooks(), TimeHooks(),
+        DnsHooks(),       ProcessHooks(), ThreadHooks(), StorageHooks(),
+        KeyHooks(),       MutexHooks(),   RwLockHooks(), SemaphoreHooks(),
+        ConditionHooks(), FutexHooks(),   SignalHooks(), C11Hooks(),
+        FileLockHooks(),  IpcHooks(),     SpliceHooks(), ResolverHooks()}) {
     all.insert(all.end(), hooks.begin(), hooks.end());
   }
   return all;

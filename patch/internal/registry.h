@@ -75,7 +75,13 @@ class Registry {
   std::vector<std::weak_ptr<std::function<void(PatchEvent&)>>> subscribers_;
 };
 
-// What may block a hub, and no hook covers: "flock", "pthread_join", ...
+// What may block a hub, and no hook covers.
+struct NotCovered {
+  const char* title;
+  const char* instead;  // what then to do
+  std::vector<const char*> calls;
+};
+const std::vector<NotCovered>& AllNotCovered();
 bool MayBlock(absl::string_view symbol);
 
 }  // namespace grove::patch::patch_internal

@@ -6,9 +6,12 @@
 #include <sys/socket.h>
 #include <sys/types.h>
 
+#include <optional>
+
 #include "absl/base/optimization.h"
 #include "grove/green/internal/scheduler.h"
 #include "grove/patch/internal/hook.h"
+#include "grove/patch/internal/signal_watch.h"
 #include "grove/patch/internal/wait.h"
 
 namespace grove::patch::patch_internal {
@@ -29,9 +32,12 @@ class Patience {
       deadline_ = SocketDeadline(fd_, events_ == POLLIN ? SO_RCVTIMEO : SO_SNDTIMEO);
       waited_ = true;
       hook_.CountWait();
+      // signal(7): not restarted if the socket has a timeout.
+      signal_.emplace(scheduler_,
+                      deadline_.infinite() ? Restart::kByHandler : Restart::kNever);
     }
     const WaitEnd end =
-        patch_internal::Wait(scheduler_, fd_, events_, deadline_, hook_.name);
+        patch_internal::Wait(scheduler_, fd_, events_, deadline_, hook_.name, &*signal_);
     if (end != WaitEnd::kReady) Fail(end);
     return end == WaitEnd::kReady;
   }
@@ -42,6 +48,7 @@ class Patience {
   const int fd_;
   const short events_;
   Deadline deadline_;
+  std::optional<SignalWatch> signal_;
   bool waited_ = false;
 };
 

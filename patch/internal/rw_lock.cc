@@ -8,8 +8,8 @@
 
 #include "grove/patch/internal/acquire.h"
 #include "grove/patch/internal/hook.h"
-#include "grove/patch/internal/lock_time.h"
 #include "grove/patch/internal/parking_lot.h"
+#include "grove/patch/internal/timespec.h"
 
 namespace grove::patch::patch_internal {
 namespace {

@@ -12,6 +12,8 @@
 
 #include "absl/container/inlined_vector.h"
 #include "grove/patch/internal/hook.h"
+#include "grove/patch/internal/signal_watch.h"
+#include "grove/patch/internal/timespec.h"
 #include "grove/patch/internal/wait.h"
 
 namespace grove::patch::patch_internal {
@@ -49,16 +51,8 @@ Hook* const hooks[] = {&poll_hook,       &poll_chk_hook,    &ppoll_hook,
 
 constexpr timespec kNow = {};
 
-Deadline DeadlineOf(int milliseconds) {
+Deadline MillisecondsFromNow(int milliseconds) {
   return milliseconds < 0 ? Deadline() : Deadline(absl::Milliseconds(milliseconds));
-}
-Deadline DeadlineOf(const timespec* timeout) {
-  return timeout ? Deadline(absl::DurationFromTimespec(*timeout)) : Deadline();
-}
-// What poll(2) and its like say EINVAL to.
-bool IsValid(const timespec* t) {
-  return t == nullptr ||
-         (t->tv_sec >= 0 && t->tv_nsec >= 0 && t->tv_nsec < 1'000'000'000);
 }
 
 // LookAndWait()
@@ -68,27 +62,21 @@ bool IsValid(const timespec* t) {
 template <typename Look>
 int LookAndWait(Scheduler& s, Hook& hook, absl::Span<const pollfd> watched,
                 Deadline deadline, Look look) {
-  bool last = deadline.HasPassed();
-  bool waited = false;
+  int ready = look();
+  if (ready != 0 || deadline.HasPassed()) {
+    // Who looks again and again without waiting lets the others run, too.
+    s.CountOperationUninterrupted();
+    return ready;
+  }
+  hook.CountWait();
+  SignalWatch signal(s, Restart::kNever);
   for (;;) {
-    const int ready = look();
-    if (ready != 0 || last) {
-      // Who looks again and again without waiting lets the others run, too.
-      if (!waited) s.CountOperationUninterrupted();
-      return ready;
-    }
-    if (!waited) hook.CountWait();
-    waited = true;
-    switch (const WaitEnd end = Wait(s, watched, deadline, hook.name)) {
-      case WaitEnd::kReady:
-      case WaitEnd::kClosed:  // the kernel will say POLLNVAL or EBADF
-        break;
-      case WaitEnd::kDeadline:
-        last = true;
-        break;
-      case WaitEnd::kInterrupted:
-        return Fail(end);
-    }
+    const WaitEnd end = Wait(s, watched, deadline, hook.name, &signal);
+    if (end == WaitEnd::kInterrupted) return Fail(end);
+    // Of a descriptor that was closed the kernel will say POLLNVAL or EBADF.
+    ready = look();
+    if (ready != 0 || end == WaitEnd::kDeadline) return ready;
+    if (end == WaitEnd::kSignal) return Fail(end);
   }
 }
 
@@ -115,7 +103,7 @@ int PollCooperatively(Scheduler& s, Hook& hook, pollfd* fds, nfds_t count,
 int Poll(pollfd* fds, nfds_t count, int timeout) {
   Scheduler* s = Cooperating();
   if (s == nullptr) return poll_hook.Original(fds, count, timeout);
-  return PollCooperatively(*s, poll_hook, fds, count, DeadlineOf(timeout));
+  return PollCooperatively(*s, poll_hook, fds, count, MillisecondsFromNow(timeout));
 }
 
 int PollChk(pollfd* fds, nfds_t count, int timeout, size_t capacity) {
@@ -123,19 +111,22 @@ int PollChk(pollfd* fds, nfds_t count, int timeout, size_t capacity) {
   if (s == nullptr || capacity / sizeof(pollfd) < count) {
     return poll_chk_hook.Original(fds, count, timeout, capacity);
   }
-  return PollCooperatively(*s, poll_chk_hook, fds, count, DeadlineOf(timeout));
+  return PollCooperatively(*s, poll_chk_hook, fds, count, MillisecondsFromNow(timeout));
 }
 
 int PPollCooperatively(Scheduler& s, Hook& hook, pollfd* fds, nfds_t count,
                        const timespec* timeout, const sigset_t* mask) {
   hook.CountCall();
   return LookAndWait(s, hook, absl::MakeConstSpan(fds, count), mask, DeadlineOf(timeout),
-                     [&] { return ppoll_hook.Original(fds, count, &kNow, mask); });
+                     [&] {
+                       const SignalGate::Opened opened;
+                       return ppoll_hook.Original(fds, count, &kNow, mask);
+                     });
 }
 
 int PPoll(pollfd* fds, nfds_t count, const timespec* timeout, const sigset_t* mask) {
   Scheduler* s = Cooperating();
-  if (s == nullptr || !IsValid(timeout)) {
+  if (s == nullptr || !IsValidTimeout(timeout)) {
     return ppoll_hook.Original(fds, count, timeout, mask);
   }
   return PPollCooperatively(*s, ppoll_hook, fds, count, timeout, mask);
@@ -144,7 +135,7 @@ int PPoll(pollfd* fds, nfds_t count, const timespec* timeout, const sigset_t* ma
 int PPollChk(pollfd* fds, nfds_t count, const timespec* timeout, const sigset_t* mask,
              size_t capacity) {
   Scheduler* s = Cooperating();
-  if (s == nullptr || !IsValid(timeout) || capacity / sizeof(pollfd) < count) {
+  if (s == nullptr || !IsValidTimeout(timeout) || capacity / sizeof(pollfd) < count) {
     return ppoll_chk_hook.Original(fds, count, timeout, mask, capacity);
   }
   return PPollCooperatively(*s, ppoll_chk_hook, fds, count, timeout, mask);
@@ -216,12 +207,14 @@ int Select(int count, fd_set* read, fd_set* write, fd_set* except, timeval* time
 int PSelect(int count, fd_set* read, fd_set* write, fd_set* except,
             const timespec* timeout, const sigset_t* mask) {
   Scheduler* s = Cooperating();
-  if (s == nullptr || count < 0 || !IsValid(timeout)) {
+  if (s == nullptr || count < 0 || !IsValidTimeout(timeout)) {
     return pselect_hook.Original(count, read, write, except, timeout, mask);
   }
   return SelectCooperatively(
-      *s, pselect_hook, count, read, write, except, mask, DeadlineOf(timeout),
-      [&] { return pselect_hook.Original(count, read, write, except, &kNow, mask); });
+      *s, pselect_hook, count, read, write, except, mask, DeadlineOf(timeout), [&] {
+        const SignalGate::Opened opened;
+        return pselect_hook.Original(count, read, write, except, &kNow, mask);
+      });
 }
 
 // --- epoll: its descriptor is itself one that can be waited for ---
@@ -231,6 +224,7 @@ int EpollCooperatively(Scheduler& s, Hook& hook, int epoll, epoll_event* events,
   hook.CountCall();
   const pollfd watched = {.fd = epoll, .events = POLLIN, .revents = 0};
   return LookAndWait(s, hook, absl::MakeConstSpan(&watched, 1), mask, deadline, [&] {
+    const SignalGate::Opened opened;
     return epoll_pwait_hook.Original(epoll, events, count, 0, mask);
   });
 }
@@ -239,7 +233,7 @@ int EpollWait(int epoll, epoll_event* events, int count, int timeout) {
   Scheduler* s = Cooperating();
   if (s == nullptr) return epoll_wait_hook.Original(epoll, events, count, timeout);
   return EpollCooperatively(*s, epoll_wait_hook, epoll, events, count, nullptr,
-                            DeadlineOf(timeout));
+                            MillisecondsFromNow(timeout));
 }
 
 int EpollPWait(int epoll, epoll_event* events, int count, int timeout,
@@ -247,13 +241,13 @@ int EpollPWait(int epoll, epoll_event* events, int count, int timeout,
   Scheduler* s = Cooperating();
   if (s == nullptr) return epoll_pwait_hook.Original(epoll, events, count, timeout, mask);
   return EpollCooperatively(*s, epoll_pwait_hook, epoll, events, count, mask,
-                            DeadlineOf(timeout));
+                            MillisecondsFromNow(timeout));
 }
 
 int EpollPWait2(int epoll, epoll_event* events, int count, const timespec* timeout,
                 const sigset_t* mask) {
   Scheduler* s = Cooperating();
-  if (s == nullptr || !IsValid(timeout)) {
+  if (s == nullptr || !IsValidTimeout(timeout)) {
     return epoll_pwait2_hook.Original(epoll, events, count, timeout, mask);
   }
   return EpollCooperatively(*s, epoll_pwait2_hook, epoll, events, count, mask,

@@ -9,6 +9,7 @@
 #include <algorithm>
 
 #include "grove/patch/internal/hook.h"
+#include "grove/patch/internal/non_blocking.h"
 #include "grove/patch/internal/on_another_thread.h"
 #include "grove/patch/internal/pieces.h"
 #include "grove/patch/internal/retry.h"
@@ -57,25 +58,6 @@ Hook* const hooks[] = {&connect_hook,  &accept_hook,   &accept4_hook,      &recv
 
 // --- connecting and accepting ---
 
-// The descriptor is non-blocking for the time of one system call that does not wait: the
-// kernel knows no MSG_DONTWAIT for connect(2) and accept(2). No other greenlet of this
-// thread runs meanwhile.
-class NonBlockingForOneCall {
- public:
-  NonBlockingForOneCall(int fd, int flags) : fd_(fd), flags_(flags) {
-    fcntl(fd, F_SETFL, flags | O_NONBLOCK);
-  }
-  ~NonBlockingForOneCall() {
-    const int error = errno;
-    fcntl(fd_, F_SETFL, flags_);
-    errno = error;
-  }
-
- private:
-  const int fd_;
-  const int flags_;
-};
-
 int Connect(int fd, const sockaddr* address, socklen_t size) {
   Scheduler* s = Cooperating();
   if (s == nullptr) return connect_hook.Original(fd, address, size);
@@ -98,8 +80,9 @@ int Connect(int fd, const sockaddr* address, socklen_t size) {
   if (errno != EINPROGRESS) return -1;
   connect_hook.CountWait();
   const Deadline deadline = SocketDeadline(fd, SO_SNDTIMEO);
+  SignalWatch signal(*s, deadline.infinite() ? Restart::kByHandler : Restart::kNever);
   for (;;) {
-    const WaitEnd end = Wait(*s, fd, POLLOUT, deadline, "connect");
+    const WaitEnd end = Wait(*s, fd, POLLOUT, deadline, "connect", &signal);
     if (end == WaitEnd::kDeadline) {
       errno = EINPROGRESS;  // socket(7), of SO_SNDTIMEO
       return -1;

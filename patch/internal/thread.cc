@@ -9,6 +9,7 @@
 #include <time.h>
 
 #include <atomic>
+#include <cstdint>
 #include <exception>
 #include <memory>
 #include <mutex>
@@ -22,10 +23,12 @@
 #include "grove/green/local.h"
 #include "grove/green/timeout.h"
 #include "grove/patch/internal/hook.h"
-#include "grove/patch/internal/lock_time.h"
 #include "grove/patch/internal/parking_lot.h"
+#include "grove/patch/internal/pthread_calls.h"
+#include "grove/patch/internal/signal_watch.h"
 #include "grove/patch/internal/spin_mutex.h"
 #include "grove/patch/internal/thread_storage.h"
+#include "grove/patch/internal/timespec.h"
 
 namespace grove::patch::patch_internal {
 namespace {
@@ -93,6 +96,7 @@ Hook* const hooks[] = {
 // What a pthread_t points to that pthread_create() has returned to a greenlet.
 struct Thread {
   void* (*fn)(void*);
+  int (*c11_fn)(void*);  // if there is no other
   void* arg;
   void* result = nullptr;
   std::exception_ptr interrupt = nullptr;  // what ended it, if grove did
@@ -179,7 +183,8 @@ GreenletLocal<Life>& Lives() {
 [[gnu::noinline]] void RunFunction(Thread& t) {
   try {
     ThrowIfCancelled();  // before it began
-    t.result = t.fn(t.arg);
+    t.result = t.fn ? t.fn(t.arg)
+                    : reinterpret_cast<void*>(static_cast<intptr_t>(t.c11_fn(t.arg)));
   } catch (const ThreadExit& exit) {
     t.result = exit.result;
   } catch (const Interrupt&) {
@@ -217,13 +222,11 @@ size_t StackSizeOf(const pthread_attr_t* attributes) {
   return size;
 }
 
-int Create(pthread_t* thread, const pthread_attr_t* attributes, void* (*fn)(void*),
-           void* arg) {
-  Scheduler* s = Cooperating();
-  if (s == nullptr) return create_hook.Original(thread, attributes, fn, arg);
-  create_hook.CountCall();
+// Of one of two functions.
+void Start(pthread_t* thread, const pthread_attr_t* attributes, void* (*fn)(void*),
+           int (*c11_fn)(void*), void* arg) {
   static std::atomic<uint64_t> number = 0;
-  auto t = std::shared_ptr<Thread>(new Thread{fn, arg});
+  auto t = std::shared_ptr<Thread>(new Thread{fn, c11_fn, arg});
   t->native = self_hook.Original();
   getname_hook.Original(t->native, t->name, sizeof t->name);
   int state = PTHREAD_CREATE_JOINABLE;
@@ -234,6 +237,13 @@ int Create(pthread_t* thread, const pthread_attr_t* attributes, void* (*fn)(void
   t->greenlet = Spawn(
       {.name = absl::StrCat("thread-", ++number), .stack_size = StackSizeOf(attributes)},
       [t] { Run(t); });
+}
+
+int Create(pthread_t* thread, const pthread_attr_t* attributes, void* (*fn)(void*),
+           void* arg) {
+  if (Cooperating() == nullptr) return create_hook.Original(thread, attributes, fn, arg);
+  create_hook.CountCall();
+  Start(thread, attributes, fn, nullptr, arg);
   return 0;
 }
 
@@ -277,10 +287,7 @@ int JoinUntil(const std::shared_ptr<Thread>& t, void** result, Deadline deadline
 }
 
 int Join(pthread_t thread, void** result) {
-  const std::shared_ptr<Thread> t = Threads::Get().Find(thread);
-  if (t == nullptr) return join_hook.Original(thread, result);
-  join_hook.CountCall();
-  return JoinUntil(t, result, {});
+  return JoinThread(thread, result, join_hook);
 }
 
 int TryJoin(pthread_t thread, void** result) {
@@ -344,7 +351,15 @@ pthread_t NativeOf(pthread_t thread) {
 }
 
 int Kill(pthread_t thread, int signum) {
-  return kill_hook.Original(NativeOf(thread), signum);
+  const std::shared_ptr<Thread> t = Threads::Get().Find(thread);
+  const Scheduler* s = Scheduler::GetIfExists();
+  if (t != nullptr) {
+    if (t->greenlet && t->greenlet.ready()) return 0;  // it has ended, and was not joined
+    if (signum > 0 && t->greenlet) Address(signum, t->greenlet.core());
+  } else if (signum > 0 && s != nullptr && pthread_equal(thread, self_hook.Original())) {
+    Address(signum, s->main());
+  }
+  return kill_hook.Original(t ? t->native : thread, signum);
 }
 int SetAffinity(pthread_t thread, size_t size, const cpu_set_t* set) {
   // The hub's cores are not a single greenlet's to choose.
@@ -394,6 +409,22 @@ int GetAttributes(pthread_t thread, pthread_attr_t* attributes) {
 }
 
 }  // namespace
+
+bool CreateC11Thread(pthread_t* thread, int (*fn)(void*), void* arg, Hook& hook) {
+  if (Cooperating() == nullptr) return false;
+  hook.CountCall();
+  Start(thread, nullptr, nullptr, fn, arg);
+  return true;
+}
+int JoinThread(pthread_t thread, void** result, Hook& hook) {
+  const std::shared_ptr<Thread> t = Threads::Get().Find(thread);
+  if (t == nullptr) return join_hook.Original(thread, result);
+  hook.CountCall();
+  return JoinUntil(t, result, {});
+}
+int DetachThread(pthread_t thread) { return Detach(thread); }
+pthread_t CurrentThread() { return Self(); }
+void ExitThread(void* result) { Exit(result); }
 
 bool IsCancelled() {
   const Thread* t = Current();

@@ -14,6 +14,7 @@
 
 #include "grove/green/local.h"
 #include "grove/patch/internal/hook.h"
+#include "grove/patch/internal/pthread_calls.h"
 #include "grove/patch/internal/spin_mutex.h"
 
 namespace grove::patch::patch_internal {
@@ -190,6 +191,13 @@ int SetSpecific(pthread_key_t key, const void* value) {
 void DestroyValuesOfKeys() {
   if (Values* values = ValuesOf(Scheduler::GetIfExists())) values->Destroy();
 }
+
+int CreateKey(pthread_key_t* key, void (*destructor)(void*)) {
+  return KeyCreate(key, destructor);
+}
+int DeleteKey(pthread_key_t key) { return KeyDelete(key); }
+void* GetValue(pthread_key_t key) { return GetSpecific(key); }
+int SetValue(pthread_key_t key, const void* value) { return SetSpecific(key, value); }
 
 absl::Span<Hook* const> KeyHooks() { return hooks; }
 

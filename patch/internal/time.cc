@@ -13,7 +13,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "grove/patch/internal/hook.h"
+#include "grove/patch/internal/signal_watch.h"
 #include "grove/patch/internal/thread.h"
+#include "grove/patch/internal/timespec.h"
 
 namespace grove::patch::patch_internal {
 namespace {
@@ -53,47 +55,46 @@ class SleepWait final : public Waiter {
   const char* const call_;
 };
 
-// How much was left when an interrupt came; zero if none did.
-absl::Duration SleepFor(Scheduler& s, Hook& hook, absl::Duration duration) {
+// Zero, or the error with which it ended early.
+int SleepFor(Scheduler& s, Hook& hook, absl::Duration duration, absl::Duration* left) {
   hook.CountCall();
+  *left = absl::ZeroDuration();
   if (duration <= absl::ZeroDuration()) {
     s.YieldUninterrupted();
-    return absl::ZeroDuration();
+    return 0;
   }
   hook.CountWait();
   SleepWait wait(hook.name);
+  SignalWatch signal(s, Restart::kNever);
   const Deadline deadline(duration);
-  if (s.ParkQuietly(&wait, deadline) == Scheduler::ParkEnd::kTimedOut) {
-    return absl::ZeroDuration();
-  }
+  const Scheduler::ParkEnd end = signal.Park(&wait, deadline);
+  if (end == Scheduler::ParkEnd::kTimedOut) return 0;
   ThrowIfCancelled();
-  return std::max(deadline.Remaining(), absl::Nanoseconds(1));
+  *left = std::max(deadline.Remaining(), absl::Nanoseconds(1));
+  // After EINTR callers sleep on, which a kill does not want them to.
+  return end == Scheduler::ParkEnd::kInterrupted ? ECANCELED : EINTR;
 }
 
-bool IsValid(const timespec& t) {
-  return t.tv_sec >= 0 && t.tv_nsec >= 0 && t.tv_nsec < 1'000'000'000;
-}
-
-// Zero, or the error.
 int SleepFor(Scheduler& s, Hook& hook, absl::Duration duration, timespec* left) {
-  const absl::Duration rest = SleepFor(s, hook, duration);
-  if (rest == absl::ZeroDuration()) return 0;
-  if (left) *left = absl::ToTimespec(rest);
-  // Not EINTR, after which callers sleep on.
-  return ECANCELED;
+  absl::Duration rest;
+  const int error = SleepFor(s, hook, duration, &rest);
+  if (error != 0 && left != nullptr) *left = absl::ToTimespec(rest);
+  return error;
 }
 
 unsigned SleepSeconds(unsigned seconds) {
   Scheduler* s = Cooperating();
   if (s == nullptr) return sleep_hook.Original(seconds);
-  const absl::Duration left = SleepFor(*s, sleep_hook, absl::Seconds(seconds));
+  absl::Duration left;
+  SleepFor(*s, sleep_hook, absl::Seconds(seconds), &left);
   return static_cast<unsigned>(absl::ToInt64Seconds(absl::Ceil(left, absl::Seconds(1))));
 }
 
 int USleep(useconds_t microseconds) {
   Scheduler* s = Cooperating();
   if (s == nullptr) return usleep_hook.Original(microseconds);
-  const int error = SleepFor(*s, usleep_hook, absl::Microseconds(microseconds), nullptr);
+  absl::Duration left;
+  const int error = SleepFor(*s, usleep_hook, absl::Microseconds(microseconds), &left);
   if (error == 0) return 0;
   errno = error;
   return -1;
@@ -101,7 +102,7 @@ int USleep(useconds_t microseconds) {
 
 int NanoSleep(const timespec* duration, timespec* left) {
   Scheduler* s = Cooperating();
-  if (s == nullptr || !IsValid(*duration)) {
+  if (s == nullptr || !IsValid(duration)) {
     return nanosleep_hook.Original(duration, left);
   }
   const int error =
@@ -117,24 +118,24 @@ int ClockNanoSleep(clockid_t clock, int flags, const timespec* when, timespec* l
   // Clocks that do not run while a thread sleeps are the kernel's to sleep by.
   const bool known = clock == CLOCK_REALTIME || clock == CLOCK_MONOTONIC ||
                      clock == CLOCK_BOOTTIME || clock == CLOCK_TAI;
-  if (s == nullptr || !known || !IsValid(*when) || clock_gettime(clock, &now) != 0) {
+  if (s == nullptr || !known || !IsValid(when) || clock_gettime(clock, &now) != 0) {
     return clock_nanosleep_hook.Original(clock, flags, when, left);
   }
   absl::Duration duration = absl::DurationFromTimespec(*when);
   if (!(flags & TIMER_ABSTIME)) return SleepFor(*s, clock_nanosleep_hook, duration, left);
   duration -= absl::DurationFromTimespec(now);
-  return SleepFor(*s, clock_nanosleep_hook, duration, nullptr);
+  return SleepFor(*s, clock_nanosleep_hook, duration, static_cast<timespec*>(nullptr));
 }
 
 int ThrdSleep(const timespec* duration, timespec* left) {
   Scheduler* s = Cooperating();
-  if (s == nullptr || !IsValid(*duration)) {
+  if (s == nullptr || !IsValid(duration)) {
     return thrd_sleep_hook.Original(duration, left);
   }
-  // -1 is an interrupt, other negative values are errors (C11, 7.26.5.7).
-  return SleepFor(*s, thrd_sleep_hook, absl::DurationFromTimespec(*duration), left) == 0
-             ? 0
-             : -2;
+  // -1 is a signal, other negative values are errors (C11, 7.26.5.7).
+  const int error =
+      SleepFor(*s, thrd_sleep_hook, absl::DurationFromTimespec(*duration), left);
+  return error == 0 ? 0 : error == EINTR ? -1 : -2;
 }
 
 int SchedYield() {

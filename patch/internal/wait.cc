@@ -102,10 +102,12 @@ class DescriptorWait final : public Waiter {
     watches_.Remove(w);
   }
 
-  WaitEnd Park(Deadline deadline) {
-    switch (scheduler_.ParkQuietly(this, deadline)) {
+  WaitEnd Park(Deadline deadline, SignalWatch* signal) {
+    switch (signal ? signal->Park(this, deadline)
+                   : scheduler_.ParkQuietly(this, deadline)) {
       case Scheduler::ParkEnd::kWoken:
-        return closed_ ? WaitEnd::kClosed : WaitEnd::kReady;
+        if (closed_) return WaitEnd::kClosed;
+        return core_ == nullptr ? WaitEnd::kReady : WaitEnd::kSignal;
       case Scheduler::ParkEnd::kTimedOut:
         return WaitEnd::kDeadline;
       case Scheduler::ParkEnd::kInterrupted:
@@ -122,7 +124,7 @@ class DescriptorWait final : public Waiter {
     Wake();
   }
 
-  void Cancel() override { core_ = nullptr; }
+  void Cancel() override {}  // it lies on the stack of who waits, and ends itself
   std::string Describe() const override {
     return absl::StrCat("descriptors, in a patched ", call_, "()");
   }
@@ -138,7 +140,7 @@ class DescriptorWait final : public Waiter {
 }  // namespace
 
 WaitEnd Wait(Scheduler& s, absl::Span<const pollfd> descriptors, Deadline deadline,
-             const char* call) {
+             const char* call, SignalWatch* signal) {
   DescriptorWait wait(s, call);
   const auto watched = std::make_unique<Watched[]>(descriptors.size());
   WaitEnd end = WaitEnd::kReady;
@@ -147,16 +149,17 @@ WaitEnd Wait(Scheduler& s, absl::Span<const pollfd> descriptors, Deadline deadli
     if (descriptors[i].fd < 0) continue;
     all_open = wait.Watch(&watched[i], descriptors[i].fd, descriptors[i].events);
   }
-  if (all_open) end = wait.Park(deadline);
+  if (all_open) end = wait.Park(deadline, signal);
   for (size_t i = 0; i < descriptors.size(); ++i) wait.Unwatch(&watched[i]);
   return end;
 }
 
-WaitEnd Wait(Scheduler& s, int fd, short events, Deadline deadline, const char* call) {
+WaitEnd Wait(Scheduler& s, int fd, short events, Deadline deadline, const char* call,
+             SignalWatch* signal) {
   DescriptorWait wait(s, call);
   Watched watched;
   const WaitEnd end =
-      wait.Watch(&watched, fd, events) ? wait.Park(deadline) : WaitEnd::kReady;
+      wait.Watch(&watched, fd, events) ? wait.Park(deadline, signal) : WaitEnd::kReady;
   wait.Unwatch(&watched);
   return end;
 }
@@ -179,6 +182,7 @@ int Fail(WaitEnd end) {
   if (end == WaitEnd::kInterrupted) ThrowIfCancelled();
   errno = end == WaitEnd::kInterrupted ? ECANCELED
           : end == WaitEnd::kClosed    ? EBADF
+          : end == WaitEnd::kSignal    ? EINTR
                                        : EAGAIN;
   return -1;
 }
@@ -201,6 +205,8 @@ Deadline SocketDeadline(int fd, int option) {
   if (t.tv_sec == 0 && t.tv_usec == 0) return {};
   return absl::DurationFromTimeval(t);
 }
+
+constinit thread_local volatile bool SignalGate::Opened::opened = false;
 
 SignalGate::SignalGate(const sigset_t* mask) {
   if (mask == nullptr) return;

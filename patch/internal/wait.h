@@ -8,6 +8,7 @@
 #include "absl/types/span.h"
 #include "grove/green/internal/scheduler.h"
 #include "grove/hub/deadline.h"
+#include "grove/patch/internal/signal_watch.h"
 
 // How calls that are patched wait. Nothing here throws: between the greenlet's function
 // and such a call there may be code that was never meant to be unwound. A kill or an
@@ -20,6 +21,7 @@ enum class WaitEnd {
   kDeadline,     // the deadline passed
   kInterrupted,  // somebody has told the greenlet to stop
   kClosed,       // a patched call has closed the descriptor
+  kSignal,       // a handler has run that ends the call; only with a SignalWatch
 };
 
 // Wait()
@@ -27,10 +29,11 @@ enum class WaitEnd {
 // Waits until one of the descriptors may have one of its events. Any number of greenlets
 // may wait for one descriptor, which may be blocking or not and registered elsewhere.
 // Negative ones are passed over. kReady may be wrong. `call` is for those who look.
+// `signal`, if given, may end it, too.
 WaitEnd Wait(green_internal::Scheduler& s, absl::Span<const pollfd> descriptors,
-             Deadline deadline, const char* call);
+             Deadline deadline, const char* call, SignalWatch* signal = nullptr);
 WaitEnd Wait(green_internal::Scheduler& s, int fd, short events, Deadline deadline,
-             const char* call);
+             const char* call, SignalWatch* signal = nullptr);
 
 // Whether somebody on this thread's hub waits for `fd`, which is about to be closed:
 // wakes them.
@@ -67,6 +70,20 @@ class SignalGate {
 
   // Readable when such a signal is pending; -1 if none is to be let in.
   int fd() const { return fd_; }
+
+  // For the time of that call itself: who makes it is whom its handlers interrupt, and
+  // nobody else.
+  class Opened {
+   public:
+    Opened() { opened = true; }
+    ~Opened() { opened = false; }
+    Opened(const Opened&) = delete;
+    Opened& operator=(const Opened&) = delete;
+    static bool Now() { return opened; }
+
+   private:
+    static constinit thread_local volatile bool opened;
+  };
 
  private:
   int fd_ = -1;

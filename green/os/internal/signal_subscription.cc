@@ -10,6 +10,7 @@
 #include <mutex>
 #include <utility>
 
+#include "grove/green/internal/own_sigaction.h"
 #include "grove/green/internal/process_mutex.h"
 #include "grove/green/internal/scheduler.h"
 #include "grove/hub/internal/check.h"
@@ -84,7 +85,7 @@ void OnSignal(int signum, siginfo_t* info, void*) {
 }
 
 void PutBack(Table& table, int signum) {
-  sigaction(signum, &table.before[signum], nullptr);
+  OwnSigaction(signum, &table.before[signum], nullptr);
 }
 
 // Under the lock.
@@ -159,7 +160,7 @@ SignalSubscription::SignalSubscription(int signum,
   action.sa_sigaction = &OnSignal;
   action.sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK;
   sigfillset(&action.sa_mask);
-  const int error = sigaction(signum, &action, &table.before[signum]) != 0 ? errno : 0;
+  const int error = OwnSigaction(signum, &action, &table.before[signum]) != 0 ? errno : 0;
   GROVE_CHECK(error == 0, "signal ", signum, " cannot be listened to: ", strerror(error));
 }
 

@@ -1,0 +1,176 @@
+#include "grove/patch/internal/signal_watch.h"
+
+#include <signal.h>
+
+#include <array>
+#include <atomic>
+#include <utility>
+
+#include "grove/green/internal/crossing.h"
+#include "grove/patch/internal/wait.h"
+
+namespace grove::patch::patch_internal {
+
+using green_internal::Core;
+using green_internal::MemberLetter;
+using green_internal::Scheduler;
+using green_internal::Waiter;
+
+namespace {
+
+// To whom such a signal is on its way.
+std::array<std::atomic<const Core*>, NSIG> addressees{};
+
+}  // namespace
+
+// SignalDesk
+//
+// The watches of this thread's hub, and the handlers that have run there and that it has
+// not been told of yet. A handler only writes down what there is to know, and posts.
+class SignalDesk {
+ public:
+  static SignalDesk* GetIfExists() { return current; }
+  static SignalDesk& Get(Scheduler& s) {
+    if (current == nullptr) {
+      current = new SignalDesk(s);
+      s.AtEnd([] { std::exchange(current, nullptr)->End(); });
+    }
+    return *current;
+  }
+
+  void Add(SignalWatch* w) {
+    w->number_ = begun_.load(std::memory_order_relaxed) + 1;
+    w->prev_ = last_;
+    (last_ ? last_->next_ : first_) = w;
+    last_ = w;
+    begun_.store(w->number_, std::memory_order_relaxed);
+  }
+  void Remove(SignalWatch* w) {
+    (w->prev_ ? w->prev_->next_ : first_) = w->next_;
+    (w->next_ ? w->next_->prev_ : last_) = w->prev_;
+  }
+  void ForgetInChild() {
+    first_ = last_ = nullptr;
+    arrived_ = 0;
+    posted_ = false;
+  }
+
+  // In a handler.
+  void Note(int signum, bool restarts, const Core* addressee) {
+    const Core* running = scheduler_.on_loop_stack() ? nullptr : scheduler_.current();
+    // Who runs is in no call that waits.
+    if (running == (addressee ? addressee : scheduler_.main())) return;
+    Arrival& a = arrivals_[static_cast<size_t>(signum)];
+    a.restarts.store(restarts, std::memory_order_relaxed);
+    a.addressee.store(addressee, std::memory_order_relaxed);
+    a.begun.store(begun_.load(std::memory_order_relaxed), std::memory_order_relaxed);
+    arrived_.fetch_or(uint64_t{1} << (signum - 1), std::memory_order_release);
+    if (!posted_.exchange(true) && !scheduler_.handle().PostLetter(&letter_)) {
+      posted_.store(false);
+    }
+  }
+
+ private:
+  // The last one with that number, where several come at once.
+  struct Arrival {
+    std::atomic<bool> restarts;
+    std::atomic<const Core*> addressee;
+    std::atomic<uint64_t> begun;  // how many watches had begun
+  };
+
+  explicit SignalDesk(Scheduler& s) : scheduler_(s) {}
+  ~SignalDesk() = default;
+
+  void OnLetter(bool hub_alive) {
+    posted_.store(false);
+    if (!hub_alive || ended_) {
+      if (ended_) delete this;
+      return;
+    }
+    const uint64_t arrived = arrived_.exchange(0, std::memory_order_acquire);
+    for (int signum = 1; signum < NSIG; ++signum) {
+      if ((arrived >> (signum - 1) & 1) != 0) {
+        Tell(arrivals_[static_cast<size_t>(signum)]);
+      }
+    }
+  }
+
+  void Tell(const Arrival& a) {
+    SignalWatch* w = Find(a, a.addressee.load(std::memory_order_relaxed));
+    if (w == nullptr) return;
+    if (w->restart_ == Restart::kByHandler &&
+        a.restarts.load(std::memory_order_relaxed)) {
+      return;
+    }
+    w->has_come_ = true;
+    if (w->parked_) scheduler_.Wake(w->core_);
+  }
+
+  // Whose call it may end.
+  SignalWatch* Find(const Arrival& a, const Core* addressee) const {
+    const uint64_t begun = a.begun.load(std::memory_order_relaxed);
+    SignalWatch* oldest = nullptr;
+    for (SignalWatch* w = first_; w != nullptr && w->number_ <= begun; w = w->next_) {
+      if (w->core_ == (addressee ? addressee : scheduler_.main())) return w;
+      if (oldest == nullptr && !w->has_come_) oldest = w;
+    }
+    return addressee ? nullptr : oldest;
+  }
+
+  // No handler finds it any more. A letter that is under way comes back.
+  void End() {
+    ended_ = true;
+    if (!posted_.load()) delete this;
+  }
+
+  static constinit thread_local SignalDesk* current;
+
+  Scheduler& scheduler_;
+  SignalWatch* first_ = nullptr;
+  SignalWatch* last_ = nullptr;
+  bool ended_ = false;
+  std::atomic<uint64_t> begun_ = 0;
+  std::array<Arrival, NSIG> arrivals_{};
+  std::atomic<uint64_t> arrived_ = 0;  // by number, from 1
+  std::atomic<bool> posted_ = false;
+  MemberLetter<SignalDesk, &SignalDesk::OnLetter> letter_{this};
+};
+constinit thread_local SignalDesk* SignalDesk::current = nullptr;
+
+SignalWatch::SignalWatch(Scheduler& s, Restart restart)
+    : scheduler_(s), core_(s.current()), restart_(restart) {
+  SignalDesk::Get(s).Add(this);
+}
+
+SignalWatch::~SignalWatch() {
+  if (SignalDesk* desk = SignalDesk::GetIfExists()) desk->Remove(this);
+}
+
+Scheduler::ParkEnd SignalWatch::Park(Waiter* waiter, Deadline deadline) {
+  if (has_come_) {
+    waiter->Cancel();
+    return Scheduler::ParkEnd::kWoken;
+  }
+  parked_ = true;
+  const Scheduler::ParkEnd end = scheduler_.ParkQuietly(waiter, deadline);
+  parked_ = false;
+  return end;
+}
+
+void NoteHandler(int signum, bool restarts, bool to_thread) {
+  SignalDesk* desk = SignalDesk::GetIfExists();
+  if (desk == nullptr || SignalGate::Opened::Now()) return;
+  const Core* addressee =
+      to_thread ? addressees[static_cast<size_t>(signum)].exchange(nullptr) : nullptr;
+  desk->Note(signum, restarts, addressee);
+}
+
+void Address(int signum, const Core* core) {
+  if (signum > 0 && signum < NSIG) addressees[static_cast<size_t>(signum)] = core;
+}
+
+void ForgetSignalWatchesInChild() {
+  if (SignalDesk* desk = SignalDesk::GetIfExists()) desk->ForgetInChild();
+}
+
+}  // namespace grove::patch::patch_internal
