@@ -1,4 +1,4 @@
-// The distribution's libpq with a real PostgreSQL: a hundred sessions on one hub.
+// The distribution's libpq with a real PostgreSQL: a thousand sessions on one hub.
 
 #include <gtest/gtest.h>
 #include <postgresql/libpq-fe.h>
@@ -17,7 +17,7 @@
 namespace grove::patch {
 namespace {
 
-constexpr int kSessions = 100;
+constexpr int kSessions = 1000;
 
 struct Free {
   void operator()(PGconn* c) const { PQfinish(c); }
@@ -61,7 +61,10 @@ class LibpqTest : public AdapterTest {
           std::string(""), std::string("-p"), port, std::string("-c"),
           std::string("listen_addresses=127.0.0.1"), std::string("-c"),
           std::string("fsync=off"), std::string("-c"),
-          "max_connections=" + std::to_string(kSessions + 20)}) {
+          "max_connections=" + std::to_string(kSessions + 20), std::string("-c"),
+          std::string("shared_buffers=16MB"), std::string("-c"),
+          std::string("huge_pages=off"), std::string("-c"),
+          std::string("autovacuum=off")}) {
       serve.push_back(arg);
     }
     server_ = std::make_unique<RealServer>(serve, "ready to accept connections");
@@ -85,6 +88,31 @@ class LibpqTest : public AdapterTest {
     return PQntuples(r.get()) > 0 ? PQgetvalue(r.get(), 0, 0) : "";
   }
 
+  // All wait for a lock that the main greenlet holds, and that it could not give back if
+  // one of them stopped the thread.
+  void AllWaitForALockAtOnce(int count) {
+    const Connection main = Connect();
+    Query(main, "SELECT pg_advisory_lock(1)");
+    int got = 0;
+    std::vector<Greenlet<>> sessions;
+    for (int i = 0; i < count; ++i) {
+      sessions.push_back(Spawn([&] {
+        const Connection c = Connect();
+        Query(c, "SELECT pg_advisory_lock_shared(1)");
+        ++got;
+      }));
+    }
+    while (Query(main,
+                 "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' "
+                 "AND NOT granted") != std::to_string(count)) {
+      Yield();
+    }
+    EXPECT_EQ(got, 0);
+    EXPECT_EQ(Query(main, "SELECT pg_advisory_unlock(1)"), "t");
+    for (const auto& session : sessions) session.Join();
+    EXPECT_EQ(got, count);
+  }
+
   std::string folder_;
   std::string target_;
   std::unique_ptr<RealServer> server_;
@@ -92,7 +120,7 @@ class LibpqTest : public AdapterTest {
 
 GREENLET_TEST_F(LibpqTest, AHundredSessionsQueryAtOnce) {
   std::vector<Greenlet<>> sessions;
-  for (int i = 0; i < kSessions; ++i) {
+  for (int i = 0; i < 100; ++i) {
     sessions.push_back(Spawn([this, i] {
       const Connection c = Connect();
       for (int round = 0; round < 10; ++round) {
@@ -104,29 +132,10 @@ GREENLET_TEST_F(LibpqTest, AHundredSessionsQueryAtOnce) {
   for (const auto& session : sessions) session.Join();
 }
 
-// All wait for a lock that the main greenlet holds, and that it could not give back if
-// one of them stopped the thread.
-GREENLET_TEST_F(LibpqTest, AHundredWaitForALockAtOnce) {
-  const Connection main = Connect();
-  Query(main, "SELECT pg_advisory_lock(1)");
-  int got = 0;
-  std::vector<Greenlet<>> sessions;
-  for (int i = 0; i < kSessions; ++i) {
-    sessions.push_back(Spawn([&] {
-      const Connection c = Connect();
-      Query(c, "SELECT pg_advisory_lock_shared(1)");
-      ++got;
-    }));
-  }
-  while (Query(main,
-               "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' "
-               "AND NOT granted") != std::to_string(kSessions)) {
-    Yield();
-  }
-  EXPECT_EQ(got, 0);
-  EXPECT_EQ(Query(main, "SELECT pg_advisory_unlock(1)"), "t");
-  for (const auto& session : sessions) session.Join();
-  EXPECT_EQ(got, kSessions);
+GREENLET_TEST_F(LibpqTest, AHundredWaitForALockAtOnce) { AllWaitForALockAtOnce(100); }
+
+GREENLET_TEST_F(LibpqTest, AThousandWaitForALockAtOnce) {
+  AllWaitForALockAtOnce(kSessions);
 }
 
 GREENLET_TEST_F(LibpqTest, AServerThatIsNotThereSaysSo) {
