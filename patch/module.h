@@ -14,6 +14,7 @@ enum class Module : uint8_t {
   kDns,         // getaddrinfo, gethostbyname, ...
   kSelect,      // poll, select, epoll_wait
   kSubprocess,  // waitpid, system, ...
+  kStdio,       // fread, fgets, scanf, fwrite, printf, ... of pipes, sockets, terminals
   kUser,        // PatchModule()
 };
 

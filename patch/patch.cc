@@ -20,9 +20,9 @@ using patch_internal::Registry;
 
 namespace {
 
-constexpr Module kAll[] = {Module::kOs,        Module::kThread, Module::kTime,
-                           Module::kSocket,    Module::kDns,    Module::kSelect,
-                           Module::kSubprocess};
+constexpr Module kAll[] = {Module::kOs,         Module::kThread, Module::kTime,
+                           Module::kSocket,     Module::kDns,    Module::kSelect,
+                           Module::kSubprocess, Module::kStdio};
 
 std::vector<Hook*> HooksOf(Module module) {
   std::vector<Hook*> hooks = patch_internal::AllHooks();
@@ -46,6 +46,8 @@ bool Asked(const PatchOptions& options, Module module) {
       return options.select;
     case Module::kSubprocess:
       return options.subprocess;
+    case Module::kStdio:
+      return options.stdio;
     case Module::kUser:
       break;
   }
@@ -100,7 +102,8 @@ PatchResult PatchOnly(Module module) {
                           .socket = false,
                           .dns = false,
                           .select = false,
-                          .subprocess = false};
+                          .subprocess = false,
+                          .stdio = false};
   options.os = module == Module::kOs;
   options.thread = module == Module::kThread;
   options.time = module == Module::kTime;
@@ -108,6 +111,7 @@ PatchResult PatchOnly(Module module) {
   options.dns = module == Module::kDns;
   options.select = module == Module::kSelect;
   options.subprocess = module == Module::kSubprocess;
+  options.stdio = module == Module::kStdio;
   return PatchAll(options);
 }
 
@@ -129,6 +133,8 @@ const char* NameOf(Module module) {
       return "select";
     case Module::kSubprocess:
       return "subprocess";
+    case Module::kStdio:
+      return "stdio";
     case Module::kUser:
       return "user";
   }
@@ -167,6 +173,7 @@ PatchResult PatchSocket() { return PatchOnly(Module::kSocket); }
 PatchResult PatchDns() { return PatchOnly(Module::kDns); }
 PatchResult PatchSelect() { return PatchOnly(Module::kSelect); }
 PatchResult PatchSubprocess() { return PatchOnly(Module::kSubprocess); }
+PatchResult PatchStdio() { return PatchOnly(Module::kStdio); }
 
 PatchResult PatchModule(absl::string_view name, absl::Span<const Replacement> table) {
   const std::vector<Hook*> hooks = Registry::Get().HooksOf(name, table);

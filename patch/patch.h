@@ -47,6 +47,7 @@ struct PatchOptions {
   bool dns = true;
   bool select = true;
   bool subprocess = true;
+  bool stdio = true;
   // Objects to be left alone, as file names or the beginnings of such: "libpq.so". libc
   // itself, libev, the sanitizers' runtimes and GoogleTest always are.
   std::vector<std::string> exclude = {};
@@ -76,6 +77,7 @@ PatchResult PatchSocket();
 PatchResult PatchDns();
 PatchResult PatchSelect();
 PatchResult PatchSubprocess();
+PatchResult PatchStdio();
 
 // Replacement
 //

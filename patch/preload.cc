@@ -2,10 +2,9 @@
 // that blocks patched. It reads, and takes out of the environment, so that what the
 // program itself starts is as always:
 //
-//   GROVE_PATCH_MODULES   "os,thread,time,socket,dns,select,subprocess" or a part of it
-//   GROVE_PATCH_VERBOSE   says on stderr what was patched
-//   GROVE_PATCH_REPORT    says on stderr, in the end, what was called
-//   LD_PRELOAD            without this file
+//   GROVE_PATCH_MODULES   "os,thread,time,socket,dns,select,subprocess,stdio" or a part
+//   of it GROVE_PATCH_VERBOSE   says on stderr what was patched GROVE_PATCH_REPORT says
+//   on stderr, in the end, what was called LD_PRELOAD            without this file
 //   GROVE_PATCH_PRELOAD   what LD_PRELOAD was before
 
 #include <fcntl.h>
@@ -59,7 +58,8 @@ void PrintReport() {
                           .socket = false,
                           .dns = false,
                           .select = false,
-                          .subprocess = false};
+                          .subprocess = false,
+                          .stdio = false};
   for (const absl::string_view module : absl::StrSplit(modules, ',', absl::SkipEmpty())) {
     options.os |= module == "os";
     options.thread |= module == "thread";
@@ -68,6 +68,7 @@ void PrintReport() {
     options.dns |= module == "dns";
     options.select |= module == "select";
     options.subprocess |= module == "subprocess";
+    options.stdio |= module == "stdio";
   }
   PatchAll(options);
   if (verbose || report) report_fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);

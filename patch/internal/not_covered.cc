@@ -16,10 +16,8 @@ constexpr absl::string_view kMayBlock[] = {
     // C11 threads, which go to libc's own
     "call_once", "cnd_timedwait", "cnd_wait", "mtx_lock", "mtx_timedlock", "thrd_create",
     "thrd_join",
-    // stdio, whose system calls are libc's own
-    "__fgets_chk", "__fread_chk", "__getdelim", "__isoc99_fscanf", "__isoc99_scanf",
-    "fgetc", "fgets", "fread", "fscanf", "getc", "getchar", "getdelim", "getline",
-    "scanf",
+    // stdio of wide characters, whose system calls are libc's own
+    "fgetwc", "fgetws", "fwscanf", "getwc", "getwchar", "wscanf",
     // other lookups, and what waits for terminals and the disk
     "__res_nquery", "__res_nsearch", "__res_query", "__res_search", "getpwnam",
     "getpwnam_r", "getpwuid", "getpwuid_r", "res_nquery", "res_nsearch", "res_query",

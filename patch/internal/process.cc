@@ -13,6 +13,7 @@
 #include "grove/patch/internal/hook.h"
 #include "grove/patch/internal/on_another_thread.h"
 #include "grove/patch/internal/parking_lot.h"
+#include "grove/patch/internal/stdio_lock.h"
 #include "grove/patch/internal/thread.h"
 #include "grove/patch/internal/wait.h"
 
@@ -129,6 +130,7 @@ pid_t ForkProcess() {
     ForgetParkedInChild();
     ForgetWaitsInChild();
     ForgetThreadsInChild();
+    if (Scheduler* mine = Cooperating()) ForgetStreamsInChild(*mine);
   }
   return *pid;
 }

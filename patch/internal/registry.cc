@@ -65,7 +65,8 @@ std::vector<Hook*> AllHooks() {
   for (const auto& hooks :
        {IoHooks(), SocketHooks(), SelectHooks(), TimeHooks(), DnsHooks(), ProcessHooks(),
         ThreadHooks(), KeyHooks(), MutexHooks(), RwLockHooks(), SemaphoreHooks(),
-        ConditionHooks(), FutexHooks()}) {
+        ConditionHooks(), FutexHooks(), StdioLockHooks(), StdioReadHooks(),
+        StdioWriteHooks()}) {
     all.insert(all.end(), hooks.begin(), hooks.end());
   }
   return all;

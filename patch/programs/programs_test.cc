@@ -138,6 +138,26 @@ GREENLET_TEST_F(Programs, Forks) {
                "work(b'parent ')\n"});
 }
 
+// They read and write by stdio, more than fits into a pipe.
+GREENLET_TEST_F(Programs, FiltersByStdio) {
+  std::string input;
+  for (int i = 0; i < 20'000; ++i) input += std::to_string(i * 7919 % 20'000) + "\n";
+  for (const Command& filter : std::vector<Command>{{"sed", "s/1/one/g"},
+                                                    {"sort", "-n"},
+                                                    {"uniq"},
+                                                    {"cut", "-c1-2"},
+                                                    {"tr", "0-9", "a-j"},
+                                                    {"nl"},
+                                                    {"grep", "7"},
+                                                    {"paste", "-", "-"},
+                                                    {"head", "-n", "5"},
+                                                    {"sort", "no such file"}}) {
+    RunsTheSame(filter, input);
+  }
+  EXPECT_EQ(RunsTheSame({"sort", "-n"}, "3\n1\n2\n"), "1\n2\n3\n");
+  RunsTheSame({"sh", "-c", "seq 30000 | sed -n '/9$/p' | (sleep 0.01; tail -n 3)"});
+}
+
 GREENLET_TEST_F(Programs, ClientsOfRedis) {
   const std::string port = std::to_string(FreePort());
   const RealServer server({"redis-server", "--port", port, "--bind", "127.0.0.1",
