@@ -4,15 +4,14 @@
 #include <postgresql/libpq-fe.h>
 #include <stdlib.h>
 
-#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "grove/green/greenlet.h"
-#include "grove/green/os/run.h"
 #include "grove/green/sleep.h"
 #include "grove/patch/adapters/adapter_test.h"
+#include "grove/patch/adapters/postgres_server.h"
 
 namespace grove::patch {
 namespace {
@@ -26,55 +25,14 @@ struct Free {
 using Connection = std::unique_ptr<PGconn, Free>;
 using Result = std::unique_ptr<PGresult, Free>;
 
-// Where the distribution has the programs: of the newest version.
-std::string ProgramFolder() {
-  std::string newest;
-  std::error_code none;
-  for (const auto& entry :
-       std::filesystem::directory_iterator("/usr/lib/postgresql", none)) {
-    const std::string path = entry.path().string() + "/bin";
-    if (std::filesystem::exists(path + "/postgres")) newest = std::max(newest, path);
-  }
-  EXPECT_NE(newest, "") << "PostgreSQL is not installed (package postgresql)";
-  return newest;
-}
-
 class LibpqTest : public AdapterTest {
  protected:
   void SetUp() override {
-    const std::string programs = ProgramFolder();
-    folder_ = EmptyFolder("pg");
-    const std::string data = folder_ + "/data";
-    std::vector<std::string> init = NotAsRoot("postgres");
-    std::vector<std::string> serve = init;
-    for (const std::string& arg :
-         {programs + "/initdb", std::string("-D"), data, std::string("-A"),
-          std::string("trust"), std::string("-U"), std::string("me"),
-          std::string("--no-sync")}) {
-      init.push_back(arg);
-    }
-    const absl::StatusOr<std::string> done = CheckOutput(init);
-    ASSERT_TRUE(done.ok()) << done.status();
-    const std::string port = std::to_string(FreePort());
-    for (const std::string& arg :
-         {programs + "/postgres", std::string("-D"), data, std::string("-k"),
-          std::string(""), std::string("-p"), port, std::string("-c"),
-          std::string("listen_addresses=127.0.0.1"), std::string("-c"),
-          std::string("fsync=off"), std::string("-c"),
-          "max_connections=" + std::to_string(kSessions + 20), std::string("-c"),
-          std::string("shared_buffers=16MB"), std::string("-c"),
-          std::string("huge_pages=off"), std::string("-c"),
-          std::string("autovacuum=off")}) {
-      serve.push_back(arg);
-    }
-    server_ = std::make_unique<RealServer>(serve, "ready to accept connections");
+    server_ = std::make_unique<PostgresServer>(kSessions + 20);
     ASSERT_TRUE(server_->ready());
-    target_ = "host=127.0.0.1 port=" + port + " user=me dbname=postgres";
+    target_ = "host=127.0.0.1 port=" + server_->port() + " user=me dbname=postgres";
   }
-  void TearDown() override {
-    server_.reset();
-    std::filesystem::remove_all(folder_);
-  }
+  void TearDown() override { server_.reset(); }
 
   Connection Connect() {
     Connection c(PQconnectdb(target_.c_str()));
@@ -113,9 +71,8 @@ class LibpqTest : public AdapterTest {
     EXPECT_EQ(got, count);
   }
 
-  std::string folder_;
   std::string target_;
-  std::unique_ptr<RealServer> server_;
+  std::unique_ptr<PostgresServer> server_;
 };
 
 GREENLET_TEST_F(LibpqTest, AHundredSessionsQueryAtOnce) {
