@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdio_ext.h>
 #include <stdlib.h>
@@ -456,6 +457,35 @@ GREENLET_TEST_F(PatchedStdio, AKillEndsAReader) {
   clearerr(ends.in);  // others may go on
   Say(ends.out, "z");
   EXPECT_EQ(getc(ends.in), 'z');
+}
+
+GREENLET_TEST_F(PatchedStdio, ACancelledThreadLeavesTheStreamToOthers) {
+  using Body = void* (*)(void*);
+  const Body bodies[] = {[](void* in) -> void* {
+                           char line[100];
+                           ADD_FAILURE()
+                               << fgets(line, sizeof line, static_cast<FILE*>(in));
+                           return nullptr;
+                         },
+                         [](void* in) -> void* {
+                           int number;
+                           ADD_FAILURE() << fscanf(static_cast<FILE*>(in), "%d", &number);
+                           return nullptr;
+                         }};
+  for (const Body body : bodies) {
+    const Ends ends = Open();
+    pthread_t thread;
+    ASSERT_EQ(pthread_create(&thread, nullptr, body, ends.in), 0);
+    Yield();
+    ASSERT_EQ(pthread_cancel(thread), 0);
+    void* result;
+    ASSERT_EQ(pthread_join(thread, &result), 0);
+    EXPECT_EQ(result, PTHREAD_CANCELED);
+    clearerr(ends.in);
+    Say(ends.out, "z");
+    const Greenlet<> other = Spawn([&] { EXPECT_EQ(getc(ends.in), 'z'); });
+    other.Join();
+  }
 }
 
 GREENLET_TEST_F(PatchedStdio, AKillEndsAWriter) {

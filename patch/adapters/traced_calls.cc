@@ -30,6 +30,10 @@ constexpr absl::string_view kOnlyWait[] = {
     "rt_sigsuspend",   "rt_sigtimedwait", "semop",           "semtimedop",
     "sendfile",        "splice",          "io_uring_enter",  "vmsplice"};
 
+// Calls that change nothing about who is ready.
+constexpr absl::string_view kOfMemory[] = {"brk",      "fstat",  "mmap",
+                                           "mprotect", "munmap", "newfstatat"};
+
 int ToNumber(absl::string_view text) {
   int number = -1;
   return absl::SimpleAtoi(text, &number) ? number : -1;
@@ -87,7 +91,7 @@ void TracedCalls::Follow(const Call& call) {
     return absl::StrContains(call.arguments, word);
   };
   const bool non_blocking = has("NONBLOCK");
-  ready_ = -1;
+  if (!In(kOfMemory, call.name)) ready_ = -1;
   if (call.returned < 0) return;
   if (call.name == "close") {
     waits_.erase(call.fd);

@@ -19,7 +19,8 @@ namespace grove::patch {
 //
 // - if it said that it will not wait: MSG_DONTWAIT, RWF_NOWAIT, WNOHANG, no time to wait;
 // - of a descriptor that was non-blocking at that moment;
-// - of a descriptor that the call before has told to be ready;
+// - of a descriptor that the call before has told to be ready, where calls that are for
+//   memory, or ask about a file, do not count;
 // - of a file that was opened by its name: the disk's time is nobody's to say;
 // - as the loop's own wait: of one epoll descriptor, always the same.
 //

@@ -17,6 +17,7 @@
 namespace grove::patch {
 namespace {
 
+using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::IsEmpty;
 
@@ -27,7 +28,8 @@ class Traced : public GreenletTest {
   }
 
   // Without -f: of the first thread alone, which has the hub, and of no child.
-  static TracedCalls Trace(const std::vector<std::string>& command, bool from_patch_all) {
+  static TracedCalls Trace(const std::vector<std::string>& command, bool from_patch_all,
+                           const std::string& input = "") {
     const std::string folder = EmptyFolder("trace");
     // The files by which Bazel and a test tell each other of it are this test's own.
     std::vector<std::string> all = {
@@ -36,7 +38,7 @@ class Traced : public GreenletTest {
         "--"};
     all.insert(all.end(), command.begin(), command.end());
     const absl::StatusOr<CompletedProcess> done =
-        RunProcess(all, {.deadline = absl::Seconds(250)});
+        RunProcess(all, {.input = input, .deadline = absl::Seconds(250)});
     EXPECT_TRUE(done.ok()) << done.status();
     if (done.ok()) {
       EXPECT_TRUE(done->status.success()) << done->out << done->err;
@@ -80,10 +82,18 @@ GREENLET_TEST_F(Traced, Openssl) {
 }
 
 GREENLET_TEST_F(Traced, AWholeProgram) {
-  const std::vector<std::string> nap = {"sleep", "0.01"};
   EXPECT_THAT(Trace({"sleep", "0.01"}, false).blocking(),
               ElementsAre(::testing::HasSubstr("nanosleep")));
   const TracedCalls patched = Trace({"patch/run", "sleep", "0.01"}, true);
+  EXPECT_THAT(patched.blocking(), IsEmpty());
+  EXPECT_GT(patched.judged(), 10u);
+}
+
+GREENLET_TEST_F(Traced, AProgramThatReadsByStdio) {
+  const std::string input(100'000, '\n');
+  EXPECT_THAT(Trace({"sed", "-n", "$="}, false, input).blocking(),
+              Contains(::testing::HasSubstr("read(0, ")));
+  const TracedCalls patched = Trace({"patch/run", "sed", "-n", "$="}, true, input);
   EXPECT_THAT(patched.blocking(), IsEmpty());
   EXPECT_GT(patched.judged(), 10u);
 }

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include <algorithm>
-#include <memory>
+#include <exception>
 #include <string>
 
 #include "grove/patch/internal/hook.h"
@@ -225,7 +225,10 @@ size_t FReadUnlockedChk(void* to, size_t capacity, size_t size, size_t count, FI
 template <typename Original>
 char* ReadLineInto(Hook& hook, char* to, int size, FILE* f, Original original) {
   Scheduler* s = Cooperating();
-  if (s == nullptr || size <= 1) return original();
+  if (s == nullptr || size <= 1 || CanReadLineAtOnce(f, '\n')) {
+    if (s != nullptr) hook.CountCall();
+    return original();
+  }
   Stream stream(*s, hook, f);
   if (stream.plain()) return original();
   // An error is one of this call, not of an earlier one.
@@ -287,7 +290,11 @@ template <typename Original>
 ssize_t ReadLine(Hook& hook, char** line, size_t* capacity, int delimiter, FILE* f,
                  Original original) {
   Scheduler* s = Cooperating();
-  if (s == nullptr || line == nullptr || capacity == nullptr) return original();
+  if (s == nullptr || line == nullptr || capacity == nullptr ||
+      CanReadLineAtOnce(f, delimiter)) {
+    if (s != nullptr) hook.CountCall();
+    return original();
+  }
   Stream stream(*s, hook, f);
   if (stream.plain()) return original();
   if (*line == nullptr) *capacity = 0;
@@ -350,6 +357,9 @@ class OneAtATime {
 
   FILE* file() const { return file_; }
 
+  // A pthread_cancel() while it waited, which libc is not to be unwound by.
+  const std::exception_ptr& cancelled() const { return cancelled_; }
+
   // What was asked for, and then put back.
   std::string Rest() {
     over_ = true;
@@ -363,8 +373,14 @@ class OneAtATime {
  private:
   static ssize_t Read(void* self, char* to, size_t size) {
     auto& me = *static_cast<OneAtATime*>(self);
-    if (me.over_ || size == 0) return 0;
-    const absl::string_view next = me.from_.Peek();
+    if (me.over_ || me.cancelled_ || size == 0) return 0;
+    absl::string_view next;
+    try {
+      next = me.from_.Peek();
+    } catch (...) {
+      me.cancelled_ = std::current_exception();
+      return -1;
+    }
     if (next.empty()) return me.from_.failed() ? -1 : 0;
     *to = next[0];
     me.from_.Take(1);
@@ -374,6 +390,7 @@ class OneAtATime {
   Stream& from_;
   FILE* file_;
   bool over_ = false;
+  std::exception_ptr cancelled_;
 };
 
 template <typename Original>
@@ -385,6 +402,7 @@ int Scan(Hook& hook, FILE* f, const char* format, va_list args, Original& origin
   OneAtATime source(stream);
   if (source.file() == nullptr) return EOF;
   const int result = original.Original(source.file(), format, args);
+  if (source.cancelled()) std::rethrow_exception(source.cancelled());
   const int error = errno;
   const std::string rest = source.Rest();
   for (auto c = rest.rbegin(); c != rest.rend(); ++c) {

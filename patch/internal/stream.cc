@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/uio.h>
+#include <unistd.h>
 #include <wchar.h>
 
 #include <algorithm>
@@ -57,6 +58,12 @@ bool CanReadAtOnce(const FILE* f, size_t size) {
          !AnyStreamIsLocked();
 }
 
+bool CanReadLineAtOnce(const FILE* f, int delimiter) {
+  return CanReadAtOnce(f, 1) &&
+         memchr(f->_IO_read_ptr, delimiter,
+                static_cast<size_t>(f->_IO_read_end - f->_IO_read_ptr)) != nullptr;
+}
+
 // Streams that go by lines, and those without a buffer, never say that they have room.
 bool CanPutAtOnce(const FILE* f, size_t size) {
   return f->_IO_write_ptr < f->_IO_write_end &&
@@ -95,10 +102,13 @@ Stream::Step Stream::FillStep() {
 
 // Whoever reads a terminal sees first what was written: libc writes out stdout then.
 bool Stream::FlushStdoutOfReader() {
-  if (f_ == stdout || (f_->_flags & (kLineBuffered | kUnbuffered)) == 0 ||
-      (stdout->_flags & kLineBuffered) == 0 || Pending(stdout) == 0) {
+  if (f_ == stdout || (stdout->_flags & kLineBuffered) == 0 || Pending(stdout) == 0) {
     return true;
   }
+  // What a stream is buffered by is known once it has its buffer.
+  const bool by_lines = (f_->_flags & (kLineBuffered | kUnbuffered)) != 0 ||
+                        (f_->_IO_buf_base == nullptr && isatty(f_->_fileno) == 1);
+  if (!by_lines) return true;
   Stream out(scheduler_, hook_, stdout);
   return out.plain() || out.Flush();
 }

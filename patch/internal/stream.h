@@ -75,6 +75,7 @@ int OriginalClose(FILE* f);
 // Whether a call for so much may go to the original at once, since the buffer has it, or
 // has room for it.
 bool CanReadAtOnce(const FILE* f, size_t size);
+bool CanReadLineAtOnce(const FILE* f, int delimiter);
 bool CanPutAtOnce(const FILE* f, size_t size);
 
 }  // namespace grove::patch::patch_internal

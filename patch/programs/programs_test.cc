@@ -1,8 +1,11 @@
 // Whole programs of the distribution's, with patch/run and without: what they print and
 // how they end is the same.
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <stdlib.h>
 #include <sys/resource.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -157,6 +160,38 @@ GREENLET_TEST_F(Programs, FiltersByStdio) {
   }
   EXPECT_EQ(RunsTheSame({"sort", "-n"}, "3\n1\n2\n"), "1\n2\n3\n");
   RunsTheSame({"sh", "-c", "seq 30000 | sed -n '/9$/p' | (sleep 0.01; tail -n 3)"});
+}
+
+// What it asks without a newline is seen before it waits for the answer.
+GREENLET_TEST_F(Programs, ADialogueAtATerminal) {
+  const Command program = {"patch/programs/prompting"};
+  for (const Command& command : {program, Patched(program)}) {
+    const int person = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+    ASSERT_EQ(grantpt(person), 0);
+    ASSERT_EQ(unlockpt(person), 0);
+    const int terminal = open(ptsname(person), O_RDWR | O_NOCTTY | O_CLOEXEC);
+    termios raw;
+    ASSERT_EQ(tcgetattr(terminal, &raw), 0);
+    cfmakeraw(&raw);  // without an echo
+    ASSERT_EQ(tcsetattr(terminal, TCSANOW, &raw), 0);
+    absl::StatusOr<Subprocess> started = Subprocess::Start(
+        command, {.in = Stdio::Fd(terminal), .out = Stdio::Fd(terminal)});
+    ASSERT_TRUE(started.ok()) << started.status();
+    const auto hear = [person](const std::string& expected) {
+      std::string heard;
+      char c;
+      while (heard.size() < expected.size() && read(person, &c, 1) == 1) heard += c;
+      EXPECT_EQ(heard, expected);
+    };
+    hear("name? ");
+    EXPECT_EQ(write(person, "ann\n", 4), 4);
+    hear("again? ");
+    EXPECT_EQ(write(person, "bob\n", 4), 4);
+    hear("hello bob\n");
+    EXPECT_EQ(started->Wait()->exit_code(), 0);
+    close(terminal);
+    close(person);
+  }
 }
 
 GREENLET_TEST_F(Programs, ClientsOfRedis) {
