@@ -16,6 +16,7 @@
 namespace grove::patch {
 namespace {
 
+// Each is a process of the server's: together about 1.4 GB.
 constexpr int kSessions = 1000;
 
 struct Free {
