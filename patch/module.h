@@ -15,6 +15,7 @@ enum class Module : uint8_t {
   kSelect,      // poll, select, epoll_wait
   kSubprocess,  // waitpid, system, ...
   kSignal,      // sigaction, signal, pause, sigwait, ...
+  kStdio,       // fread, fgets, scanf, fwrite, printf, ... of pipes, sockets, terminals
   kUser,        // PatchModule()
 };
 

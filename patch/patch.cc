@@ -22,7 +22,7 @@ namespace {
 
 constexpr Module kAll[] = {Module::kOs,         Module::kThread, Module::kTime,
                            Module::kSocket,     Module::kDns,    Module::kSelect,
-                           Module::kSubprocess, Module::kSignal};
+                           Module::kSubprocess, Module::kSignal, Module::kStdio};
 
 std::vector<Hook*> HooksOf(Module module) {
   std::vector<Hook*> hooks = patch_internal::AllHooks();
@@ -48,6 +48,8 @@ bool Asked(const PatchOptions& options, Module module) {
       return options.subprocess;
     case Module::kSignal:
       return options.signal;
+    case Module::kStdio:
+      return options.stdio;
     case Module::kUser:
       break;
   }
@@ -103,7 +105,8 @@ PatchResult PatchOnly(Module module) {
                           .dns = false,
                           .select = false,
                           .subprocess = false,
-                          .signal = false};
+                          .signal = false,
+                          .stdio = false};
   options.os = module == Module::kOs;
   options.thread = module == Module::kThread;
   options.time = module == Module::kTime;
@@ -112,6 +115,7 @@ PatchResult PatchOnly(Module module) {
   options.select = module == Module::kSelect;
   options.subprocess = module == Module::kSubprocess;
   options.signal = module == Module::kSignal;
+  options.stdio = module == Module::kStdio;
   return PatchAll(options);
 }
 
@@ -135,6 +139,8 @@ const char* NameOf(Module module) {
       return "subprocess";
     case Module::kSignal:
       return "signal";
+    case Module::kStdio:
+      return "stdio";
     case Module::kUser:
       return "user";
   }
@@ -174,6 +180,7 @@ PatchResult PatchDns() { return PatchOnly(Module::kDns); }
 PatchResult PatchSelect() { return PatchOnly(Module::kSelect); }
 PatchResult PatchSubprocess() { return PatchOnly(Module::kSubprocess); }
 PatchResult PatchSignal() { return PatchOnly(Module::kSignal); }
+PatchResult PatchStdio() { return PatchOnly(Module::kStdio); }
 
 PatchResult PatchModule(absl::string_view name, absl::Span<const Replacement> table) {
   const std::vector<Hook*> hooks = Registry::Get().HooksOf(name, table);

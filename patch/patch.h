@@ -48,6 +48,7 @@ struct PatchOptions {
   bool select = true;
   bool subprocess = true;
   bool signal = true;
+  bool stdio = true;
   // Objects to be left alone, as file names or the beginnings of such: "libpq.so". libc
   // itself, libev, the sanitizers' runtimes and GoogleTest always are.
   std::vector<std::string> exclude = {};
@@ -78,6 +79,7 @@ PatchResult PatchDns();
 PatchResult PatchSelect();
 PatchResult PatchSubprocess();
 PatchResult PatchSignal();
+PatchResult PatchStdio();
 
 // Replacement
 //

@@ -2,8 +2,8 @@
 // that blocks patched. It reads, and takes out of the environment, so that what the
 // program itself starts is as always:
 //
-//   GROVE_PATCH_MODULES   "os,thread,time,socket,dns,select,subprocess,signal" or
-//                         a part of it
+//   GROVE_PATCH_MODULES   "os,thread,time,socket,dns,select,subprocess,signal,stdio"
+//                         or a part of it
 //   GROVE_PATCH_VERBOSE   says on stderr what was patched
 //   GROVE_PATCH_REPORT    says on stderr, in the end, what was called
 //   LD_PRELOAD            without this file
@@ -61,7 +61,8 @@ void PrintReport() {
                           .dns = false,
                           .select = false,
                           .subprocess = false,
-                          .signal = false};
+                          .signal = false,
+                          .stdio = false};
   for (const absl::string_view module : absl::StrSplit(modules, ',', absl::SkipEmpty())) {
     options.os |= module == "os";
     options.thread |= module == "thread";
@@ -71,6 +72,7 @@ void PrintReport() {
     options.select |= module == "select";
     options.subprocess |= module == "subprocess";
     options.signal |= module == "signal";
+    options.stdio |= module == "stdio";
   }
   PatchAll(options);
   if (verbose || report) report_fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);

@@ -4,8 +4,8 @@
 //   run [--verbose] [--[no-]MODULE...] [--report] PROGRAM [ARGS...]
 //
 // Its output, its exit status and what signals do to it are the program's own, since this
-// process becomes it. MODULE is os, thread, time, socket, dns, select, subprocess or
-// signal; with --MODULE only those that are named are patched.
+// process becomes it. MODULE is os, thread, time, socket, dns, select, subprocess,
+// signal or stdio; with --MODULE only those that are named are patched.
 
 #include <elf.h>
 #include <errno.h>
@@ -23,8 +23,8 @@
 
 namespace {
 
-constexpr const char* kModules[] = {"os",  "thread", "time",       "socket",
-                                    "dns", "select", "subprocess", "signal"};
+constexpr const char* kModules[] = {"os",     "thread",     "time",   "socket", "dns",
+                                    "select", "subprocess", "signal", "stdio"};
 // As of env(1) and its like: this failed; the program is no use; there is none.
 constexpr int kFailed = 125, kCannotRun = 126, kNotFound = 127;
 

@@ -1,5 +1,5 @@
 // The distribution's libcurl with a real nginx, HTTP/1.1 and HTTP/2, and with a server of
-// this test's own that answers nobody before a hundred have asked.
+// this test's own that answers nobody before all have asked.
 
 #include <arpa/inet.h>
 #include <curl/curl.h>
@@ -63,8 +63,8 @@ class LibcurlTest : public AdapterTest {
   }
 };
 
-GREENLET_TEST_F(LibcurlTest, AHundredDownloadAtOnce) {
-  constexpr int kClients = 100;
+// Each of the clients has connected, and waits, before the first is answered.
+void AllDownloadAtOnce(const size_t clients_count) {
   const int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   sockaddr_in address = {};
   address.sin_family = AF_INET;
@@ -72,10 +72,10 @@ GREENLET_TEST_F(LibcurlTest, AHundredDownloadAtOnce) {
   socklen_t size = sizeof address;
   ASSERT_EQ(bind(listener, reinterpret_cast<sockaddr*>(&address), size), 0);
   ASSERT_EQ(getsockname(listener, reinterpret_cast<sockaddr*>(&address), &size), 0);
-  ASSERT_EQ(listen(listener, kClients), 0);
+  ASSERT_EQ(listen(listener, 4096), 0);
   const Greenlet<> server = Spawn([&] {
     std::vector<int> connections;
-    while (connections.size() < kClients) {
+    while (connections.size() < clients_count) {
       connections.push_back(accept(listener, nullptr, nullptr));
     }
     for (const int fd : connections) {
@@ -90,7 +90,7 @@ GREENLET_TEST_F(LibcurlTest, AHundredDownloadAtOnce) {
   const std::string url =
       "http://localhost:" + std::to_string(ntohs(address.sin_port)) + "/";
   std::vector<Greenlet<>> clients;
-  for (int i = 0; i < kClients; ++i) {
+  for (size_t i = 0; i < clients_count; ++i) {
     clients.push_back(Spawn([&] {
       const Got got = Download(url);
       EXPECT_EQ(got.code, CURLE_OK) << curl_easy_strerror(got.code);
@@ -101,6 +101,10 @@ GREENLET_TEST_F(LibcurlTest, AHundredDownloadAtOnce) {
   server.Join();
   close(listener);
 }
+
+GREENLET_TEST_F(LibcurlTest, AHundredDownloadAtOnce) { AllDownloadAtOnce(100); }
+
+GREENLET_TEST_F(LibcurlTest, AThousandDownloadAtOnce) { AllDownloadAtOnce(1000); }
 
 GREENLET_TEST_F(LibcurlTest, ThroughARealServerByHttp1AndHttp2) {
   const std::string folder = EmptyFolder("nginx");

@@ -1,23 +1,23 @@
-// The distribution's libpq with a real PostgreSQL: a hundred sessions on one hub.
+// The distribution's libpq with a real PostgreSQL: a thousand sessions on one hub.
 
 #include <gtest/gtest.h>
 #include <postgresql/libpq-fe.h>
 #include <stdlib.h>
 
-#include <filesystem>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "grove/green/greenlet.h"
-#include "grove/green/os/run.h"
 #include "grove/green/sleep.h"
 #include "grove/patch/adapters/adapter_test.h"
+#include "grove/patch/adapters/postgres_server.h"
 
 namespace grove::patch {
 namespace {
 
-constexpr int kSessions = 100;
+// Each is a process of the server's: together about 1.4 GB.
+constexpr int kSessions = 1000;
 
 struct Free {
   void operator()(PGconn* c) const { PQfinish(c); }
@@ -26,52 +26,14 @@ struct Free {
 using Connection = std::unique_ptr<PGconn, Free>;
 using Result = std::unique_ptr<PGresult, Free>;
 
-// Where the distribution has the programs: of the newest version.
-std::string ProgramFolder() {
-  std::string newest;
-  std::error_code none;
-  for (const auto& entry :
-       std::filesystem::directory_iterator("/usr/lib/postgresql", none)) {
-    const std::string path = entry.path().string() + "/bin";
-    if (std::filesystem::exists(path + "/postgres")) newest = std::max(newest, path);
-  }
-  EXPECT_NE(newest, "") << "PostgreSQL is not installed (package postgresql)";
-  return newest;
-}
-
 class LibpqTest : public AdapterTest {
  protected:
   void SetUp() override {
-    const std::string programs = ProgramFolder();
-    folder_ = EmptyFolder("pg");
-    const std::string data = folder_ + "/data";
-    std::vector<std::string> init = NotAsRoot("postgres");
-    std::vector<std::string> serve = init;
-    for (const std::string& arg :
-         {programs + "/initdb", std::string("-D"), data, std::string("-A"),
-          std::string("trust"), std::string("-U"), std::string("me"),
-          std::string("--no-sync")}) {
-      init.push_back(arg);
-    }
-    const absl::StatusOr<std::string> done = CheckOutput(init);
-    ASSERT_TRUE(done.ok()) << done.status();
-    const std::string port = std::to_string(FreePort());
-    for (const std::string& arg :
-         {programs + "/postgres", std::string("-D"), data, std::string("-k"),
-          std::string(""), std::string("-p"), port, std::string("-c"),
-          std::string("listen_addresses=127.0.0.1"), std::string("-c"),
-          std::string("fsync=off"), std::string("-c"),
-          "max_connections=" + std::to_string(kSessions + 20)}) {
-      serve.push_back(arg);
-    }
-    server_ = std::make_unique<RealServer>(serve, "ready to accept connections");
+    server_ = std::make_unique<PostgresServer>(kSessions + 20);
     ASSERT_TRUE(server_->ready());
-    target_ = "host=127.0.0.1 port=" + port + " user=me dbname=postgres";
+    target_ = "host=127.0.0.1 port=" + server_->port() + " user=me dbname=postgres";
   }
-  void TearDown() override {
-    server_.reset();
-    std::filesystem::remove_all(folder_);
-  }
+  void TearDown() override { server_.reset(); }
 
   Connection Connect() {
     Connection c(PQconnectdb(target_.c_str()));
@@ -85,14 +47,38 @@ class LibpqTest : public AdapterTest {
     return PQntuples(r.get()) > 0 ? PQgetvalue(r.get(), 0, 0) : "";
   }
 
-  std::string folder_;
+  // All wait for a lock that the main greenlet holds, and that it could not give back if
+  // one of them stopped the thread.
+  void AllWaitForALockAtOnce(int count) {
+    const Connection main = Connect();
+    Query(main, "SELECT pg_advisory_lock(1)");
+    int got = 0;
+    std::vector<Greenlet<>> sessions;
+    for (int i = 0; i < count; ++i) {
+      sessions.push_back(Spawn([&] {
+        const Connection c = Connect();
+        Query(c, "SELECT pg_advisory_lock_shared(1)");
+        ++got;
+      }));
+    }
+    while (Query(main,
+                 "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' "
+                 "AND NOT granted") != std::to_string(count)) {
+      Yield();
+    }
+    EXPECT_EQ(got, 0);
+    EXPECT_EQ(Query(main, "SELECT pg_advisory_unlock(1)"), "t");
+    for (const auto& session : sessions) session.Join();
+    EXPECT_EQ(got, count);
+  }
+
   std::string target_;
-  std::unique_ptr<RealServer> server_;
+  std::unique_ptr<PostgresServer> server_;
 };
 
 GREENLET_TEST_F(LibpqTest, AHundredSessionsQueryAtOnce) {
   std::vector<Greenlet<>> sessions;
-  for (int i = 0; i < kSessions; ++i) {
+  for (int i = 0; i < 100; ++i) {
     sessions.push_back(Spawn([this, i] {
       const Connection c = Connect();
       for (int round = 0; round < 10; ++round) {
@@ -104,29 +90,10 @@ GREENLET_TEST_F(LibpqTest, AHundredSessionsQueryAtOnce) {
   for (const auto& session : sessions) session.Join();
 }
 
-// All wait for a lock that the main greenlet holds, and that it could not give back if
-// one of them stopped the thread.
-GREENLET_TEST_F(LibpqTest, AHundredWaitForALockAtOnce) {
-  const Connection main = Connect();
-  Query(main, "SELECT pg_advisory_lock(1)");
-  int got = 0;
-  std::vector<Greenlet<>> sessions;
-  for (int i = 0; i < kSessions; ++i) {
-    sessions.push_back(Spawn([&] {
-      const Connection c = Connect();
-      Query(c, "SELECT pg_advisory_lock_shared(1)");
-      ++got;
-    }));
-  }
-  while (Query(main,
-               "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' "
-               "AND NOT granted") != std::to_string(kSessions)) {
-    Yield();
-  }
-  EXPECT_EQ(got, 0);
-  EXPECT_EQ(Query(main, "SELECT pg_advisory_unlock(1)"), "t");
-  for (const auto& session : sessions) session.Join();
-  EXPECT_EQ(got, kSessions);
+GREENLET_TEST_F(LibpqTest, AHundredWaitForALockAtOnce) { AllWaitForALockAtOnce(100); }
+
+GREENLET_TEST_F(LibpqTest, AThousandWaitForALockAtOnce) {
+  AllWaitForALockAtOnce(kSessions);
 }
 
 GREENLET_TEST_F(LibpqTest, AServerThatIsNotThereSaysSo) {

@@ -73,6 +73,24 @@ class HookOf : public Hook {
   Result (*const function_)(Args...);
 };
 
+// HookOfVariadic
+//
+// Of a function such as printf(3), which is called through its twin with a va_list.
+template <typename Function>
+class HookOfVariadic : public Hook {
+ public:
+  constexpr HookOfVariadic(const char* name, Module module, Function* function)
+      : Hook(name, module,
+             [](const Hook& hook) {
+               return reinterpret_cast<void*>(
+                   static_cast<const HookOfVariadic&>(hook).function_);
+             }),
+        function_(function) {}
+
+ private:
+  Function* const function_;
+};
+
 // The scheduler of the greenlet that calls, if the call is to cooperate: not on a thread
 // without a hub, not in callbacks of the loop, and not inside of Unpatched.
 inline green_internal::Scheduler* Cooperating() {
@@ -105,6 +123,9 @@ absl::Span<Hook* const> FileLockHooks();
 absl::Span<Hook* const> IpcHooks();
 absl::Span<Hook* const> SpliceHooks();
 absl::Span<Hook* const> ResolverHooks();
+absl::Span<Hook* const> StdioLockHooks();
+absl::Span<Hook* const> StdioReadHooks();
+absl::Span<Hook* const> StdioWriteHooks();
 // Of all those files.
 std::vector<Hook*> AllHooks();
 

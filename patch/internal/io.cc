@@ -1,5 +1,7 @@
 // read(2), write(2) and close(2) of whatever a descriptor may be.
 
+#include "grove/patch/internal/io.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -54,30 +56,12 @@ Hook* const hooks[] = {&read_hook,       &read_chk_hook, &readv_hook,
 // wait, and files whose pages are on the disk.
 bool KnowsNoWait(int error) { return error != EOPNOTSUPP && error != EINVAL; }
 
-// A file on a disk, of which no readiness is told.
+}  // namespace
+
 bool IsOnDisk(int fd) {
   struct stat about;
   return fstat(fd, &about) == 0 &&
          (S_ISREG(about.st_mode) || S_ISBLK(about.st_mode) || S_ISDIR(about.st_mode));
-}
-
-// One attempt to read without waiting: -1 with EAGAIN if there is nothing.
-ssize_t ReadNow(int fd, const iovec* pieces, int count) {
-  const ssize_t n = preadv2_hook.Original(fd, pieces, count, -1, RWF_NOWAIT);
-  if (ABSL_PREDICT_TRUE(n >= 0)) return n;
-  if (errno == EAGAIN) {
-    // Of a file, it means that the disk is to be asked. That is as short as it is.
-    if (!IsOnDisk(fd)) {
-      errno = EAGAIN;
-      return -1;
-    }
-  } else if (KnowsNoWait(errno)) {
-    return -1;
-  } else if (!IsReadyNow(fd, POLLIN)) {
-    errno = EAGAIN;
-    return -1;
-  }
-  return readv_hook.Original(fd, pieces, count);
 }
 
 ssize_t WriteNow(int fd, const iovec* pieces, int count) {
@@ -101,6 +85,27 @@ ssize_t WriteNow(int fd, const iovec* pieces, int count) {
                               [](const iovec& p) { return p.iov_len > 0; });
   first.iov_len = std::min<size_t>(first.iov_len, PIPE_BUF);
   return writev_hook.Original(fd, &first, 1);
+}
+
+namespace {
+
+// One attempt to read without waiting: -1 with EAGAIN if there is nothing.
+ssize_t ReadNow(int fd, const iovec* pieces, int count) {
+  const ssize_t n = preadv2_hook.Original(fd, pieces, count, -1, RWF_NOWAIT);
+  if (ABSL_PREDICT_TRUE(n >= 0)) return n;
+  if (errno == EAGAIN) {
+    // Of a file, it means that the disk is to be asked. That is as short as it is.
+    if (!IsOnDisk(fd)) {
+      errno = EAGAIN;
+      return -1;
+    }
+  } else if (KnowsNoWait(errno)) {
+    return -1;
+  } else if (!IsReadyNow(fd, POLLIN)) {
+    errno = EAGAIN;
+    return -1;
+  }
+  return readv_hook.Original(fd, pieces, count);
 }
 
 ssize_t ReadPieces(Scheduler& s, Hook& hook, int fd, const iovec* pieces, int count) {
@@ -254,6 +259,10 @@ int Dup3(int from, int to, int flags) {
 }
 
 }  // namespace
+
+ssize_t WriteAsPatched(int fd, const void* data, size_t size) {
+  return Write(fd, data, size);
+}
 
 absl::Span<Hook* const> IoHooks() { return hooks; }
 

@@ -7,13 +7,9 @@ namespace grove::patch::patch_internal {
 
 const std::vector<NotCovered>& AllNotCovered() {
   static const auto* const all = new std::vector<NotCovered>{
-      {"stdio on what can block",
-       "its system calls are libc's own: `read()`, or `Blocking()`; on files of a disk "
-       "it "
-       "is as short as they are",
-       {"__fgets_chk", "__fread_chk", "__getdelim", "__isoc99_fscanf", "__isoc99_scanf",
-        "fgetc", "fgets", "fread", "fread_unlocked", "fscanf", "getc", "getc_unlocked",
-        "getchar", "getdelim", "getline", "scanf"}},
+      {"stdio of wide characters, on what can block",
+       "its system calls are libc's own: `Blocking()`",
+       {"fgetwc", "fgetws", "fwscanf", "getwc", "getwchar", "wscanf"}},
       {"lookups of users into static buffers",
        "the same with `_r`, or `Blocking()`; where users come from files, they are short",
        {"getgrgid", "getgrnam", "getpwnam", "getpwuid"}},

@@ -14,6 +14,7 @@
 #include "grove/patch/internal/hook.h"
 #include "grove/patch/internal/on_another_thread.h"
 #include "grove/patch/internal/parking_lot.h"
+#include "grove/patch/internal/stdio_lock.h"
 #include "grove/patch/internal/thread.h"
 #include "grove/patch/internal/thread_storage.h"
 #include "grove/patch/internal/wait.h"
@@ -138,6 +139,7 @@ pid_t ForkProcess() {
     ForgetWaitsInChild();
     ForgetSignalWatchesInChild();
     ForgetThreadsInChild();
+    if (Scheduler* mine = Cooperating()) ForgetStreamsInChild(*mine);
   }
   return *pid;
 }

@@ -26,12 +26,14 @@ void* DlOpen(const char* path, int flags) {
   return handle;
 }
 
-// Those that must call what they call: libc by itself, the hub's loop, and what catches
-// calls for its own purposes.
+// Those that must call what they call: libc by itself, the hub's loop, what catches calls
+// for its own purposes; and allocators, which are called where nothing may wait, hold
+// their locks for some instructions, and keep what is the kernel's thread's.
 constexpr absl::string_view kAlwaysExcluded[] = {
-    "ld-linux", "libc.so",   "libpthread.so", "libdl.so",   "librt.so",  "libm.so",
-    "libgcc_s", "libresolv", "libnss_",       "libev.so",   "libasan",   "libtsan",
-    "libubsan", "liblsan",   "libanl",        "linux-vdso", "libgtest.", "libgmock."};
+    "ld-linux",    "libc.so",     "libpthread.so", "libdl.so",   "librt.so",  "libm.so",
+    "libgcc_s",    "libresolv",   "libnss_",       "libev.so",   "libasan",   "libtsan",
+    "libubsan",    "liblsan",     "libanl",        "linux-vdso", "libgtest.", "libgmock.",
+    "libjemalloc", "libtcmalloc", "libmimalloc"};
 
 // What the program would have called. In a program that is not position-independent, the
 // address of a function may be that of the program's own jump to it, through the slot
@@ -64,11 +66,12 @@ bool HasThisCode(const LoadedObject& object) {
 std::vector<Hook*> AllHooks() {
   std::vector<Hook*> all;
   for (const auto& hooks :
-       {IoHooks(),        SocketHooks(),  SelectHooks(), TimeHooks(),
-        DnsHooks(),       ProcessHooks(), ThreadHooks(), StorageHooks(),
-        KeyHooks(),       MutexHooks(),   RwLockHooks(), SemaphoreHooks(),
-        ConditionHooks(), FutexHooks(),   SignalHooks(), C11Hooks(),
-        FileLockHooks(),  IpcHooks(),     SpliceHooks(), ResolverHooks()}) {
+       {IoHooks(),        SocketHooks(),    SelectHooks(),    TimeHooks(),
+        DnsHooks(),       ProcessHooks(),   ThreadHooks(),    StorageHooks(),
+        KeyHooks(),       MutexHooks(),     RwLockHooks(),    SemaphoreHooks(),
+        ConditionHooks(), FutexHooks(),     SignalHooks(),    C11Hooks(),
+        FileLockHooks(),  IpcHooks(),       SpliceHooks(),    ResolverHooks(),
+        StdioLockHooks(), StdioReadHooks(), StdioWriteHooks()}) {
     all.insert(all.end(), hooks.begin(), hooks.end());
   }
   return all;

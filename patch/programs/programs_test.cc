@@ -1,8 +1,11 @@
 // Whole programs of the distribution's, with patch/run and without: what they print and
 // how they end is the same.
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <stdlib.h>
 #include <sys/resource.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -19,6 +22,7 @@
 #include "grove/green/testing/greenlet_test.h"
 #include "grove/net/address.h"
 #include "grove/net/tcp.h"
+#include "grove/patch/adapters/postgres_server.h"
 #include "grove/patch/adapters/real_server.h"
 
 namespace grove::patch {
@@ -143,6 +147,58 @@ GREENLET_TEST_F(Programs, Forks) {
                "work(b'parent ')\n"});
 }
 
+// They read and write by stdio, more than fits into a pipe.
+GREENLET_TEST_F(Programs, FiltersByStdio) {
+  std::string input;
+  for (int i = 0; i < 20'000; ++i) input += std::to_string(i * 7919 % 20'000) + "\n";
+  for (const Command& filter : std::vector<Command>{{"sed", "s/1/one/g"},
+                                                    {"sort", "-n"},
+                                                    {"uniq"},
+                                                    {"cut", "-c1-2"},
+                                                    {"tr", "0-9", "a-j"},
+                                                    {"nl"},
+                                                    {"grep", "7"},
+                                                    {"paste", "-", "-"},
+                                                    {"head", "-n", "5"},
+                                                    {"sort", "no such file"}}) {
+    RunsTheSame(filter, input);
+  }
+  EXPECT_EQ(RunsTheSame({"sort", "-n"}, "3\n1\n2\n"), "1\n2\n3\n");
+  RunsTheSame({"sh", "-c", "seq 30000 | sed -n '/9$/p' | (sleep 0.01; tail -n 3)"});
+}
+
+// What it asks without a newline is seen before it waits for the answer.
+GREENLET_TEST_F(Programs, ADialogueAtATerminal) {
+  const Command program = {"patch/programs/prompting"};
+  for (const Command& command : {program, Patched(program)}) {
+    const int person = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+    ASSERT_EQ(grantpt(person), 0);
+    ASSERT_EQ(unlockpt(person), 0);
+    const int terminal = open(ptsname(person), O_RDWR | O_NOCTTY | O_CLOEXEC);
+    termios raw;
+    ASSERT_EQ(tcgetattr(terminal, &raw), 0);
+    cfmakeraw(&raw);  // without an echo
+    ASSERT_EQ(tcsetattr(terminal, TCSANOW, &raw), 0);
+    absl::StatusOr<Subprocess> started = Subprocess::Start(
+        command, {.in = Stdio::Fd(terminal), .out = Stdio::Fd(terminal)});
+    ASSERT_TRUE(started.ok()) << started.status();
+    const auto hear = [person](const std::string& expected) {
+      std::string heard;
+      char c;
+      while (heard.size() < expected.size() && read(person, &c, 1) == 1) heard += c;
+      EXPECT_EQ(heard, expected);
+    };
+    hear("name? ");
+    EXPECT_EQ(write(person, "ann\n", 4), 4);
+    hear("again? ");
+    EXPECT_EQ(write(person, "bob\n", 4), 4);
+    hear("hello bob\n");
+    EXPECT_EQ(started->Wait()->exit_code(), 0);
+    close(terminal);
+    close(person);
+  }
+}
+
 GREENLET_TEST_F(Programs, ClientsOfRedis) {
   const std::string port = std::to_string(FreePort());
   const RealServer server({"redis-server", "--port", port, "--bind", "127.0.0.1",
@@ -153,6 +209,109 @@ GREENLET_TEST_F(Programs, ClientsOfRedis) {
   EXPECT_EQ(RunsTheSame({"redis-cli", "-p", port, "get", "key"}), "value\n");
   RunsTheSame({"redis-cli", "-p", port}, "echo one\necho two\nblpop nothing 0.05\n");
   RunsTheSame({"redis-cli", "-p", std::to_string(FreePort()), "ping"});
+}
+
+GREENLET_TEST_F(Programs, ClientsOfPostgres) {
+  const PostgresServer server(20);
+  ASSERT_TRUE(server.ready());
+  const auto psql = [&](Command more) {
+    Command command = {server.programs() + "/psql",
+                       "-X",
+                       "-h",
+                       "localhost",
+                       "-p",
+                       server.port(),
+                       "-U",
+                       "me",
+                       "-d",
+                       "postgres"};
+    command.insert(command.end(), more.begin(), more.end());
+    return command;
+  };
+  EXPECT_EQ(RunsTheSame(psql({"-At", "-c", "SELECT 6 * 7"})), "42\n");
+  RunsTheSame(psql({"-c", "SELECT i, i * i FROM generate_series(1, 20000) i"}));
+  RunsTheSame(psql({"-c", "SELECT no_such_column"}));
+  RunsTheSame(psql({"-v", "ON_ERROR_STOP=1"}), "SELECT 1;\nSELECT 1/0;\nSELECT 2;\n");
+  RunsTheSame(psql({}),
+              "CREATE TEMP TABLE t (i int, s text);\n"
+              "COPY t FROM stdin;\n1\tone\n2\ttwo\n\\.\n"
+              "\\copy t to stdout\nSELECT pg_sleep(0.01);\nTABLE t;\n"
+              "\\! echo from a shell\n\\echo done\n");
+  RunsTheSame({server.programs() + "/psql", "-h", "localhost", "-p",
+               std::to_string(FreePort()), "-U", "me", "-d", "postgres", "-c", "x"});
+}
+
+GREENLET_TEST_F(Programs, Stressors) {
+  // All that do not wait in pause(2) for a signal, nor count whom futex(2) woke in
+  // another process.
+  for (const std::string stressor :
+       {"pipe", "poll", "sock", "sockpair", "pthread", "sleep", "nanosleep", "epoll",
+        "eventfd", "fifo", "udp", "fork", "switch"}) {
+    const Command command = {"stress-ng",
+                             "--temp-path",
+                             ::testing::TempDir(),
+                             "--" + stressor,
+                             "1",
+                             "--" + stressor + "-ops",
+                             "20"};
+    const CompletedProcess native = Run(command);
+    const CompletedProcess patched = Run(Patched(command));
+    EXPECT_EQ(native.status.ToString(), patched.status.ToString())
+        << stressor << patched.err;
+    // What else it says is how long it took.
+    const auto succeeded = [](const CompletedProcess& p) {
+      return p.err.find("successful run completed") != std::string::npos;
+    };
+    EXPECT_TRUE(succeeded(native)) << stressor << native.err;
+    EXPECT_TRUE(succeeded(patched)) << stressor << patched.err;
+  }
+}
+
+GREENLET_TEST_F(Programs, WithAnotherAllocator) {
+  for (const std::string allocator : {"libjemalloc.so.2", "libtcmalloc_minimal.so.4"}) {
+    const auto with = [&](const Command& command) {
+      Command all = {"env", "LD_PRELOAD=" + allocator};
+      all.insert(all.end(), command.begin(), command.end());
+      return all;
+    };
+    const Command python = {"python3", "patch/programs/threads.py"};
+    const CompletedProcess native = Run(with(python));
+    CompletedProcess patched = Run(with(Patched(python)));
+    EXPECT_EQ(patched.out, native.out);
+    EXPECT_EQ(patched.err, native.err);
+    EXPECT_EQ(patched.status.ToString(), native.status.ToString());
+    // It is there, and keeps its locks.
+    patched = Run(with(Patched({"python3", "-c", ""}, {"--report"})));
+    EXPECT_NE(patched.err.find(allocator + ": excluded"), std::string::npos)
+        << patched.err;
+    // And with grove in the program itself.
+    const CompletedProcess linked = Run(with({"patch/programs/allocating"}));
+    EXPECT_EQ(linked.out, Run({"patch/programs/allocating"}).out);
+    EXPECT_EQ(linked.err, "");
+    EXPECT_EQ(linked.out.substr(0, 14), "22000 strings,");
+  }
+}
+
+// A server that is patched, for clients that are not.
+GREENLET_TEST_F(Programs, PythonServesHttp) {
+  const std::string folder = EmptyFolder("www");
+  std::string body;
+  for (int i = 0; i < 50'000; ++i) body += std::to_string(i) + "\n";
+  std::ofstream(folder + "/file") << body;
+  const std::string port = std::to_string(FreePort());
+  {
+    const RealServer server(Patched({"python3", "-u", "-m", "http.server", "--bind",
+                                     "127.0.0.1", "--directory", folder, port}),
+                            "Serving HTTP");
+    ASSERT_TRUE(server.ready());
+    const std::string url = absl::StrCat("http://127.0.0.1:", port, "/file");
+    std::vector<Greenlet<>> clients;
+    for (int i = 0; i < 10; ++i) {
+      clients.push_back(Spawn([&] { EXPECT_EQ(Run({"curl", "-s", url}).out, body); }));
+    }
+    for (const auto& client : clients) client.Join();
+  }
+  std::filesystem::remove_all(folder);
 }
 
 GREENLET_TEST_F(Programs, ClientsOfHttp) {
