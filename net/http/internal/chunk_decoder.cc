@@ -97,6 +97,7 @@ bool ChunkDecoder::TakeByte(char c, const Limits& limits) {
         at_ = At::kTrailerLf;
         return true;
       }
+      if (!IsFieldValue({&c, 1})) return Refuse("a control character in a trailer");
       if (trailer_text_.size() >= limits.trailers) return Refuse("trailers too large");
       trailer_text_.push_back(c);
       return true;

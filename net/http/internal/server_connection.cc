@@ -330,7 +330,14 @@ absl::string_view ServerConnection::Peer() {
 
 // A close with input unread would be a reset, which may take the response with it.
 void ServerConnection::CloseGently() {
-  if (!unread_ || core_->options().linger <= absl::ZeroDuration()) return;
+  if (core_->options().linger <= absl::ZeroDuration()) return;
+  if (!unread_) {
+    // Perhaps it has sent more than it should have.
+    char byte;
+    const absl::StatusOr<std::optional<size_t>> n =
+        stream_.TryRead(absl::MakeSpan(&byte, 1));
+    if (!n.ok() || !n->has_value() || **n == 0) return;
+  }
   SetPhase(Phase::kWorking);
   if (!stream_.ShutdownWrite().ok()) return;
   const Deadline deadline(core_->options().linger);
