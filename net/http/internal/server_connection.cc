@@ -184,6 +184,7 @@ bool ServerConnection::Serve() {
   const RequestParser& parser = x.parser;
   const HttpServerOptions& options = core_->options();
   SetPhase(Phase::kWorking);
+  serving_ = true;
   ++requests_;
   x.request.Set({.method = parser.method(),
                  .target = parser.target(),
@@ -200,15 +201,17 @@ bool ServerConnection::Serve() {
     begin_ = absl::Now();
     begun_ = ThisHub().Now();
   }
+  bool keep = false;
   if (parser.content_length() > options.max_body) {
     Refuse(413, "the body is too large");
-    return false;
+  } else {
+    // Responses before this one do not wait for this one's handler.
+    if (!x.out.empty()) core_->FlushSoon(*this);
+    CallHandler();
+    keep = FinishResponse();
   }
-  // Responses before this one do not wait for this one's handler.
-  if (!x.out.empty()) core_->FlushSoon(*this);
-  CallHandler();
-  const bool keep = FinishResponse();
-  if (options.access_log) Log(/*parsed=*/true);
+  if (options.access_log) Log();
+  serving_ = false;
   return keep;
 }
 
@@ -288,25 +291,19 @@ bool ServerConnection::DecideToKeep(bool has_end) {
 void ServerConnection::Refuse(int status, absl::string_view reason) {
   Exchange& x = *exchange_;
   if (status != 500) ++core_->statistics_.refused;
-  const bool parsed = phase_ == Phase::kWorking;
-  if (!parsed) {
-    x.request.Set({.target = "", .peer = Peer(), .body = &x.body});
-    x.response.Begin(this, false);
-  } else {
-    x.response.Begin(this, x.request.is_head());
-  }
+  x.response.Begin(this, serving_ && x.request.is_head());
   close_ = unread_ = true;
   x.response.Send(status, "text/plain", absl::StrCat(reason, "\n")).IgnoreError();
-  if (core_->options().access_log && (!parsed || status == 413)) Log(parsed);
+  if (core_->options().access_log && !serving_) Log();
 }
 
-void ServerConnection::Log(bool parsed) {
+void ServerConnection::Log() {
   const Exchange& x = *exchange_;
   AccessRecord record;
   record.peer = Peer();
   record.status = x.response.status();
   record.body_bytes = x.response.body_bytes();
-  if (parsed) {
+  if (serving_) {
     const HeaderView headers = x.request.headers();
     record.method = x.request.method();
     record.target = x.request.target();

@@ -168,7 +168,7 @@ class ServerConnection {
   bool FinishResponse();
   void HandlerThrew(std::exception_ptr error);
   void Refuse(int status, absl::string_view reason);
-  void Log(bool parsed);
+  void Log();
   void CloseGently();
 
   // Reads at least a byte; 0 is the end.
@@ -184,9 +184,10 @@ class ServerConnection {
   net::Stream& stream_;
   const bool secure_;
   std::unique_ptr<Exchange> exchange_;
-  bool keep_ = true;     // it goes on after this response
-  bool close_ = false;   // it must not
-  bool unread_ = false;  // the client may still be sending
+  bool keep_ = true;      // it goes on after this response
+  bool close_ = false;    // it must not
+  bool serving_ = false;  // it has a request whose head was read
+  bool unread_ = false;   // the client may still be sending
   bool timed_out_ = false;
   bool writing_ = false;
   bool to_flush_ = false;  // in the core's list
