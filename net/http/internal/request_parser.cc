@@ -90,6 +90,7 @@ RequestParser::RequestParser() { Reset(); }
 void RequestParser::Reset() {
   llhttp_init(&llhttp_, HTTP_REQUEST, Settings());
   llhttp_.data = this;
+  version_minor_ = 1;
   line_ = looked_ = fed_ = request_line_size_ = head_size_ = 0;
   in_value_ = false;
   entries_.clear();
