@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -238,14 +239,23 @@ class HttpServerTest(unittest.TestCase):
              "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"],
             check=True, capture_output=True,
         )
-        with Server(f"--tls_cert={TMP}/cert.pem", f"--tls_key={TMP}/key.pem") as server:
+        flags = [f"--tls_cert={TMP}/cert.pem", f"--tls_key={TMP}/key.pem", "--grace=20s"]
+        with Server(*flags) as server:
             trust = ["--cacert", TMP + "/cert.pem"]
             self.assertEqual(server.curl(*trust, scheme="https"), b"Hello, world!")
             data = os.urandom(2_000_000)
             got = server.curl(
                 *trust, "--data-binary", "@-", path="/echo", scheme="https", data=data)
             self.assertTrue(got == data)
-            self.assertEqual(server.stop(), (0, "", ""))
+            # One that keeps its connection is told of the end.
+            context = ssl.create_default_context(cafile=TMP + "/cert.pem")
+            with server.connect() as s, context.wrap_socket(s, server_hostname="127.0.0.1") as t:
+                t.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+                got = b""
+                while not got.endswith(b"Hello, world!"):
+                    got += t.recv(1000)
+                self.assertEqual(server.stop(), (0, "", ""))
+                self.assertEqual(t.recv(1), b"")
 
     def test_stopping_ends_idle_connections(self):
         with Server("--grace=20s") as server, server.connect() as idle:

@@ -506,6 +506,53 @@ GREENLET_TEST_F(HttpServerTest, ATimeoutOfTheHandlersIs500) {
   EXPECT_EQ(exceptions, 1);
 }
 
+GREENLET_TEST_F(HttpServerTest, NothingFollowsAWriteThatWasCutShort) {
+  std::vector<absl::Status> statuses;
+  Start(
+      [&](Request&, ResponseWriter& response) {
+        try {
+          Timeout timeout(absl::Seconds(1));
+          statuses.push_back(response.Send(std::string(100'000, 'x')));
+        } catch (const TimeoutExpired&) {
+          statuses.push_back(response.Flush());
+        }
+      },
+      {}, {.capacity = 1000});
+  MemoryStream client = Connect();
+  Write(client, Get("/") + Get("/"));
+  Sleep(absl::Seconds(5));
+  const std::string answer = ReadToEnd(client);
+  EXPECT_TRUE(absl::StrContains(answer, "Content-Length: 100000\r\n")) << answer;
+  EXPECT_LT(answer.size(), 10'000u);
+  EXPECT_EQ(answer.find("HTTP/1.1", 1), answer.npos);
+  ASSERT_EQ(statuses.size(), 1u);
+  EXPECT_TRUE(statuses[0].ok() || absl::IsUnavailable(statuses[0])) << statuses[0];
+}
+
+GREENLET_TEST_F(HttpServerTest, RequestsWithoutEndLetOthersRun) {
+  Start(&Hello);
+  MemoryStream client = Connect();
+  bool enough = false;
+  std::string requests;
+  for (int i = 0; i < 100; ++i) requests += Get("/");
+  const Greenlet<> writer = Spawn([&] {
+    while (!enough && client.Write(requests).ok()) {
+    }
+    client.Close();
+  });
+  const Greenlet<> reader = Spawn([&] {
+    char buffer[4096];
+    while (!enough) {
+      const absl::StatusOr<size_t> n = client.Read(absl::MakeSpan(buffer));
+      if (!n.ok() || *n == 0) return;
+    }
+  });
+  for (int i = 0; i < 20; ++i) EXPECT_TRUE(absl::EndsWith(AskGet(), "hello"));
+  enough = true;
+  writer.Join();
+  reader.Join();
+}
+
 // --- the end ----------------------------------------------------------------------
 
 GREENLET_TEST_F(HttpServerTest, StopAnswersWhatItHasAndEndsTheRest) {

@@ -4,7 +4,6 @@
 #include "absl/strings/str_cat.h"
 #include "grove/net/http/internal/server_connection.h"
 #include "grove/net/http/status.h"
-#include "grove/net/send_file.h"
 
 namespace grove::http::http_internal {
 namespace {
@@ -65,14 +64,9 @@ absl::Status Http1Response::SendWhole(absl::string_view body,
 
 absl::Status Http1Response::SendWholeFile(int fd, uint64_t offset, uint64_t count) {
   AppendHead(count);
-  if (absl::Status s = connection_->FlushOut(); !s.ok()) return s;
-  const absl::StatusOr<uint64_t> n =
-      net::SendFile(connection_->stream_, fd, offset, count);
-  if (n.ok() && *n == count) return absl::OkStatus();
-  Spoil();
-  if (!n.ok()) return n.status();
-  return absl::DataLossError(
-      absl::StrCat("the file has ", *n, " of the ", count, " bytes to be sent"));
+  absl::Status s = connection_->FlushOutWithFile(fd, offset, count);
+  if (!s.ok()) Spoil();
+  return s;
 }
 
 absl::Status Http1Response::BeginBody(std::optional<uint64_t> length, bool with_body) {

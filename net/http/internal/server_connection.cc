@@ -12,6 +12,7 @@
 #include "grove/green/interrupt.h"
 #include "grove/net/http/access_log.h"
 #include "grove/net/http/status.h"
+#include "grove/net/send_file.h"
 
 namespace grove::http::http_internal {
 
@@ -80,7 +81,11 @@ void ServerConnection::EndIfIdle() {
 
 // Until there is a byte of a request.
 bool ServerConnection::WaitForRequest() {
-  if (exchange_ && !exchange_->input().empty()) return true;
+  if (exchange_ && !exchange_->input().empty()) {
+    // One that always has a next request lets others run as well.
+    green_internal::Scheduler::Get().CountOperation();
+    return true;
+  }
   if (exchange_) {
     if (!FlushOut().ok()) return false;
     core_->GiveBack(std::move(exchange_));
@@ -149,25 +154,42 @@ absl::StatusOr<size_t> ServerConnection::Read(absl::Span<char> buffer) {
 
 // --- output -----------------------------------------------------------------------
 
-absl::Status ServerConnection::FlushOut() {
-  std::string& out = exchange_->out;
-  if (out.empty()) return absl::OkStatus();
-  writing_ = true;
-  absl::Status status = stream_.Write(out);
+template <typename WriteIt>
+absl::Status ServerConnection::WriteWith(WriteIt write_it) {
+  if (broken_) {
+    exchange_->out.clear();
+    return absl::UnavailableError(
+        absl::StrCat("write to ", Peer(), ": an earlier write has failed"));
+  }
+  // Also if it throws: what came behind a gap would be worse than nothing.
+  broken_ = writing_ = true;
+  absl::Status status = write_it();
+  broken_ = !status.ok();
   writing_ = false;
-  out.clear();
+  exchange_->out.clear();
   return status;
+}
+
+absl::Status ServerConnection::FlushOut() {
+  if (exchange_->out.empty()) return absl::OkStatus();
+  return WriteWith([&] { return stream_.Write(exchange_->out); });
 }
 
 absl::Status ServerConnection::FlushOutWith(absl::string_view data,
                                             absl::string_view end) {
-  std::string& out = exchange_->out;
-  const std::array<absl::string_view, 3> pieces = {out, data, end};
-  writing_ = true;
-  absl::Status status = stream_.WriteGather(pieces);
-  writing_ = false;
-  out.clear();
-  return status;
+  const std::array<absl::string_view, 3> pieces = {exchange_->out, data, end};
+  return WriteWith([&] { return stream_.WriteGather(pieces); });
+}
+
+absl::Status ServerConnection::FlushOutWithFile(int fd, uint64_t offset, uint64_t count) {
+  if (absl::Status s = FlushOut(); !s.ok()) return s;
+  return WriteWith([&]() -> absl::Status {
+    const absl::StatusOr<uint64_t> n = net::SendFile(stream_, fd, offset, count);
+    if (!n.ok()) return n.status();
+    if (*n == count) return absl::OkStatus();
+    return absl::DataLossError(
+        absl::StrCat("the file has ", *n, " of the ", count, " bytes to be sent"));
+  });
 }
 
 void ServerConnection::TryFlushOut() {
@@ -253,7 +275,7 @@ void ServerConnection::HandlerThrew(std::exception_ptr error) {
 // False: the connection ends.
 bool ServerConnection::FinishResponse() {
   Exchange& x = *exchange_;
-  if (x.response.spoiled()) return false;
+  if (x.response.spoiled() || broken_) return false;
   if (x.response.untouched() && x.body.failed_with() != 0) {
     Refuse(x.body.failed_with(), x.body.failure().message());
     return false;
@@ -266,7 +288,7 @@ bool ServerConnection::FinishResponse() {
     Refuse(500, ReasonOf(500));
     return false;
   }
-  if (!keep_) {
+  if (!keep_ || broken_) {
     unread_ = unread_ || !x.body.done() || !x.input().empty();
     return false;
   }
@@ -327,7 +349,7 @@ absl::string_view ServerConnection::Peer() {
 
 // A close with input unread would be a reset, which may take the response with it.
 void ServerConnection::CloseGently() {
-  if (core_->options().linger <= absl::ZeroDuration()) return;
+  if (broken_ || core_->options().linger <= absl::ZeroDuration()) return;
   if (!unread_) {
     // Perhaps it has sent more than it should have.
     char byte;

@@ -176,6 +176,9 @@ class ServerConnection {
   // What is held back.
   absl::Status FlushOut();
   absl::Status FlushOutWith(absl::string_view data, absl::string_view end = {});
+  absl::Status FlushOutWithFile(int fd, uint64_t offset, uint64_t count);
+  template <typename WriteIt>
+  absl::Status WriteWith(WriteIt write_it);
   void TryFlushOut();
   bool DecideToKeep(bool has_end);
   absl::string_view Peer();
@@ -190,6 +193,7 @@ class ServerConnection {
   bool unread_ = false;   // the client may still be sending
   bool timed_out_ = false;
   bool writing_ = false;
+  bool broken_ = false;    // a write has failed: nothing may follow
   bool to_flush_ = false;  // in the core's list
   uint64_t requests_ = 0;
   std::string peer_;
