@@ -224,6 +224,16 @@ std::vector<Case> Cases() {
       {"9.6", "close",
        "GET / HTTP/1.1\r\nHost: a\r\nConnection: x, Close\r\n\r\n" + kNext,
        "GET / [] closed"},
+      {"RFC 9110, 7.8", "an upgrade is not taken up",
+       Fields("Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\nHTTP2-Settings: "
+              "AA\r\n") +
+           kNext,
+       "GET / [] GET /next []"},
+      {"RFC 9110, 7.8", "nor with a body",
+       "POST / HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: "
+       "websocket\r\nContent-Length: 3\r\n\r\nabc" +
+           kNext,
+       "POST / [abc] GET /next []"},
       // Limits
       {"limits", "the request line",
        "GET /" + std::string(400, 'a') + " HTTP/1.1\r\nHost: a\r\n\r\n", "!414"},

@@ -5,11 +5,11 @@
 #include <cstdint>
 #include <exception>
 #include <functional>
+#include <string>
 
 #include "absl/time/time.h"
 #include "grove/net/http/access_log.h"
 #include "grove/net/http/request.h"
-#include "grove/net/server_options.h"
 
 namespace grove::http {
 
@@ -48,16 +48,21 @@ struct HttpServerOptions {
   // so that it gets to read the answer.
   absl::Duration linger = absl::Seconds(2);
 
-  // Below HTTP: how many connections, per peer too, and how slow a peer may be that is
-  // sent to or reads from (min_rate), which cuts who sends a body, or takes a response,
-  // drop by drop. on_drain is the server's own.
-  net::StreamServerOptions connections = {.idle_limit = absl::Minutes(2),
-                                          .min_rate = 240,
-                                          .min_rate_grace = absl::Seconds(20)};
+  // Below HTTP, as in StreamServerOptions: how many connections, and from one peer
+  // (0: no limit); how slow a peer may be, in bytes a second, that sends a request or
+  // takes a response; and for how long no byte may go either way while the server waits
+  // for one. Who is over one of the last two is cut.
+  size_t max_connections = 0;
+  size_t max_per_peer = 0;
+  double min_rate = 240;
+  absl::Duration min_rate_grace = absl::Seconds(20);
+  absl::Duration stall_timeout = absl::Minutes(2);
+  // Names the greenlets.
+  std::string name = "http server";
 
   // Called after each response; see access_log.h. It must not block.
   std::function<void(const AccessRecord&)> access_log = nullptr;
-  // Told of what leaves a handler, in its catch block. The default reports it as that of
+  // Told of what leaves a handler. The default reports it as that of
   // a greenlet (SetErrorHandler()), behind a line on stderr with the request's
   // DebugString(). It must not block.
   std::function<void(const Request&, std::exception_ptr)> on_exception = nullptr;

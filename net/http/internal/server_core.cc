@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "grove/green/hub_scope.h"
 #include "grove/green/sleep.h"
 #include "grove/green/timeout.h"
@@ -20,7 +21,10 @@ constexpr int kLooksInARow = 256;
 }  // namespace
 
 ServerCore::ServerCore(Handler handler, HttpServerOptions options)
-    : handler_(std::move(handler)), options_(std::move(options)) {}
+    : handler_(std::move(handler)),
+      options_(std::move(options)),
+      shortest_time_(std::min({options_.head_timeout, options_.first_byte_timeout,
+                               options_.idle_timeout, options_.body_timeout})) {}
 
 ServerCore::~ServerCore() {
   Shield shield;
@@ -29,8 +33,13 @@ ServerCore::~ServerCore() {
 }
 
 net::StreamServerOptions ServerCore::StreamOptions() const {
-  net::StreamServerOptions options = options_.connections;
-  if (options.name == net::StreamServerOptions().name) options.name = "http server";
+  net::StreamServerOptions options;
+  options.max_connections = options_.max_connections;
+  options.max_per_peer = options_.max_per_peer;
+  options.idle_limit = options_.stall_timeout;
+  options.min_rate = options_.min_rate;
+  options.min_rate_grace = options_.min_rate_grace;
+  options.name = options_.name;
   // HttpServer::Stop() has told each already.
   options.on_drain = [](net::Stream&) {};
   return options;
@@ -38,8 +47,9 @@ net::StreamServerOptions ServerCore::StreamOptions() const {
 
 void ServerCore::Serve(net::Stream& stream, bool secure) {
   ServerConnection connection(this, &stream, secure);
-  if (!watcher_ || watcher_.ready()) {
-    watcher_ = Spawn({.name = "http limits"}, [this] { Watch(); });
+  if (shortest_time_ != absl::InfiniteDuration() && (!watcher_ || watcher_.ready())) {
+    watcher_ =
+        Spawn({.name = absl::StrCat(options_.name, " times")}, [this] { Watch(); });
   }
   connection.Run();
 }
@@ -64,11 +74,7 @@ void ServerCore::GiveBack(std::unique_ptr<Exchange> exchange) {
 
 // Until there are no connections.
 void ServerCore::Watch() {
-  const absl::Duration shortest =
-      std::min({options_.head_timeout, options_.first_byte_timeout, options_.idle_timeout,
-                options_.body_timeout});
-  if (shortest == absl::InfiniteDuration()) return;
-  const absl::Duration period = std::max(shortest / 8, absl::Milliseconds(1));
+  const absl::Duration period = std::max(shortest_time_ / 8, absl::Milliseconds(1));
   while (first_ != nullptr) {
     Sleep(period, {.ref = false});
     const MonotonicNanos now = ThisHub().Now();
@@ -90,7 +96,9 @@ void ServerCore::FlushSoon(ServerConnection& connection) {
   if (connection.to_flush_) return;
   connection.to_flush_ = true;
   to_flush_.push_back(&connection);
-  if (!flusher_) flusher_ = Spawn({.name = "http flusher"}, [this] { FlushLoop(); });
+  if (!flusher_)
+    flusher_ =
+        Spawn({.name = absl::StrCat(options_.name, " flusher")}, [this] { FlushLoop(); });
   net::net_internal::WakeAll(flush_waiters_);
 }
 

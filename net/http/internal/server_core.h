@@ -12,6 +12,7 @@
 #include "grove/net/http/request.h"
 #include "grove/net/http/response.h"
 #include "grove/net/http/server_options.h"
+#include "grove/net/server_options.h"
 #include "grove/net/stream.h"
 
 namespace grove::http::http_internal {
@@ -55,6 +56,7 @@ class ServerCore {
 
   const Handler handler_;
   const HttpServerOptions options_;
+  const absl::Duration shortest_time_;
   HttpServerStatistics statistics_;
   DateCache date_;
   std::vector<std::unique_ptr<Exchange>> spare_;
