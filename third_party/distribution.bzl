@@ -102,6 +102,36 @@ secluded_library = repository_rule(
     },
 )
 
+def _source_library_impl(rctx):
+    attr = rctx.attr
+    for folder in [attr.sources, attr.headers]:
+        if not rctx.path(folder).exists:
+            _missing(rctx, folder, attr.package)
+    rctx.symlink(attr.sources, "src")
+    rctx.symlink(attr.headers, "include")
+    rctx.file("BUILD.bazel", """
+cc_library(
+    name = {name},
+    srcs = glob(["src/*.c"]),
+    hdrs = glob(["include/*.h"]),
+    defines = {defines},
+    includes = ["include"],
+    visibility = ["//visibility:public"],
+)
+""".format(name = repr(rctx.name), defines = repr(attr.defines)))
+
+source_library = repository_rule(
+    implementation = _source_library_impl,
+    doc = "A library that the distribution has as sources, which are compiled here: @<name>//:<name>.",
+    local = True,
+    attrs = {
+        "package": attr.string(mandatory = True, doc = "The package to name when something is missing."),
+        "sources": attr.string(mandatory = True, doc = "The folder with its *.c."),
+        "headers": attr.string(mandatory = True, doc = "The folder with its *.h."),
+        "defines": attr.string_list(doc = "For the library and all that use it."),
+    },
+)
+
 def _rules_cc_impl(rctx):
     source = rctx.path("/usr/share/bazel/rules/cc")
     if not source.exists:

@@ -6,7 +6,7 @@ packages (tools/packages.txt lists them), under the labels that upstream uses.
 """
 
 load("@bazel_tools//tools/build_defs/repo:utils.bzl", "maybe")
-load(":distribution.bzl", "distribution_library", "distribution_rules_cc", "no_coverage_tools", "optional_library", "secluded_library")
+load(":distribution.bzl", "distribution_library", "distribution_rules_cc", "no_coverage_tools", "optional_library", "secluded_library", "source_library")
 
 def grove_dependencies():
     """Declares what grove needs and the calling workspace does not define."""
@@ -84,6 +84,17 @@ def grove_dependencies():
         package = "libc-ares-dev",
         headers = ["ares.h"],
         pkg_config = {":ares": ["libcares"]},
+    )
+
+    # The parser of HTTP/1.1, 8.1.0: the distribution has it as C sources only, among
+    # node's modules. Strict: nothing that HTTP forbids is let through.
+    maybe(
+        source_library,
+        name = "llhttp",
+        package = "node-llhttp",
+        sources = "/usr/share/llhttp",
+        headers = "/usr/share/include/llhttp",
+        defines = ["LLHTTP_STRICT_MODE=1"],
     )
 
     # What the benchmarks compare with; only where it is installed.

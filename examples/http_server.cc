@@ -1,0 +1,185 @@
+// A web server: plain text, an echo, files, and events, over HTTP/1.1 and TLS.
+//
+//   bazel run //examples:http_server -- --port=8080 --root=/usr/share/doc
+//   curl http://127.0.0.1:8080/
+//   curl --data-binary @README.md http://127.0.0.1:8080/echo
+//   curl http://127.0.0.1:8080/files/
+//   curl -N http://127.0.0.1:8080/events?count=3
+//
+// SIGINT and SIGTERM end it cleanly: requests that it has are answered within --grace.
+
+#include <stdio.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/flags/flag.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "grove/examples/parse_flags.h"
+#include "grove/green/greenlet.h"
+#include "grove/green/hub_group.h"
+#include "grove/green/shutdown.h"
+#include "grove/green/sleep.h"
+#include "grove/net/http/router.h"
+#include "grove/net/http/server.h"
+#include "grove/net/http/static_files.h"
+#include "grove/net/tcp.h"
+#include "grove/net/tls.h"
+#include "grove/net/tls_listener.h"
+
+ABSL_FLAG(std::string, host, "127.0.0.1", "IP address to listen at");
+ABSL_FLAG(int, port, 8080, "port to listen at; 0 takes a free one");
+ABSL_FLAG(int, hubs, static_cast<int>(grove::AllowedCores().size()),
+          "hubs, each a thread with its own listener; the default is one per core that "
+          "this process may use");
+ABSL_FLAG(std::string, root, "", "the folder to serve below /files/; none if empty");
+ABSL_FLAG(std::string, tls_cert, "", "file with the certificate chain, in PEM, for TLS");
+ABSL_FLAG(std::string, tls_key, "", "file with its private key, in PEM");
+ABSL_FLAG(bool, access_log, false, "a line on stdout for each request");
+ABSL_FLAG(absl::Duration, grace, absl::Seconds(5),
+          "how long requests may go on after SIGINT or SIGTERM");
+
+namespace {
+
+using grove::examples::ParseFlags;
+using grove::examples::Refuse;
+using grove::http::HttpServer;
+using grove::http::HttpServerOptions;
+using grove::http::Request;
+using grove::http::ResponseWriter;
+using grove::http::Router;
+using grove::net::Address;
+using grove::net::TcpListener;
+using grove::net::TlsListener;
+using grove::net::TlsServerContext;
+
+void Hello(Request&, ResponseWriter& response) {
+  response.Send(200, "text/plain", "Hello, world!").IgnoreError();
+}
+
+// What comes goes back at once, however much it is.
+void Echo(Request& request, ResponseWriter& response) {
+  const auto type = request.headers().Get("Content-Type");
+  response.headers().Set("Content-Type", type.value_or("application/octet-stream"));
+  std::vector<char> buffer(16 << 10);
+  for (;;) {
+    const absl::StatusOr<size_t> n = request.body().Read(absl::MakeSpan(buffer));
+    if (!n.ok() || *n == 0) return;
+    if (!response.Write({buffer.data(), *n}).ok()) return;
+  }
+}
+
+// Server-sent events: a number every tenth of a second, as many as ?count= says.
+void Events(Request& request, ResponseWriter& response) {
+  int count = 10;
+  absl::string_view query = request.query();
+  if (absl::StartsWith(query, "count=") &&
+      (!absl::SimpleAtoi(query.substr(6), &count) || count < 0)) {
+    response.Send(400, "text/plain", "count is no number\n").IgnoreError();
+    return;
+  }
+  response.headers().Set("Content-Type", "text/event-stream");
+  response.headers().Set("Cache-Control", "no-store");
+  for (int i = 0; i < count; ++i) {
+    if (i > 0) grove::Sleep(absl::Milliseconds(100));
+    if (!response.Write(absl::StrCat("id: ", i, "\ndata: ", i, "\n\n")).ok()) return;
+    if (!response.Flush().ok()) return;
+  }
+}
+
+Router MakeRouter() {
+  Router router;
+  router.Handle("GET", "/", &Hello);
+  router.Handle("POST", "/echo", &Echo);
+  router.Handle("PUT", "/echo", &Echo);
+  router.Handle("GET", "/events", &Events);
+  if (const std::string root = absl::GetFlag(FLAGS_root); !root.empty()) {
+    router.Handle("GET", "/files/{path...}", grove::http::StaticFiles({.root = root}));
+  }
+  return router;
+}
+
+std::optional<TlsServerContext> MakeTls() {
+  const std::string cert = absl::GetFlag(FLAGS_tls_cert);
+  const std::string key = absl::GetFlag(FLAGS_tls_key);
+  if (cert.empty() && key.empty()) return std::nullopt;
+  absl::StatusOr<TlsServerContext> context = TlsServerContext::Make(
+      {.identities = {{.chain_file = cert, .key_file = key}}, .alpn = {"http/1.1"}});
+  if (!context.ok()) Refuse(std::string(context.status().message()));
+  return *std::move(context);
+}
+
+void Serve(int listening_fd, const std::optional<TlsServerContext>& tls) {
+  HttpServerOptions options;
+  if (absl::GetFlag(FLAGS_access_log)) {
+    options.access_log = [](const grove::http::AccessRecord& record) {
+      printf("%s\n", grove::http::FormatCombined(record).c_str());
+      fflush(stdout);
+    };
+  }
+  TcpListener listener = *TcpListener::Adopt(listening_fd);
+  const auto server =
+      tls ? std::make_unique<HttpServer>(TlsListener(std::move(listener), *tls),
+                                         MakeRouter(), std::move(options))
+          : std::make_unique<HttpServer>(std::move(listener), MakeRouter(),
+                                         std::move(options));
+  const grove::ShutdownHook drain =
+      grove::OnShutdown(grove::ShutdownPhase::kDrain, "http",
+                        [&](grove::Deadline d) { server->Stop(d.Remaining()); });
+  if (absl::Status s = server->Serve(); !s.ok()) {
+    fprintf(stderr, "http_server: %s\n", s.ToString().c_str());
+    grove::RequestShutdown(1);
+  }
+  server->Stop();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  ParseFlags(argc, argv,
+             "Serves HTTP/1.1.\n"
+             "  http_server [--host=127.0.0.1] [--port=8080] [--hubs=N] [--root=DIR] "
+             "[--tls_cert=FILE --tls_key=FILE] [--access_log] [--grace=5s]");
+  const int hubs = absl::GetFlag(FLAGS_hubs);
+  const int port = absl::GetFlag(FLAGS_port);
+  if (hubs < 1) Refuse(absl::StrCat("--hubs=", hubs, ": at least one is needed"));
+  if (port < 0 || port > 65535)
+    Refuse(absl::StrCat("--port=", port, ": not from 0 to 65535"));
+  absl::StatusOr<Address> address =
+      Address::FromIp(absl::GetFlag(FLAGS_host), static_cast<uint16_t>(port));
+  if (!address.ok()) Refuse(absl::StrCat("--host: ", address.status().message()));
+  const std::optional<TlsServerContext> tls = MakeTls();
+
+  grove::ShutdownScope shutdown({.grace = absl::GetFlag(FLAGS_grace)});
+  absl::StatusOr<std::vector<TcpListener>> listeners =
+      TcpListener::ListenMany(*address, hubs);
+  if (!listeners.ok()) Refuse(std::string(listeners.status().message()));
+  const Address actual = listeners->front().address();
+  std::vector<int> fds;
+  for (TcpListener& l : *listeners) fds.push_back(l.Release());
+
+  const auto serve = [&](int i) { Serve(fds[i], tls); };
+  std::optional<grove::HubGroup> group;
+  grove::Greenlet<> alone;
+  if (hubs > 1) {
+    group.emplace(grove::HubGroupOptions{.hubs = hubs, .name = "http"}, serve);
+  } else {
+    alone = grove::Spawn([&] { serve(0); });
+  }
+  printf("listening on %s (%d hubs)\n", actual.ToString().c_str(), hubs);
+  fflush(stdout);
+
+  const int exit_code = shutdown.Run();
+  if (group) {
+    group->Join();
+  } else {
+    alone.Join();
+  }
+  return exit_code;
+}

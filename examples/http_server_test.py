@@ -1,0 +1,277 @@
+"""Runs http_server, and asks it by curl and by raw bytes.
+
+Usage: http_server_test.py HTTP_SERVER
+"""
+
+import os
+import re
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import tempfile
+import unittest
+
+SERVER = sys.argv[1]
+TMP = tempfile.mkdtemp(dir=os.environ.get("TEST_TMPDIR"))
+
+
+class Server:
+    """A running http_server on a free port."""
+
+    def __init__(self, *flags):
+        self.process = subprocess.Popen(
+            [SERVER, "--port=0", "--hubs=1", *flags],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        line = self.process.stdout.readline()
+        match = re.fullmatch(r"listening on 127\.0\.0\.1:(\d+) \((\d+) hubs\)\n", line)
+        assert match, (line, self.process.stderr.read())
+        self.port = int(match[1])
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        self.process.stdout.close()
+        self.process.stderr.close()
+
+    def connect(self):
+        return socket.create_connection(("127.0.0.1", self.port), timeout=30)
+
+    def stop(self):
+        """Its exit status and what it said last."""
+        self.process.send_signal(signal.SIGTERM)
+        out, err = self.process.communicate(timeout=30)
+        return self.process.returncode, out, err
+
+    def curl(self, *words, path="/", scheme="http", data=None):
+        """What curl prints, and what it says of the transfer."""
+        run = subprocess.run(
+            ["curl", "--silent", "--show-error", "--max-time", "30", *words]
+            + [f"{scheme}://127.0.0.1:{self.port}{path}"],
+            input=data,
+            capture_output=True,
+            timeout=60,
+        )
+        self.error = run.stderr.decode()
+        assert run.returncode == 0, (run.args, run.returncode, self.error)
+        return run.stdout
+
+
+def read_to_end(s):
+    got = b""
+    while part := s.recv(65536):
+        got += part
+    return got
+
+
+class HttpServerTest(unittest.TestCase):
+    def test_hello_is_thirteen_bytes(self):
+        with Server() as server:
+            answer = server.curl("--include").decode()
+            head, body = answer.split("\r\n\r\n")
+            self.assertEqual(body, "Hello, world!")
+            self.assertTrue(head.startswith("HTTP/1.1 200 OK\r\n"), head)
+            self.assertIn("\r\nContent-Length: 13", head)
+            self.assertRegex(head, r"\r\nDate: \w{3}, \d\d \w{3} \d{4} [\d:]{8} GMT")
+            self.assertEqual(server.stop()[0], 0)
+
+    def test_curl_keeps_its_connection(self):
+        with Server() as server:
+            url = f"http://127.0.0.1:{server.port}/"
+            out = server.curl("--write-out", "%{num_connects}\n", url, url)
+            self.assertEqual(out.count(b"Hello, world!"), 3)
+            self.assertEqual(re.findall(rb"!(\d)", out), [b"1", b"0", b"0"])
+
+    def test_head(self):
+        with Server() as server:
+            self.assertIn(b"Content-Length: 13\r\n", server.curl("--head"))
+
+    def test_what_is_sent_comes_back(self):
+        with Server() as server:
+            for size in [0, 1, 4096, 3_000_000]:
+                data = os.urandom(size)
+                for how in [[], ["--header", "Transfer-Encoding: chunked"]]:
+                    with self.subTest(size=size, how=how):
+                        got = server.curl("--data-binary", "@-", *how, path="/echo", data=data)
+                        self.assertTrue(got == data)
+
+    def test_continue_is_waited_for(self):
+        with Server() as server:
+            got = server.curl(
+                "--verbose", "--header", "Expect: 100-continue", "--expect100-timeout", "20",
+                "--data-binary", "@-", path="/echo", data=b"abc",
+            )
+            self.assertEqual(got, b"abc")
+            self.assertIn("< HTTP/1.1 100 Continue", server.error)
+            # Nobody reads this body, so nobody asks for it.
+            server.curl(
+                "--verbose", "--header", "Expect: 100-continue", "--expect100-timeout", "20",
+                "--data-binary", "@-", path="/nowhere", data=b"abc",
+            )
+            self.assertNotIn("100 Continue", server.error)
+            self.assertIn("< HTTP/1.1 404 Not Found", server.error)
+            self.assertIn("< Connection: close", server.error)
+
+    def test_files(self):
+        os.makedirs(TMP + "/www/sub")
+        data = os.urandom(1_000_000)
+        for name, content in [
+            ("www/a b.bin", data),
+            ("www/empty.txt", b""),
+            ("www/sub/index.html", b"<p>"),
+            ("www/.secret", b"s"),
+            ("outside", b"o"),
+        ]:
+            with open(f"{TMP}/{name}", "wb") as f:
+                f.write(content)
+        os.symlink("../outside", TMP + "/www/out")
+        os.symlink("/etc/passwd", TMP + "/www/passwd")
+        os.symlink("empty.txt", TMP + "/www/inside")
+        os.mkfifo(TMP + "/www/fifo")
+
+        with Server("--root=" + TMP + "/www") as server:
+            path = "/files/a%20b.bin"
+            self.assertTrue(server.curl(path=path) == data)
+            self.assertTrue(server.curl("--range", "0-0", path=path) == data[:1])
+            self.assertTrue(server.curl("--range", "500000-", path=path) == data[500000:])
+            self.assertTrue(server.curl("--range", "-7", path=path) == data[-7:])
+            head = server.curl("--range", "5-9", "--head", "--request", "GET", path=path).decode()
+            self.assertIn("HTTP/1.1 206 Partial Content\r\n", head)
+            self.assertIn("Content-Range: bytes 5-9/1000000\r\n", head)
+            status = ["--include", "--output", "-"]
+            self.assertIn(b" 416 ", server.curl(*status, "--range", "1000000-", path=path))
+            # What a resumed download does.
+            with open(TMP + "/part", "wb") as f:
+                f.write(data[:300_000])
+            server.curl("--continue-at", "-", "--output", TMP + "/part", path=path)
+            with open(TMP + "/part", "rb") as f:
+                self.assertTrue(f.read() == data)
+
+            etag = re.search(r"ETag: (\S+)", head)[1]
+            modified = re.search(r"Last-Modified: ([^\r]+)", head)[1]
+            for field, code in [
+                (f"If-None-Match: {etag}", 304),
+                (f'If-None-Match: "x", W/{etag}', 304),
+                ('If-None-Match: "x"', 200),
+                (f"If-Modified-Since: {modified}", 304),
+                ("If-Modified-Since: Sun, 06 Nov 1994 08:49:37 GMT", 200),
+                ("If-Modified-Since: nonsense", 200),
+            ]:
+                with self.subTest(field):
+                    answer = server.curl("--head", "--header", field, path=path)
+                    self.assertTrue(answer.startswith(b"HTTP/1.1 %d " % code), answer)
+            answer = server.curl(
+                *status, "--header", 'If-Range: "x"', "--range", "0-9", path=path)
+            self.assertTrue(answer.startswith(b"HTTP/1.1 200 "), answer[:100])
+
+            self.assertEqual(server.curl(path="/files/empty.txt"), b"")
+            self.assertEqual(server.curl(path="/files/inside"), b"")
+            self.assertEqual(server.curl(path="/files/sub/"), b"<p>")
+            self.assertIn(b"Location: /files/sub/\r\n", server.curl("--head", path="/files/sub"))
+            for bad in [
+                "/files/../outside", "/files/%2e%2e/outside", "/files/..%2foutside",
+                "/files/sub/../../outside", "/files/out", "/files/passwd", "/files//etc/passwd",
+                "/files/.secret", "/files/fifo", "/files/", "/files/nothing",
+                "/files/%2fetc%2fpasswd", "/files/sub/%00",
+            ]:
+                with self.subTest(bad):
+                    answer = server.curl(*status, "--path-as-is", path=bad)
+                    self.assertRegex(answer, rb"^HTTP/1\.1 40[04] ")
+            self.assertEqual(server.stop(), (0, "", ""))
+
+    def test_events(self):
+        with Server() as server:
+            answer = server.curl("--no-buffer", path="/events?count=3").decode()
+            self.assertEqual(answer, "".join(f"id: {i}\ndata: {i}\n\n" for i in range(3)))
+
+    def test_requests_at_once(self):
+        with Server() as server, server.connect() as s:
+            s.sendall(
+                b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 500
+                + b"POST /echo HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc"
+                + b"GET /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"
+            )
+            got = read_to_end(s)
+            self.assertEqual(got.count(b"\r\n\r\nHello, world!HTTP/1.1 200 OK\r\n"), 500)
+            self.assertIn(b"\r\n\r\nabcHTTP/1.1 404 Not Found\r\n", got)
+            self.assertTrue(got.endswith(b"Connection: close\r\n\r\nNot Found\n"), got[-200:])
+
+    def test_nonsense_ends_only_its_own_connection(self):
+        with Server() as server, server.connect() as good:
+            for bad in [b"\x16\x03\x01\x00\xa5\x01", b"GET / HTTP/1.1\nHost: a\n\n",
+                        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\n"
+                        b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n"]:
+                with server.connect() as s:
+                    s.sendall(bad)
+                    self.assertTrue(read_to_end(s).startswith(b"HTTP/1.1 400 Bad Request\r\n"))
+            good.sendall(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            self.assertTrue(read_to_end(good).endswith(b"Hello, world!"))
+            self.assertEqual(server.stop()[0], 0)
+
+    def test_methods(self):
+        with Server() as server:
+            answer = server.curl("--include", "--request", "DELETE", path="/echo").decode()
+            self.assertIn("HTTP/1.1 405 Method Not Allowed\r\n", answer)
+            self.assertRegex(answer, r"\r\nAllow: (POST, PUT|PUT, POST), OPTIONS\r\n")
+
+    def test_access_log(self):
+        with Server("--access_log") as server:
+            server.curl("--user-agent", 'me"\\', path="/?a=b")
+            out = server.stop()[1]
+            self.assertRegex(
+                out,
+                r'^127\.0\.0\.1 - - \[\d\d/\w{3}/\d{4}:[\d:]{8} \+0000\] '
+                r'"GET /\?a=b HTTP/1\.1" 200 13 "-" "me\\x22\\x5c"\n$',
+            )
+
+    def test_tls(self):
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+             "-nodes", "-keyout", TMP + "/key.pem", "-out", TMP + "/cert.pem", "-days", "2",
+             "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"],
+            check=True, capture_output=True,
+        )
+        flags = [f"--tls_cert={TMP}/cert.pem", f"--tls_key={TMP}/key.pem", "--grace=20s"]
+        with Server(*flags) as server:
+            trust = ["--cacert", TMP + "/cert.pem"]
+            self.assertEqual(server.curl(*trust, scheme="https"), b"Hello, world!")
+            data = os.urandom(2_000_000)
+            got = server.curl(
+                *trust, "--data-binary", "@-", path="/echo", scheme="https", data=data)
+            self.assertTrue(got == data)
+            # One that keeps its connection is told of the end.
+            context = ssl.create_default_context(cafile=TMP + "/cert.pem")
+            with server.connect() as s, context.wrap_socket(s, server_hostname="127.0.0.1") as t:
+                t.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+                got = b""
+                while not got.endswith(b"Hello, world!"):
+                    got += t.recv(1000)
+                self.assertEqual(server.stop(), (0, "", ""))
+                self.assertEqual(t.recv(1), b"")
+
+    def test_stopping_ends_idle_connections(self):
+        with Server("--grace=20s") as server, server.connect() as idle:
+            idle.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            got = b""
+            while not got.endswith(b"Hello, world!"):
+                got += idle.recv(1000)
+            self.assertEqual(server.stop(), (0, "", ""))
+            self.assertEqual(idle.recv(1), b"")
+
+    def test_bad_flags_are_one_clear_line_and_exit_2(self):
+        for flag in ["--hubs=0", "--port=65536", "--host=x", "--tls_cert=/nowhere"]:
+            run = subprocess.run([SERVER, flag], capture_output=True, text=True, timeout=30)
+            self.assertEqual((run.returncode, run.stdout), (2, ""), flag)
+            self.assertEqual(run.stderr.count("\n"), 1, run.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1], verbosity=2)

@@ -1,0 +1,123 @@
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "grove/net/http/internal/server_connection.h"
+#include "grove/net/http/status.h"
+
+namespace grove::http::http_internal {
+namespace {
+
+// What is smaller is copied behind the head; what is larger goes out from where it lies.
+constexpr size_t kCopied = 4 << 10;
+// So much is held back at most.
+constexpr size_t kHeldBack = 16 << 10;
+
+}  // namespace
+
+void Http1Response::AppendHead(std::optional<uint64_t> length) {
+  ServerConnection& c = *connection_;
+  Exchange& x = *c.exchange_;
+  std::string& out = x.out;
+  if (status() == 200) {
+    out += "HTTP/1.1 200 OK\r\n";
+  } else {
+    absl::StrAppend(&out, "HTTP/1.1 ", status(), " ", ReasonOf(status()), "\r\n");
+  }
+  bool has_date = false;
+  for (size_t i = 0; i < headers().size(); ++i) {
+    const Field f = headers()[i];
+    if (f.name.size() == 10 && absl::EqualsIgnoreCase(f.name, "connection")) {
+      if (HasListMember(f.value, "close")) c.close_ = true;
+      continue;
+    }
+    if (f.name.size() == 4 && absl::EqualsIgnoreCase(f.name, "date")) has_date = true;
+    absl::StrAppend(&out, f.name, ": ", f.value, "\r\n");
+  }
+  if (!has_date) absl::StrAppend(&out, "Date: ", c.core_->date().Now(), "\r\n");
+  if (length.has_value()) {
+    absl::StrAppend(&out, "Content-Length: ", *length, "\r\n");
+  } else if (chunked_) {
+    out += "Transfer-Encoding: chunked\r\n";
+  }
+  // Where neither says it, the end of the connection is the end of the body.
+  const bool has_end = length.has_value() || chunked_ || !MayHaveBody(status());
+  if (!c.DecideToKeep(has_end)) {
+    out += "Connection: close\r\n\r\n";
+  } else if (x.parser.version_minor() == 0) {
+    out += "Connection: keep-alive\r\n\r\n";
+  } else {
+    out += "\r\n";
+  }
+}
+
+absl::Status Http1Response::SendWhole(absl::string_view body,
+                                      std::optional<uint64_t> length, bool with_body) {
+  AppendHead(length);
+  std::string& out = connection_->exchange_->out;
+  if (with_body) {
+    if (body.size() > kCopied) return connection_->FlushOutWith(body);
+    out.append(body.data(), body.size());
+  }
+  return out.size() > kHeldBack ? connection_->FlushOut() : absl::OkStatus();
+}
+
+absl::Status Http1Response::SendWholeFile(int fd, uint64_t offset, uint64_t count) {
+  AppendHead(count);
+  absl::Status s = connection_->FlushOutWithFile(fd, offset, count);
+  if (!s.ok()) Spoil();
+  return s;
+}
+
+absl::Status Http1Response::BeginBody(std::optional<uint64_t> length, bool with_body) {
+  chunked_ = !length.has_value() && MayHaveBody(status()) &&
+             connection_->exchange_->parser.version_minor() >= 1;
+  if (chunked_ && !trailers().empty() && headers().Get("Trailer") == std::nullopt) {
+    for (size_t i = 0; i < trailers().size(); ++i) {
+      const std::string name(trailers()[i].name);
+      headers().Add("Trailer", name);
+    }
+  }
+  AppendHead(length);
+  chunked_ = chunked_ && with_body;
+  return absl::OkStatus();
+}
+
+absl::Status Http1Response::SendPiece(absl::string_view data) {
+  std::string& out = connection_->exchange_->out;
+  if (chunked_) absl::StrAppend(&out, absl::Hex(data.size()), "\r\n");
+  const absl::string_view end = chunked_ ? "\r\n" : "";
+  if (data.size() > kCopied) return connection_->FlushOutWith(data, end);
+  absl::StrAppend(&out, data, end);
+  return out.size() > kHeldBack ? connection_->FlushOut() : absl::OkStatus();
+}
+
+absl::Status Http1Response::EndBody() {
+  if (!chunked_) return absl::OkStatus();
+  Exchange& x = *connection_->exchange_;
+  if (!trailers().status().ok()) {
+    Spoil();
+    return trailers().status();
+  }
+  x.out += "0\r\n";
+  if (!trailers().empty()) {
+    const HeaderView asked = x.request.headers();
+    const std::optional<absl::string_view> te = asked.Get("TE");
+    for (size_t i = 0; te && HasListMember(*te, "trailers") && i < trailers().size();
+         ++i) {
+      absl::StrAppend(&x.out, trailers()[i].name, ": ", trailers()[i].value, "\r\n");
+    }
+  }
+  x.out += "\r\n";
+  return absl::OkStatus();
+}
+
+absl::Status Http1Response::FlushPieces() { return connection_->FlushOut(); }
+
+void Http1Response::Spoil() {
+  spoiled_ = true;
+  connection_->close_ = true;
+  connection_->keep_ = false;
+}
+
+}  // namespace grove::http::http_internal

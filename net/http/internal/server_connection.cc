@@ -1,0 +1,370 @@
+#include "grove/net/http/internal/server_connection.h"
+
+#include <stdio.h>
+
+#include <algorithm>
+#include <array>
+#include <exception>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "grove/green/hub_scope.h"
+#include "grove/green/interrupt.h"
+#include "grove/net/http/access_log.h"
+#include "grove/net/http/status.h"
+#include "grove/net/send_file.h"
+
+namespace grove::http::http_internal {
+
+ServerConnection::ServerConnection(ServerCore* core, net::Stream* stream, bool secure)
+    : core_(core), stream_(*stream), secure_(secure), next_(core->first_) {
+  if (next_) next_->previous_ = this;
+  core->first_ = this;
+}
+
+ServerConnection::~ServerConnection() {
+  if (core_->next_to_watch_ == this) core_->next_to_watch_ = next_;
+  (previous_ ? previous_->next_ : core_->first_) = next_;
+  if (next_) next_->previous_ = previous_;
+  if (to_flush_) std::erase(core_->to_flush_, this);
+  if (exchange_) core_->GiveBack(std::move(exchange_));
+}
+
+void ServerConnection::Run() {
+  while (WaitForRequest() && ReadHead()) {
+    if (!Serve()) break;
+    exchange_->EndRequest();
+  }
+  if (stream_.closed()) return;
+  if (exchange_ && !exchange_->out.empty() && !FlushOut().ok()) return;
+  CloseGently();
+}
+
+// --- times ------------------------------------------------------------------------
+
+absl::Duration ServerConnection::LimitOf(Phase phase) const {
+  const HttpServerOptions& options = core_->options();
+  switch (phase) {
+    case Phase::kFirstByte:
+      return options.first_byte_timeout;
+    case Phase::kIdle:
+      return options.idle_timeout;
+    case Phase::kHead:
+      return options.head_timeout;
+    case Phase::kBody:
+      return options.body_timeout;
+    case Phase::kWorking:
+      break;
+  }
+  return absl::InfiniteDuration();
+}
+
+bool ServerConnection::Look(MonotonicNanos now) {
+  if (phases_ != seen_phases_) {
+    seen_phases_ = phases_;
+    seen_at_ = now;
+    return false;
+  }
+  if (timed_out_ || absl::Nanoseconds(now - seen_at_) <= LimitOf(phase_)) return false;
+  timed_out_ = true;
+  // Its greenlet, which reads, gets to the end of the stream, and does the rest.
+  if (!stream_.closed()) (void)stream_.ShutdownRead();
+  return true;
+}
+
+void ServerConnection::EndIfIdle() {
+  if (phase_ != Phase::kFirstByte && phase_ != Phase::kIdle) return;
+  if (!stream_.closed()) (void)stream_.ShutdownRead();
+}
+
+// --- input ------------------------------------------------------------------------
+
+// Until there is a byte of a request.
+bool ServerConnection::WaitForRequest() {
+  if (exchange_ && !exchange_->input().empty()) {
+    // One that always has a next request lets others run as well.
+    green_internal::Scheduler::Get().CountOperation();
+    return true;
+  }
+  if (exchange_) {
+    if (!FlushOut().ok()) return false;
+    core_->GiveBack(std::move(exchange_));
+  }
+  SetPhase(requests_ == 0 ? Phase::kFirstByte : Phase::kIdle);
+  for (;;) {
+    if (!core_->draining_ && !stream_.WaitReadable().ok()) return false;
+    exchange_ = core_->TakeExchange();
+    const absl::StatusOr<std::optional<size_t>> n =
+        stream_.TryRead(exchange_->RoomForHead());
+    if (!n.ok() || *n == size_t{0}) return false;
+    if (n->has_value()) {
+      exchange_->Filled(**n);
+      return true;
+    }
+    if (core_->draining_) return false;
+    core_->GiveBack(std::move(exchange_));
+  }
+}
+
+// False if the connection ends.
+bool ServerConnection::ReadHead() {
+  Exchange& x = *exchange_;
+  const HttpServerOptions& options = core_->options();
+  const RequestParser::Limits limits{.request_line = options.max_request_line,
+                                     .head = options.max_head,
+                                     .fields = options.max_fields};
+  bool waited = false;
+  bool skipped = false;  // an empty line, which old clients send behind a body
+  for (;;) {
+    if (!skipped && x.input().substr(0, 2) == "\r\n") {
+      x.Consume(2);
+      skipped = true;
+    }
+    const bool may_be_empty_line = !skipped && x.input() == "\r";
+    if (!x.input().empty() && !may_be_empty_line) {
+      switch (x.parser.Feed(x.input(), limits)) {
+        case RequestParser::State::kDone:
+          return true;
+        case RequestParser::State::kRefused:
+          Refuse(x.parser.status(), x.parser.reason());
+          return false;
+        case RequestParser::State::kMore:
+          break;
+      }
+    }
+    if (!std::exchange(waited, true)) SetPhase(Phase::kHead);
+    if (!FlushOut().ok()) return false;
+    const absl::StatusOr<size_t> n = stream_.Read(x.RoomForHead());
+    if (timed_out_) {
+      Refuse(408, "the request has not come in time");
+      return false;
+    }
+    if (!n.ok() || *n == 0) return false;
+    x.Filled(*n);
+  }
+}
+
+absl::StatusOr<size_t> ServerConnection::Read(absl::Span<char> buffer) {
+  if (absl::Status s = FlushOut(); !s.ok()) return s;
+  SetPhase(Phase::kBody);
+  absl::StatusOr<size_t> n = stream_.Read(buffer);
+  SetPhase(Phase::kWorking);
+  return n;
+}
+
+// --- output -----------------------------------------------------------------------
+
+template <typename WriteIt>
+absl::Status ServerConnection::WriteWith(WriteIt write_it) {
+  if (broken_) {
+    exchange_->out.clear();
+    return absl::UnavailableError(
+        absl::StrCat("write to ", Peer(), ": an earlier write has failed"));
+  }
+  // Also if it throws: what came behind a gap would be worse than nothing.
+  broken_ = writing_ = true;
+  absl::Status status = write_it();
+  broken_ = !status.ok();
+  writing_ = false;
+  exchange_->out.clear();
+  return status;
+}
+
+absl::Status ServerConnection::FlushOut() {
+  if (exchange_->out.empty()) return absl::OkStatus();
+  return WriteWith([&] { return stream_.Write(exchange_->out); });
+}
+
+absl::Status ServerConnection::FlushOutWith(absl::string_view data,
+                                            absl::string_view end) {
+  const std::array<absl::string_view, 3> pieces = {exchange_->out, data, end};
+  return WriteWith([&] { return stream_.WriteGather(pieces); });
+}
+
+absl::Status ServerConnection::FlushOutWithFile(int fd, uint64_t offset, uint64_t count) {
+  if (absl::Status s = FlushOut(); !s.ok()) return s;
+  return WriteWith([&]() -> absl::Status {
+    const absl::StatusOr<uint64_t> n = net::SendFile(stream_, fd, offset, count);
+    if (!n.ok()) return n.status();
+    if (*n == count) return absl::OkStatus();
+    return absl::DataLossError(
+        absl::StrCat("the file has ", *n, " of the ", count, " bytes to be sent"));
+  });
+}
+
+void ServerConnection::TryFlushOut() {
+  if (writing_ || !exchange_ || exchange_->out.empty() || stream_.closed()) return;
+  const absl::StatusOr<size_t> n = stream_.TryWrite(exchange_->out);
+  // The connection itself will find an error.
+  if (n.ok()) exchange_->out.erase(0, *n);
+}
+
+// --- requests ---------------------------------------------------------------------
+
+bool ServerConnection::Serve() {
+  Exchange& x = *exchange_;
+  const RequestParser& parser = x.parser;
+  const HttpServerOptions& options = core_->options();
+  SetPhase(Phase::kWorking);
+  serving_ = true;
+  ++requests_;
+  x.request.Set({.method = parser.method(),
+                 .target = parser.target(),
+                 .host = parser.host(),
+                 .peer = Peer(),
+                 .version_minor = parser.version_minor(),
+                 .secure = secure_,
+                 .fields = parser.fields(),
+                 .body = &x.body});
+  x.BeginRequest(parser.head_size());
+  x.body.Begin(this, parser);
+  x.response.Begin(this, x.request.is_head());
+  if (options.access_log) {
+    begin_ = absl::Now();
+    begun_ = ThisHub().Now();
+  }
+  bool keep = false;
+  if (parser.content_length() > options.max_body) {
+    Refuse(413, "the body is too large");
+  } else {
+    // Responses before this one do not wait for this one's handler.
+    if (!x.out.empty()) core_->FlushSoon(*this);
+    CallHandler();
+    keep = FinishResponse();
+  }
+  if (options.access_log) Log();
+  serving_ = false;
+  return keep;
+}
+
+void ServerConnection::CallHandler() {
+  Exchange& x = *exchange_;
+  ++core_->statistics_.requests;
+  std::exception_ptr error;
+  try {
+    core_->handler_(x.request, x.response);
+    return;
+  } catch (const TimeoutExpired&) {
+    error = std::current_exception();
+  } catch (const Interrupt&) {
+    throw;
+  } catch (...) {
+    error = std::current_exception();
+  }
+  HandlerThrew(std::move(error));
+}
+
+void ServerConnection::HandlerThrew(std::exception_ptr error) {
+  Exchange& x = *exchange_;
+  ++core_->statistics_.exceptions;
+  if (core_->options().on_exception) {
+    core_->options().on_exception(x.request, error);
+  } else {
+    fprintf(stderr, "grove: http: an exception in the handler of %s\n",
+            x.request.DebugString().c_str());
+    green_internal::Scheduler& scheduler = green_internal::Scheduler::Get();
+    scheduler.HandleError(scheduler.current(), error);
+  }
+  if (x.response.head_sent()) {
+    if (!x.response.finished()) x.response.Spoil();
+  } else {
+    Refuse(500, ReasonOf(500));
+  }
+}
+
+// False: the connection ends.
+bool ServerConnection::FinishResponse() {
+  Exchange& x = *exchange_;
+  if (x.response.spoiled() || broken_) return false;
+  if (x.response.untouched() && x.body.failed_with() != 0) {
+    Refuse(x.body.failed_with(), x.body.failure().message());
+    return false;
+  }
+  if (absl::Status s = x.response.Finish(); !s.ok()) {
+    if (stream_.closed() || x.response.head_sent()) return false;
+    // What the handler has made cannot be sent.
+    fprintf(stderr, "grove: http: the response to %s: %s\n",
+            x.request.DebugString().c_str(), s.ToString().c_str());
+    Refuse(500, ReasonOf(500));
+    return false;
+  }
+  if (!keep_ || broken_) {
+    unread_ = unread_ || !x.body.done() || !x.input().empty();
+    return false;
+  }
+  if (!x.body.done() && !x.body.Discard(core_->options().max_discard)) {
+    unread_ = true;
+    return false;
+  }
+  return true;
+}
+
+bool ServerConnection::DecideToKeep(bool has_end) {
+  const Exchange& x = *exchange_;
+  const HttpServerOptions& options = core_->options();
+  keep_ = has_end && !close_ && x.parser.keep_alive() && !core_->draining_ &&
+          (options.max_requests == 0 || requests_ < options.max_requests) &&
+          x.body.failed_with() == 0 && !x.body.awaited() &&
+          x.body.AtMost(options.max_discard);
+  return keep_;
+}
+
+// Answers in the handler's place, and ends the connection.
+void ServerConnection::Refuse(int status, absl::string_view reason) {
+  Exchange& x = *exchange_;
+  if (status != 500) ++core_->statistics_.refused;
+  x.response.Begin(this, serving_ && x.request.is_head());
+  close_ = unread_ = true;
+  x.response.Send(status, "text/plain", absl::StrCat(reason, "\n")).IgnoreError();
+  if (core_->options().access_log && !serving_) Log();
+}
+
+void ServerConnection::Log() {
+  const Exchange& x = *exchange_;
+  AccessRecord record;
+  record.peer = Peer();
+  record.status = x.response.status();
+  record.body_bytes = x.response.body_bytes();
+  if (serving_) {
+    const HeaderView headers = x.request.headers();
+    record.method = x.request.method();
+    record.target = x.request.target();
+    record.host = x.request.host();
+    record.referer = headers.Get("Referer").value_or("");
+    record.user_agent = headers.Get("User-Agent").value_or("");
+    record.version_major = x.request.version_major();
+    record.version_minor = x.request.version_minor();
+    record.begin = begin_;
+    record.duration = absl::Nanoseconds(ThisHub().Now() - begun_);
+  } else {
+    record.begin = absl::Now();
+  }
+  core_->options().access_log(record);
+}
+
+absl::string_view ServerConnection::Peer() {
+  if (peer_.empty()) peer_ = stream_.Describe();
+  return peer_;
+}
+
+// A close with input unread would be a reset, which may take the response with it.
+void ServerConnection::CloseGently() {
+  if (broken_ || core_->options().linger <= absl::ZeroDuration()) return;
+  if (!unread_) {
+    // Perhaps it has sent more than it should have.
+    char byte;
+    const absl::StatusOr<std::optional<size_t>> n =
+        stream_.TryRead(absl::MakeSpan(&byte, 1));
+    if (!n.ok() || !n->has_value() || **n == 0) return;
+  }
+  SetPhase(Phase::kWorking);
+  if (!stream_.ShutdownWrite().ok()) return;
+  const Deadline deadline(core_->options().linger);
+  char buffer[4096];
+  for (;;) {
+    const absl::StatusOr<size_t> n = stream_.Read(absl::MakeSpan(buffer), deadline);
+    if (!n.ok() || *n == 0) return;
+  }
+}
+
+}  // namespace grove::http::http_internal

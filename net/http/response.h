@@ -1,0 +1,137 @@
+#ifndef GROVE_NET_HTTP_RESPONSE_H_
+#define GROVE_NET_HTTP_RESPONSE_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "grove/net/http/headers.h"
+
+namespace grove::http {
+
+// ResponseWriter
+//
+// The response to one request, whole
+//
+//   response.headers().Add("Content-Type", "text/plain");
+//   return response.Send("Hello, world!");
+//
+// or piece by piece, of a length that need not be known:
+//
+//   while (...) if (absl::Status s = response.Write(piece); !s.ok()) return;
+//
+// What was written is collected, and goes out when there is enough of it, by Flush(), and
+// when the handler returns. A response that is small enough then has a Content-Length,
+// also if it was written in pieces; else it is chunked, or ends with the connection where
+// the client speaks HTTP/1.0. A handler that sends nothing has answered with an empty
+// body.
+//
+// The server adds Date, Content-Length or Transfer-Encoding, and Connection. A
+// Content-Length of the handler's is kept to: writing more is an error, and after less
+// the connection is cut, so that the client can tell. "Connection: close" ends the
+// connection after the response.
+//
+// Of HEAD, 204 and 304 no body goes out, whatever is written; to write one with 204 or
+// 304 is an error.
+//
+// For all that send:
+//   Blocks: while the client does not read.
+//   Deadline: the server's limits; a Timeout or DeadlineScope of the caller's.
+//   Kill: throws; the connection is cut.
+//   Threads: the hub that serves the connection.
+// Errors: those of the connection. kInvalidArgument if a header or the status is none,
+// kFailedPrecondition if it is too late for this call; nothing was sent by it then.
+class ResponseWriter {
+ public:
+  ResponseWriter() = default;
+  ResponseWriter(const ResponseWriter&) = delete;
+  ResponseWriter& operator=(const ResponseWriter&) = delete;
+  virtual ~ResponseWriter() = default;
+
+  // Until the head goes out: the status, 200 at first; and the fields.
+  void set_status(int status) { status_ = status; }
+  int status() const { return status_; }
+  HeaderMap& headers() { return headers_; }
+  // Behind the body, if it is chunked and the client says "TE: trailers"; else they are
+  // not sent. Until the end.
+  HeaderMap& trailers() { return trailers_; }
+
+  // ResponseWriter::Send()
+  //
+  // The whole body, and the end.
+  absl::Status Send(absl::string_view body);
+  // As Send(), with another status and a Content-Type.
+  absl::Status Send(int status, absl::string_view content_type, absl::string_view body);
+
+  // ResponseWriter::Write()
+  //
+  // The next piece of the body.
+  absl::Status Write(absl::string_view data);
+
+  // ResponseWriter::Flush()
+  //
+  // Sends what was written so far, at least the head.
+  absl::Status Flush();
+
+  // ResponseWriter::SendFile()
+  //
+  // `count` bytes of an open file from `offset` on, as the whole body, and the end. See
+  // SendFile() in net/send_file.h. If the file turns out to be shorter, kDataLoss, and
+  // the connection is cut.
+  absl::Status SendFile(int fd, uint64_t offset, uint64_t count);
+
+  // ResponseWriter::Finish()
+  //
+  // The end. When the handler returns it is called for it; a handler calls it to know
+  // whether all went out.
+  absl::Status Finish();
+
+  // Whether it is too late for another status or header.
+  bool head_sent() const { return state_ != State::kCollecting; }
+  bool finished() const { return state_ == State::kFinished; }
+  // Whether nothing was written yet.
+  bool untouched() const { return state_ == State::kCollecting && collected_.empty(); }
+  // Of the body, without chunks' sizes.
+  uint64_t body_bytes() const { return body_bytes_; }
+
+ protected:
+  // What one protocol does about it. SendWhole() and SendWholeFile() send head, body and
+  // end; BeginBody(), SendPiece() and EndBody() a body in pieces. `length` is what
+  // Content-Length shall say. `with_body` is false for HEAD, 204 and 304.
+  virtual absl::Status SendWhole(absl::string_view body, std::optional<uint64_t> length,
+                                 bool with_body) = 0;
+  virtual absl::Status SendWholeFile(int fd, uint64_t offset, uint64_t count) = 0;
+  virtual absl::Status BeginBody(std::optional<uint64_t> length, bool with_body) = 0;
+  virtual absl::Status SendPiece(absl::string_view data) = 0;
+  virtual absl::Status EndBody() = 0;
+  virtual absl::Status FlushPieces() = 0;
+  // The response is not what it claims: the client must not take it for whole.
+  virtual void Spoil() = 0;
+
+  // For the next request.
+  void Reset(bool is_head);
+
+ private:
+  enum class State { kCollecting, kStreaming, kFinished };
+
+  absl::Status CheckHead();
+  absl::Status BeginStreaming();
+  absl::Status WritePiece(absl::string_view data);
+  bool with_body() const;
+
+  State state_ = State::kCollecting;
+  bool is_head_ = false;
+  int status_ = 200;
+  HeaderMap headers_;
+  HeaderMap trailers_;
+  std::string collected_;             // of the body, before the head is sent
+  std::optional<uint64_t> promised_;  // Content-Length of a body in pieces
+  uint64_t body_bytes_ = 0;
+};
+
+}  // namespace grove::http
+
+#endif  // GROVE_NET_HTTP_RESPONSE_H_
