@@ -28,6 +28,7 @@
 #include <utility>
 
 #include "grove/green/greenlet.h"
+#include "grove/green/internal/sanitizer.h"
 #include "grove/green/sleep.h"
 #include "grove/green/testing/main_greenlet_test.h"
 #include "grove/patch/patched_test.h"
@@ -384,6 +385,7 @@ TEST_F(PatchedSignals, EndAWaitForAChildUnlessTheyRestartIt) {
   Pipe p;
   const pid_t child = fork();
   if (child == 0) {
+    const Unpatched unpatched;
     char c;
     (void)!read(p.ends[0], &c, 1);
     _exit(7);
@@ -506,6 +508,7 @@ TEST_F(PatchedSignals, AHandlerMayLeaveByAJump) {
 }
 
 TEST_F(PatchedSignals, AForkedChildHasItsOwn) {
+  if (GROVE_TSAN) GTEST_SKIP() << "ThreadSanitizer and fork() of several threads";
   Handle(SIGUSR1, 0);
   Pipe p;
   const Greenlet<> reader = Spawn([&] {
