@@ -50,6 +50,18 @@ std::vector<Family> Covered() {
        "milliseconds",
        IpcHooks()},
       {"threads", "a thread is a greenlet; it is joined as one", ThreadHooks()},
+      {"thread-local variables",
+       "each patched thread has its own, where that can be had (see "
+       "[patching](patching.md#what-is-not))",
+       StorageHooks()},
+      {"stdio: locks of streams", "waits for the stream as a greenlet", StdioLockHooks()},
+      {"stdio: reading",
+       "waits for the descriptor before libc's buffer is filled; files of a disk are "
+       "read "
+       "at once",
+       StdioReadHooks()},
+      {"stdio: writing", "libc's buffer is emptied in steps that do not wait",
+       StdioWriteHooks()},
       {"keys of threads", "each greenlet has values of its own", KeyHooks()},
       {"mutexes", "waits at its address", MutexHooks()},
       {"read-write and spin locks", "waits at its address; spins by letting others run",
