@@ -118,9 +118,9 @@ GREENLET_TEST_F(Programs, PythonWithAHundredThreads) {
   const std::string out = RunsTheSame({"python3", "patch/programs/threads.py"});
   EXPECT_NE(out.find("100 you asked for /0 you asked for /99"), std::string::npos) << out;
   // And they are no threads to the kernel. (Where no HOME is set, Python looks for the
-  // user's, which takes a thread of the pool; not with -I.)
+  // user's, which takes a thread of the pool; not with -S.)
   const Command count = {
-      "python3", "-I", "-c",
+      "python3", "-S", "-c",
       "import threading, time\n"
       "for i in range(50): threading.Thread(target=time.sleep, args=(0.2,)).start()\n"
       "print([l for l in open('/proc/self/status') if l.startswith('Threads')][0])"};
