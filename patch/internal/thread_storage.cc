@@ -173,9 +173,9 @@ bool InOneLibrary() {
 // Empty if it can be had.
 const std::string& WhyNot() {
   static const std::string why = [] {
-#if GROVE_ASAN || GROVE_TSAN
-    return std::string("a sanitizer keeps its own there");
-#else
+    if (GROVE_ASAN || GROVE_TSAN) {
+      return std::string("sanitizers keep their own there");
+    }
     if (!HaveRegister()) {
       return std::string("the processor or the kernel lets no program set the register");
     }
@@ -186,7 +186,6 @@ const std::string& WhyNot() {
       return std::string("grove is linked into the program; use patch/run");
     }
     return std::string();
-#endif
   }();
   return why;
 }
