@@ -490,6 +490,12 @@ void PoolCore::Leave(Worker* self) {
 void PoolCore::Stop() {
   std::unique_lock lock(mutex_);
   while (threads_ > 0) thread_ended_.wait(lock);
+  lock.unlock();
+  JoinWhoEndedLast();
+}
+
+void PoolCore::JoinWhoEndedLast() {
+  std::unique_lock lock(mutex_);
   if (!std::exchange(one_has_ended_, false)) return;
   const pthread_t last = ended_;
   lock.unlock();

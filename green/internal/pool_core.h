@@ -70,6 +70,12 @@ class PoolCore {
   // thread, since they have nothing left to do.
   void Stop();
 
+  // PoolCore::JoinWhoEndedLast()
+  //
+  // Which nobody has joined yet, if a thread has ended. Blocks the thread until that one
+  // is gone, which it is about to be.
+  void JoinWhoEndedLast();
+
   // How many threads all pools together may have, the first of each not counted in.
   static void SetProcessLimit(int n);
   static int ProcessLimit();
