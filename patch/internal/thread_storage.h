@@ -25,8 +25,8 @@ namespace grove::patch::patch_internal {
 // One thread's block.
 class ThreadStorage {
  public:
-  // Null where the program has no such variables but its libraries' that know threads, or
-  // where it can't be had.
+  // Null if neither the program nor a library but grove's and the C and C++ ones has such
+  // variables, or where it can't be had.
   static std::unique_ptr<ThreadStorage> Make();
 
   // Why the greenlets of a hub share these variables though the program has some; empty
