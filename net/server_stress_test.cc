@@ -80,8 +80,12 @@ GREENLET_TEST_F(ServerStress, ThousandsThatEndInEachStateLeaveNothing) {
     }));
   }
   for (const Greenlet<>& c : clients) c.Join();
+  // A client that went at once may still be in the backlog, of which Stop() takes only
+  // what there are slots for. A backlog is first in, first out (listen(2)): when this one
+  // is answered, all before it were accepted.
+  Play(server.address(), 6);
   EXPECT_EQ(server.Stop(absl::Hours(1)).cut, 0u);
-  EXPECT_EQ(server.accepted(), static_cast<uint64_t>(kClients) * kRounds);
+  EXPECT_EQ(server.accepted(), static_cast<uint64_t>(kClients) * kRounds + 1);
   EXPECT_EQ(server.active(), 0u);
   EXPECT_EQ(server.statistics().refused, 0u);
   EXPECT_EQ(reported, kClients * kRounds / kWays);
