@@ -86,6 +86,43 @@ def grove_dependencies():
         pkg_config = {":ares": ["libcares"]},
     )
 
+    # HTTP/2's frames, streams and header compression.
+    maybe(
+        distribution_library,
+        name = "com_github_nghttp2_nghttp2",
+        package = "libnghttp2-dev",
+        headers = ["nghttp2/nghttp2.h"],
+        pkg_config = {":nghttp2": ["libnghttp2"]},
+    )
+
+    # WebSocket's frames.
+    maybe(
+        distribution_library,
+        name = "wslay",
+        package = "libwslay-dev",
+        headers = ["wslay/wslay.h"],
+        link = {":wslay": ["-lwslay"]},
+    )
+
+    # Content codings: gzip and deflate, and br.
+    maybe(
+        distribution_library,
+        name = "zlib",
+        package = "zlib1g-dev",
+        headers = ["zlib.h"],
+        pkg_config = {":zlib": ["zlib"]},
+    )
+    maybe(
+        distribution_library,
+        name = "org_brotli",
+        package = "libbrotli-dev",
+        headers = ["brotli/decode.h", "brotli/encode.h"],
+        pkg_config = {
+            ":brotlidec": ["libbrotlidec"],
+            ":brotlienc": ["libbrotlienc"],
+        },
+    )
+
     # The parser of HTTP/1.1, 8.1.0: the distribution has it as C sources only, among
     # node's modules. Strict: nothing that HTTP forbids is let through.
     maybe(
