@@ -110,7 +110,7 @@ std::optional<TlsServerContext> MakeTls() {
   const std::string key = absl::GetFlag(FLAGS_tls_key);
   if (cert.empty() && key.empty()) return std::nullopt;
   absl::StatusOr<TlsServerContext> context = TlsServerContext::Make(
-      {.identities = {{.chain_file = cert, .key_file = key}}, .alpn = {"http/1.1"}});
+      {.identities = {{.chain_file = cert, .key_file = key}}, .alpn = {"h2", "http/1.1"}});
   if (!context.ok()) Refuse(std::string(context.status().message()));
   return *std::move(context);
 }

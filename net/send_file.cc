@@ -12,7 +12,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "grove/green/status.h"
-#include "grove/green/thread_pool.h"
+#include "grove/net/internal/read_piece.h"
 #include "grove/net/internal/socket_stream.h"
 
 namespace grove::net {
@@ -71,18 +71,9 @@ class FileSender {
 
   absl::StatusOr<size_t> ReadAndWrite(uint64_t offset, uint64_t wanted,
                                       Deadline deadline) {
-    static ThreadPool& pool = ThreadPool::Named("files");
     if (!buffer_) buffer_.reset(new char[kPiece]);
-    const absl::StatusOr<size_t> n = pool.Apply(
-        [&]() -> absl::StatusOr<size_t> {
-          for (;;) {
-            const ssize_t r =
-                pread(file_, buffer_.get(), wanted, static_cast<off_t>(offset));
-            if (r >= 0) return static_cast<size_t>(r);
-            if (errno != EINTR) return ErrnoStatus(errno, "read from " + name_);
-          }
-        },
-        deadline);
+    const absl::StatusOr<size_t> n = net_internal::ReadPiece(
+        file_, offset, {buffer_.get(), static_cast<size_t>(wanted)}, name_, deadline);
     if (!n.ok()) return n.status();
     if (absl::Status s = to_.Write({buffer_.get(), *n}, deadline); !s.ok()) return s;
     return n;

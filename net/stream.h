@@ -131,6 +131,14 @@ class Stream {
   };
   virtual Activity activity() const { return {}; }
 
+  // Stream::set_paced()
+  //
+  // Whether the limits of a server (StreamServerOptions: idle_limit, min_rate) hold for
+  // this stream; they do at first. Not where a peer may well be silent while somebody
+  // reads, and the protocol looks after its pace by itself.
+  void set_paced(bool paced) { paced_ = paced; }
+  bool paced() const { return paced_; }
+
   // Stream::set_timeout()
   //
   // How long one call may wait, if its own deadline is not earlier. Infinite at first.
@@ -154,6 +162,7 @@ class Stream {
 
  private:
   absl::Duration timeout_ = absl::InfiniteDuration();
+  bool paced_ = true;
 };
 
 }  // namespace grove::net

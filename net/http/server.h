@@ -51,7 +51,11 @@ class HttpServer {
         server_(
             std::move(listener),
             [this](net::net_internal::StreamOf<L>& stream) {
-              core_.Serve(stream, kSecure<net::net_internal::StreamOf<L>>);
+              if constexpr (kSecure<net::net_internal::StreamOf<L>>) {
+                core_.Serve(stream, true, stream.alpn());
+              } else {
+                core_.Serve(stream, false, {});
+              }
             },
             core_.StreamOptions()) {}
   HttpServer(const HttpServer&) = delete;

@@ -13,6 +13,25 @@
 
 namespace grove::http {
 
+// Http2Options
+//
+// For connections that speak HTTP/2: those that TLS has agreed upon by ALPN ("h2" in the
+// alpn of TlsServerOptions), and those that begin with its preface ("prior knowledge").
+// Whoever is over a limit of a connection gets GOAWAY, of a stream RST_STREAM.
+struct Http2Options {
+  bool enabled = true;
+  // How many requests a client may have open at once; more are refused, and can be tried
+  // again. Handlers whose client has gone count until they return.
+  uint32_t max_streams = 100;
+  // How many bytes of a body, and of all bodies of a connection, may have come before a
+  // handler reads them. Their sum is what a client can make a connection hold.
+  uint32_t stream_window = 256 << 10;
+  uint32_t connection_window = 1 << 20;
+  // How many streams a client may reset: so many at once, and so many a second.
+  uint64_t reset_burst = 1000;
+  uint64_t reset_rate = 33;
+};
+
 // HttpServerOptions
 //
 // Limits are on from the start: the defaults are for a server that faces the internet.
@@ -59,6 +78,8 @@ struct HttpServerOptions {
   absl::Duration stall_timeout = absl::Minutes(2);
   // Names the greenlets.
   std::string name = "http server";
+
+  Http2Options http2 = {};
 
   // Called after each response; see access_log.h. It must not block.
   std::function<void(const AccessRecord&)> access_log = nullptr;

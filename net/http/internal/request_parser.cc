@@ -6,6 +6,7 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
+#include "grove/net/http/internal/request_target.h"
 
 namespace grove::http::http_internal {
 namespace {
@@ -18,34 +19,6 @@ absl::string_view TrimBlanks(absl::string_view text) {
     text.remove_suffix(1);
   }
   return text;
-}
-
-// A host with or without a port. Empty is allowed (RFC 9112, 3.2).
-bool LooksLikeHost(absl::string_view host) {
-  bool in_brackets = false;
-  for (size_t i = 0; i < host.size(); ++i) {
-    const char c = host[i];
-    if (c == '[' && i == 0) {
-      in_brackets = true;
-    } else if (c == ']' && in_brackets) {
-      in_brackets = false;
-    } else if (c == ':' && !in_brackets) {
-      for (char digit : host.substr(i + 1)) {
-        if (!absl::ascii_isdigit(digit)) return false;
-      }
-      return host.size() - i <= 6;
-    } else if (!absl::ascii_isalnum(c) && !absl::StrContains("-._~!$&'()*+;=%:", c)) {
-      return false;
-    }
-  }
-  return !in_brackets;
-}
-
-bool IsVisible(absl::string_view text) {
-  for (unsigned char c : text) {
-    if (c <= 0x20 || c >= 0x7f) return false;
-  }
-  return !text.empty();
 }
 
 }  // namespace

@@ -4,40 +4,35 @@
 
 #include <algorithm>
 #include <array>
-#include <exception>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "grove/green/hub_scope.h"
-#include "grove/green/interrupt.h"
-#include "grove/net/http/access_log.h"
+#include "grove/net/http/internal/http2_connection.h"
 #include "grove/net/http/status.h"
 #include "grove/net/send_file.h"
 
 namespace grove::http::http_internal {
 
 ServerConnection::ServerConnection(ServerCore* core, net::Stream* stream, bool secure)
-    : core_(core), stream_(*stream), secure_(secure), next_(core->first_) {
-  if (next_) next_->previous_ = this;
-  core->first_ = this;
-}
+    : CoreConnection(core), stream_(*stream), secure_(secure) {}
 
 ServerConnection::~ServerConnection() {
-  if (core_->next_to_watch_ == this) core_->next_to_watch_ = next_;
-  (previous_ ? previous_->next_ : core_->first_) = next_;
-  if (next_) next_->previous_ = previous_;
   if (to_flush_) std::erase(core_->to_flush_, this);
   if (exchange_) core_->GiveBack(std::move(exchange_));
 }
 
-void ServerConnection::Run() {
+std::string ServerConnection::Run() {
   while (WaitForRequest() && ReadHead()) {
+    if (is_http2_) return std::string(exchange_->input());
     if (!Serve()) break;
     exchange_->EndRequest();
   }
-  if (stream_.closed()) return;
-  if (exchange_ && !exchange_->out.empty() && !FlushOut().ok()) return;
+  if (stream_.closed()) return {};
+  if (exchange_ && !exchange_->out.empty() && !FlushOut().ok()) return {};
   CloseGently();
+  return {};
 }
 
 // --- times ------------------------------------------------------------------------
@@ -72,7 +67,7 @@ bool ServerConnection::Look(MonotonicNanos now) {
   return true;
 }
 
-void ServerConnection::EndIfIdle() {
+void ServerConnection::Drain() {
   if (phase_ != Phase::kFirstByte && phase_ != Phase::kIdle) return;
   if (!stream_.closed()) (void)stream_.ShutdownRead();
 }
@@ -106,6 +101,13 @@ bool ServerConnection::WaitForRequest() {
   }
 }
 
+// No method of HTTP/1 begins with more of its preface than POST, PUT or PROPFIND do.
+bool ServerConnection::MayBeHttp2() const {
+  const absl::string_view input = exchange_->input();
+  return requests_ == 0 && core_->options().http2.enabled && !input.empty() &&
+         input[0] == 'P' && absl::StartsWith(kHttp2Preface, input.substr(0, 4));
+}
+
 // False if the connection ends.
 bool ServerConnection::ReadHead() {
   Exchange& x = *exchange_;
@@ -121,7 +123,12 @@ bool ServerConnection::ReadHead() {
       skipped = true;
     }
     const bool may_be_empty_line = !skipped && x.input() == "\r";
-    if (!x.input().empty() && !may_be_empty_line) {
+    const bool may_be_http2 = MayBeHttp2();
+    if (may_be_http2 && x.input().size() >= 4) {
+      is_http2_ = true;
+      return true;
+    }
+    if (!x.input().empty() && !may_be_empty_line && !may_be_http2) {
       switch (x.parser.Feed(x.input(), limits)) {
         case RequestParser::State::kDone:
           return true;
@@ -239,36 +246,11 @@ bool ServerConnection::Serve() {
 
 void ServerConnection::CallHandler() {
   Exchange& x = *exchange_;
-  ++core_->statistics_.requests;
-  std::exception_ptr error;
-  try {
-    core_->handler_(x.request, x.response);
-    return;
-  } catch (const TimeoutExpired&) {
-    error = std::current_exception();
-  } catch (const Interrupt&) {
-    throw;
-  } catch (...) {
-    error = std::current_exception();
-  }
-  HandlerThrew(std::move(error));
-}
-
-void ServerConnection::HandlerThrew(std::exception_ptr error) {
-  Exchange& x = *exchange_;
-  ++core_->statistics_.exceptions;
-  if (core_->options().on_exception) {
-    core_->options().on_exception(x.request, error);
-  } else {
-    fprintf(stderr, "grove: http: an exception in the handler of %s\n",
-            x.request.DebugString().c_str());
-    green_internal::Scheduler& scheduler = green_internal::Scheduler::Get();
-    scheduler.HandleError(scheduler.current(), error);
-  }
-  if (x.response.head_sent()) {
-    if (!x.response.finished()) x.response.Spoil();
-  } else {
+  if (core_->CallHandler(x.request, x.response)) return;
+  if (!x.response.head_sent()) {
     Refuse(500, ReasonOf(500));
+  } else if (!x.response.finished()) {
+    x.response.Spoil();
   }
 }
 
@@ -321,25 +303,12 @@ void ServerConnection::Refuse(int status, absl::string_view reason) {
 
 void ServerConnection::Log() {
   const Exchange& x = *exchange_;
-  AccessRecord record;
-  record.peer = Peer();
-  record.status = x.response.status();
-  record.body_bytes = x.response.body_bytes();
   if (serving_) {
-    const HeaderView headers = x.request.headers();
-    record.method = x.request.method();
-    record.target = x.request.target();
-    record.host = x.request.host();
-    record.referer = headers.Get("Referer").value_or("");
-    record.user_agent = headers.Get("User-Agent").value_or("");
-    record.version_major = x.request.version_major();
-    record.version_minor = x.request.version_minor();
-    record.begin = begin_;
-    record.duration = absl::Nanoseconds(ThisHub().Now() - begun_);
+    core_->Log(&x.request, x.response, Peer(), begin_,
+               absl::Nanoseconds(ThisHub().Now() - begun_));
   } else {
-    record.begin = absl::Now();
+    core_->Log(nullptr, x.response, Peer(), absl::Now(), absl::ZeroDuration());
   }
-  core_->options().access_log(record);
 }
 
 absl::string_view ServerConnection::Peer() {

@@ -134,14 +134,19 @@ class Exchange {
 // ServerConnection
 //
 // One connection of a server, on the stack of its greenlet.
-class ServerConnection {
+class ServerConnection final : public CoreConnection {
  public:
   ServerConnection(ServerCore* core, net::Stream* stream, bool secure);
   ServerConnection(const ServerConnection&) = delete;
   ServerConnection& operator=(const ServerConnection&) = delete;
   ~ServerConnection();
 
-  void Run();
+  // Until its end. Not empty: what was read, if the client speaks HTTP/2.
+  std::string Run();
+
+  bool Look(MonotonicNanos now) override;
+  // Ends it if it has no request.
+  void Drain() override;
 
  private:
   friend class ServerCore;
@@ -155,18 +160,16 @@ class ServerConnection {
     phase_ = phase;
     ++phases_;
   }
-  // For the watcher: ends the connection if it is over a time.
-  bool Look(MonotonicNanos now);
   absl::Duration LimitOf(Phase phase) const;
-  void EndIfIdle();
 
   bool WaitForRequest();
   bool ReadHead();
+  // Whether the connection may yet turn out to be one of HTTP/2, or has.
+  bool MayBeHttp2() const;
   // False: the connection ends.
   bool Serve();
   void CallHandler();
   bool FinishResponse();
-  void HandlerThrew(std::exception_ptr error);
   void Refuse(int status, absl::string_view reason);
   void Log();
   void CloseGently();
@@ -183,7 +186,6 @@ class ServerConnection {
   bool DecideToKeep(bool has_end);
   absl::string_view Peer();
 
-  ServerCore* const core_;
   net::Stream& stream_;
   const bool secure_;
   std::unique_ptr<Exchange> exchange_;
@@ -192,6 +194,7 @@ class ServerConnection {
   bool serving_ = false;  // it has a request whose head was read
   bool unread_ = false;   // the client may still be sending
   bool timed_out_ = false;
+  bool is_http2_ = false;
   bool writing_ = false;
   bool broken_ = false;    // a write has failed: nothing may follow
   bool to_flush_ = false;  // in the core's list
@@ -204,8 +207,6 @@ class ServerConnection {
   uint64_t phases_ = 0;
   uint64_t seen_phases_ = ~uint64_t{0};
   MonotonicNanos seen_at_ = 0;
-  ServerConnection* previous_ = nullptr;
-  ServerConnection* next_;
 };
 
 }  // namespace grove::http::http_internal

@@ -4,10 +4,15 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "absl/types/span.h"
 #include "grove/green/greenlet.h"
 #include "grove/green/internal/core.h"
+#include "grove/hub/clock.h"
 #include "grove/net/http/date.h"
 #include "grove/net/http/request.h"
 #include "grove/net/http/response.h"
@@ -18,7 +23,35 @@
 namespace grove::http::http_internal {
 
 class Exchange;
+class Http2Stream;
 class ServerConnection;
+class ServerCore;
+
+// CoreConnection
+//
+// One connection of a server, as those see it who look after all of them.
+class CoreConnection {
+ public:
+  explicit CoreConnection(ServerCore* core);
+  CoreConnection(const CoreConnection&) = delete;
+  CoreConnection& operator=(const CoreConnection&) = delete;
+
+  // For the watcher: ends what is over a time, and says whether anything was.
+  virtual bool Look(MonotonicNanos now) = 0;
+  // A drain begins.
+  virtual void Drain() = 0;
+
+ protected:
+  ~CoreConnection();
+
+  ServerCore* const core_;
+
+ private:
+  friend class ServerCore;
+
+  CoreConnection* previous_ = nullptr;
+  CoreConnection* next_;
+};
 
 // ServerCore
 //
@@ -34,21 +67,37 @@ class ServerCore {
   ServerCore& operator=(const ServerCore&) = delete;
   ~ServerCore();
 
-  // One connection, until its end.
-  void Serve(net::Stream& stream, bool secure);
+  // One connection, until its end. `alpn` is what TLS has agreed upon, if anything.
+  void Serve(net::Stream& stream, bool secure, absl::string_view alpn);
   // Connections without a request end, others after the one that they have.
   void Drain();
 
   net::StreamServerOptions StreamOptions() const;
   const HttpServerOptions& options() const { return options_; }
   DateCache& date() { return date_; }
+  bool draining() const { return draining_; }
+
+  // Calls the handler. False if it threw, which was reported.
+  bool CallHandler(Request& request, ResponseWriter& response);
+  // One line for the access log, if there is one; `request` is null if none was read.
+  void Log(const Request* request, const ResponseWriter& response, absl::string_view peer,
+           absl::Time begin, absl::Duration duration);
   const HttpServerStatistics& statistics() const { return statistics_; }
 
  private:
+  friend class CoreConnection;
+  friend class Http2Connection;
   friend class ServerConnection;
 
   std::unique_ptr<Exchange> TakeExchange();
   void GiveBack(std::unique_ptr<Exchange> exchange);
+  std::unique_ptr<Http2Stream> TakeStream();
+  void GiveBack(std::unique_ptr<Http2Stream> stream);
+  // Where connections of HTTP/2 read to, all of them.
+  absl::Span<char> input_buffer();
+  // What they write from.
+  std::string TakeOutput();
+  void GiveBackOutput(std::string output);
   void Watch();
   // Sends what this connection holds back, once its handler waits.
   void FlushSoon(ServerConnection& connection);
@@ -60,8 +109,11 @@ class ServerCore {
   HttpServerStatistics statistics_;
   DateCache date_;
   std::vector<std::unique_ptr<Exchange>> spare_;
-  ServerConnection* first_ = nullptr;  // each lies on its greenlet's stack
-  ServerConnection* next_to_watch_ = nullptr;
+  std::vector<std::unique_ptr<Http2Stream>> spare_streams_;
+  std::vector<std::string> spare_outputs_;
+  std::unique_ptr<char[]> input_buffer_;
+  CoreConnection* first_ = nullptr;  // each lies on its greenlet's stack
+  CoreConnection* next_to_watch_ = nullptr;
   bool draining_ = false;
   Greenlet<> watcher_;
   Greenlet<> flusher_;

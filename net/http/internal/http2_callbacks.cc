@@ -1,0 +1,166 @@
+#include <memory>
+
+#include "grove/hub/internal/check.h"
+#include "grove/net/http/internal/http2_connection.h"
+
+// What nghttp2 tells a server's connection, while it is given input or asked for output.
+// Nothing here may wait, nor throw: there are C frames below.
+namespace grove::http::http_internal {
+namespace {
+
+Http2Connection* Of(void* user_data) { return static_cast<Http2Connection*>(user_data); }
+
+}  // namespace
+
+nghttp2_session_callbacks* Http2Connection::Callbacks() {
+  static nghttp2_session_callbacks* const callbacks = [] {
+    nghttp2_session_callbacks* c = nullptr;
+    GROVE_CHECK(nghttp2_session_callbacks_new(&c) == 0, "out of memory");
+    nghttp2_session_callbacks_set_on_begin_headers_callback(
+        c, [](nghttp2_session*, const nghttp2_frame* frame, void* user_data) {
+          return Of(user_data)->OnBeginHeaders(*frame);
+        });
+    nghttp2_session_callbacks_set_on_header_callback2(
+        c, [](nghttp2_session*, const nghttp2_frame* frame, nghttp2_rcbuf* name,
+              nghttp2_rcbuf* value, uint8_t,
+              void* user_data) { return Of(user_data)->OnHeader(*frame, name, value); });
+    // By default such a field is left out; but then two readers disagree.
+    nghttp2_session_callbacks_set_on_invalid_header_callback2(
+        c,
+        [](nghttp2_session*, const nghttp2_frame*, nghttp2_rcbuf*, nghttp2_rcbuf*,
+           uint8_t, void*) -> int { return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE; });
+    nghttp2_session_callbacks_set_on_frame_recv_callback(
+        c, [](nghttp2_session*, const nghttp2_frame* frame, void* user_data) {
+          return Of(user_data)->OnFrame(*frame);
+        });
+    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(
+        c, [](nghttp2_session*, uint8_t, int32_t id, const uint8_t* data, size_t size,
+              void* user_data) {
+          Of(user_data)->OnData(id, {reinterpret_cast<const char*>(data), size});
+          return 0;
+        });
+    nghttp2_session_callbacks_set_on_frame_send_callback(
+        c, [](nghttp2_session*, const nghttp2_frame* frame, void* user_data) {
+          Of(user_data)->OnSent(*frame);
+          return 0;
+        });
+    nghttp2_session_callbacks_set_on_stream_close_callback(
+        c, [](nghttp2_session*, int32_t id, uint32_t error_code, void* user_data) {
+          Of(user_data)->OnStreamClose(id, error_code);
+          return 0;
+        });
+    nghttp2_session_callbacks_set_send_callback(
+        c, [](nghttp2_session*, const uint8_t* data, size_t size, int, void* user_data) {
+          return Of(user_data)->OnSend({reinterpret_cast<const char*>(data), size});
+        });
+    nghttp2_session_callbacks_set_send_data_callback(
+        c, [](nghttp2_session*, nghttp2_frame*, const uint8_t* head, size_t size,
+              nghttp2_data_source* source, void* user_data) {
+          return Of(user_data)->OnSendData(
+              {reinterpret_cast<const char*>(head), kHttp2FrameHead}, size,
+              *static_cast<Http2Stream*>(source->ptr));
+        });
+    return c;
+  }();
+  return callbacks;
+}
+
+int Http2Connection::OnBeginHeaders(const nghttp2_frame& frame) {
+  if (frame.headers.cat != NGHTTP2_HCAT_REQUEST) return 0;
+  const int32_t id = frame.hd.stream_id;
+  // Those of streams that were reset count as well, until their handlers have ended; and
+  // of those that come behind the last GOAWAY nothing is wanted.
+  if (handlers_ >= core_->options().http2.max_streams || drained_) {
+    ++core_->statistics_.refused;
+    nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, id, NGHTTP2_REFUSED_STREAM);
+    return 0;
+  }
+  std::unique_ptr<Http2Stream> stream = core_->TakeStream();
+  stream->Begin(this, id);
+  if (nghttp2_session_set_stream_user_data(session_, id, stream.get()) != 0) {
+    return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+  }
+  stream->next = first_;
+  if (first_) first_->previous = stream.get();
+  first_ = stream.release();
+  ++streams_;
+  ++requests_;
+  const uint64_t max_requests = core_->options().max_requests;
+  if (max_requests != 0 && requests_ >= max_requests) Drain();
+  return 0;
+}
+
+int Http2Connection::OnHeader(const nghttp2_frame& frame, nghttp2_rcbuf* name,
+                              nghttp2_rcbuf* value) {
+  Http2Stream* const stream = StreamOf(frame.hd.stream_id);
+  if (stream == nullptr) return 0;
+  if (frame.headers.cat == NGHTTP2_HCAT_REQUEST) {
+    stream->TakeHeader(name, value);
+    return 0;
+  }
+  if (stream->TakeTrailer(name, value)) return 0;
+  stream->body.Fail(400, absl::InvalidArgumentError("too many trailers"));
+  return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+}
+
+int Http2Connection::OnFrame(const nghttp2_frame& frame) {
+  if (frame.hd.type == NGHTTP2_PING) {
+    if (draining_ && (frame.hd.flags & NGHTTP2_FLAG_ACK) != 0) FinishDrain();
+    return 0;
+  }
+  if (frame.hd.type != NGHTTP2_HEADERS && frame.hd.type != NGHTTP2_DATA) return 0;
+  Http2Stream* const stream = StreamOf(frame.hd.stream_id);
+  if (stream == nullptr) return 0;
+  const bool ends = (frame.hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
+  if (frame.hd.type == NGHTTP2_HEADERS && frame.headers.cat == NGHTTP2_HCAT_REQUEST) {
+    StartRequest(*stream, /*has_body=*/!ends);
+  } else if (ends) {
+    stream->body.End();
+  }
+  return 0;
+}
+
+void Http2Connection::OnData(int32_t id, absl::string_view data) {
+  if (Http2Stream* const stream = StreamOf(id)) {
+    stream->body.Take(data);
+  } else {
+    nghttp2_session_consume(session_, id, data.size());
+  }
+}
+
+// A response that is complete before the request is: the rest is not wanted (RFC 9113,
+// 8.1).
+void Http2Connection::OnSent(const nghttp2_frame& frame) {
+  if (frame.hd.type != NGHTTP2_HEADERS && frame.hd.type != NGHTTP2_DATA) return;
+  if ((frame.hd.flags & NGHTTP2_FLAG_END_STREAM) == 0) return;
+  const int32_t id = frame.hd.stream_id;
+  if (nghttp2_session_get_stream_remote_close(session_, id) == 0) {
+    nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, id, NGHTTP2_NO_ERROR);
+  }
+}
+
+void Http2Connection::OnStreamClose(int32_t id, uint32_t error_code) {
+  Http2Stream* const stream = StreamOf(id);
+  if (stream == nullptr) return;
+  nghttp2_session_set_stream_user_data(session_, id, nullptr);
+  --streams_;
+  ++phases_;
+  stream->Close(error_code);
+  if (!stream->handler_runs) Recycle(*stream);
+}
+
+ssize_t Http2Connection::OnSend(absl::string_view data) {
+  if (out_.size() >= kHttp2Batch) return NGHTTP2_ERR_WOULDBLOCK;
+  out_.append(data.data(), data.size());
+  return static_cast<ssize_t>(data.size());
+}
+
+int Http2Connection::OnSendData(absl::string_view head, size_t size,
+                                Http2Stream& stream) {
+  if (out_.size() >= kHttp2Batch) return NGHTTP2_ERR_WOULDBLOCK;
+  out_.append(head.data(), head.size());
+  stream.response.MoveTo(out_, size);
+  return 0;
+}
+
+}  // namespace grove::http::http_internal

@@ -1,0 +1,351 @@
+#include "grove/net/http/internal/http2_connection.h"
+
+#include <stdio.h>
+
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "absl/status/statusor.h"
+#include "grove/green/hub_scope.h"
+#include "grove/green/timeout.h"
+#include "grove/net/http/status.h"
+#include "grove/net/internal/wait_in.h"
+
+namespace grove::http::http_internal {
+
+class Http2Connection::HandlerScope {
+ public:
+  HandlerScope(Http2Connection* connection, Http2Stream* stream)
+      : connection_(connection), stream_(stream) {}
+  HandlerScope(HandlerScope&& other) noexcept
+      : connection_(std::exchange(other.connection_, nullptr)), stream_(other.stream_) {}
+  ~HandlerScope() {
+    if (connection_ != nullptr) connection_->HandlerEnded(*stream_);
+  }
+
+  void operator()() { connection_->CallHandler(*stream_); }
+
+ private:
+  Http2Connection* connection_;
+  Http2Stream* stream_;
+};
+
+Http2Connection::Http2Connection(ServerCore* core, net::Stream* stream, bool secure)
+    : CoreConnection(core),
+      stream_(*stream),
+      secure_(secure),
+      peer_(stream->Describe()) {}
+
+Http2Connection::~Http2Connection() {
+  Shield shield;
+  CloseStreams();
+  for (Http2Stream* s = first_; s; s = s->next) {
+    if (s->handler_runs) s->handler.KillSoon();
+  }
+  while (handlers_ > 0) {
+    net::net_internal::WaitIn(handler_waiters_, "the end of handlers");
+  }
+  if (writer_) writer_.Kill();
+  while (first_ != nullptr) Recycle(*first_);
+  nghttp2_session_del(session_);
+  stream_.set_paced(true);
+}
+
+void Http2Connection::Run(absl::string_view input) {
+  // Its own, by stream: between requests the client may be silent, and on a stream it may
+  // wait for the server, while this greenlet reads.
+  stream_.set_paced(false);
+  if (!Start()) return;
+  if (input.empty() || Feed(input)) Read();
+  // Whoever has ended the connection gets no more responses; handlers learn it from what
+  // they read and write.
+  CloseStreams();
+  while (handlers_ > 0) {
+    net::net_internal::WaitIn(handler_waiters_, "the end of handlers");
+  }
+  if (writing_) writer_.Join();
+  if (!broken_ && !stream_.closed()) WriteAll();
+  if (ended_ && !broken_ && !stream_.closed()) CloseGently();
+}
+
+bool Http2Connection::Start() {
+  const HttpServerOptions& options = core_->options();
+  nghttp2_option* o = nullptr;
+  if (nghttp2_option_new(&o) != 0) return false;
+  // Windows grow as handlers read.
+  nghttp2_option_set_no_auto_window_update(o, 1);
+  nghttp2_option_set_stream_reset_rate_limit(o, options.http2.reset_burst,
+                                             options.http2.reset_rate);
+  // Trees of priorities are kept for streams that are open only; and are not used, below.
+  nghttp2_option_set_no_closed_streams(o, 1);
+  const int error = nghttp2_session_server_new2(&session_, Callbacks(), this, o);
+  nghttp2_option_del(o);
+  if (error != 0) return false;
+
+  const nghttp2_settings_entry settings[] = {
+      {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, options.http2.max_streams},
+      {NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, options.http2.stream_window},
+      {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, static_cast<uint32_t>(options.max_head)},
+      {NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1},
+  };
+  if (nghttp2_submit_settings(session_, NGHTTP2_FLAG_NONE, settings,
+                              std::size(settings)) != 0 ||
+      nghttp2_session_set_local_window_size(
+          session_, NGHTTP2_FLAG_NONE, 0,
+          static_cast<int32_t>(options.http2.connection_window)) != 0) {
+    return false;
+  }
+  ScheduleWrite();
+  if (core_->draining()) Drain();
+  return true;
+}
+
+// --- input ------------------------------------------------------------------------
+
+void Http2Connection::Read() {
+  const absl::Span<char> buffer = core_->input_buffer();
+  while (nghttp2_session_want_read(session_) || nghttp2_session_want_write(session_)) {
+    if (!stream_.WaitReadable().ok()) return;
+    // Nothing switches until it is used, so that all connections share the buffer.
+    const absl::StatusOr<std::optional<size_t>> n = stream_.TryRead(buffer);
+    if (!n.ok() || *n == size_t{0}) return;
+    if (n->has_value() && !Feed({buffer.data(), **n})) return;
+  }
+}
+
+bool Http2Connection::Feed(absl::string_view input) {
+  const ssize_t n = nghttp2_session_mem_recv(
+      session_, reinterpret_cast<const uint8_t*>(input.data()), input.size());
+  if (n < 0) {
+    if (n == NGHTTP2_ERR_NOMEM) return false;
+    // No preface, a flood: what the client is told, nghttp2 has not always said.
+    ++core_->statistics_.refused;
+    End(n == NGHTTP2_ERR_FLOODED ? NGHTTP2_ENHANCE_YOUR_CALM : NGHTTP2_PROTOCOL_ERROR);
+    return false;
+  }
+  if (nghttp2_session_want_write(session_)) ScheduleWrite();
+  return true;
+}
+
+// --- output -----------------------------------------------------------------------
+
+void Http2Connection::ScheduleWrite() {
+  if (writing_ || broken_) return;
+  writing_ = true;
+  // It comes behind the handlers that are ready, and finds what they have made.
+  writer_ = Spawn({.name = "http2 writer"}, [this] { WriteAll(); });
+}
+
+void Http2Connection::WriteAll() {
+  writing_ = true;
+  out_ = core_->TakeOutput();
+  for (;;) {
+    if (nghttp2_session_send(session_) != 0) broken_ = true;
+    if (out_.empty() || broken_) break;
+    broken_ = true;  // also if it throws
+    broken_ = !stream_.Write(out_).ok();
+    out_.clear();
+    if (broken_) break;
+  }
+  core_->GiveBackOutput(std::move(out_));
+  writing_ = false;
+  // The reader may wait for what will not come.
+  const bool over =
+      !nghttp2_session_want_read(session_) && !nghttp2_session_want_write(session_);
+  if ((broken_ || over) && !stream_.closed()) (void)stream_.ShutdownRead();
+}
+
+void Http2Connection::Consume(Http2Stream& stream, size_t count) {
+  if (stream.closed()) {
+    nghttp2_session_consume_connection(session_, count);
+  } else {
+    nghttp2_session_consume(session_, stream.id, count);
+  }
+  if (nghttp2_session_want_write(session_)) ScheduleWrite();
+}
+
+// --- requests ---------------------------------------------------------------------
+
+Http2Stream* Http2Connection::StreamOf(int32_t id) const {
+  return static_cast<Http2Stream*>(nghttp2_session_get_stream_user_data(session_, id));
+}
+
+void Http2Connection::StartRequest(Http2Stream& stream, bool has_body) {
+  stream.FinishHead(has_body);
+  if (core_->options().access_log) {
+    stream.begin = absl::Now();
+    stream.begun = ThisHub().Now();
+  }
+  if (stream.refused() != 0) {
+    stream.Refuse(stream.refused(), stream.reason());
+    Log(stream);
+    return;
+  }
+  ++handlers_;
+  stream.handler_runs = true;
+  stream.handler = Spawn({.name = "http2 request"}, HandlerScope(this, &stream));
+}
+
+void Http2Connection::CallHandler(Http2Stream& stream) {
+  Http2Response& response = stream.response;
+  if (!core_->CallHandler(stream.request, response)) {
+    if (!response.head_sent()) {
+      stream.Refuse(500, ReasonOf(500));
+    } else if (!response.finished()) {
+      response.Spoil();
+    }
+  } else if (response.untouched() && stream.body.failed_with() != 0) {
+    stream.Refuse(stream.body.failed_with(), stream.body.failure().message());
+  } else if (absl::Status s = response.Finish(); !s.ok() && !stream.closed()) {
+    // What the handler has made cannot be sent.
+    if (response.head_sent()) {
+      response.Spoil();
+    } else {
+      fprintf(stderr, "grove: http: the response to %s: %s\n",
+              stream.request.DebugString().c_str(), s.ToString().c_str());
+      stream.Refuse(500, ReasonOf(500));
+    }
+  }
+  Log(stream);
+}
+
+void Http2Connection::HandlerEnded(Http2Stream& stream) {
+  stream.handler_runs = false;
+  if (!stream.response.finished()) stream.response.Spoil();
+  if (stream.closed()) Recycle(stream);
+  if (--handlers_ == 0) net::net_internal::WakeAll(handler_waiters_);
+}
+
+void Http2Connection::Log(Http2Stream& stream) {
+  if (!core_->options().access_log) return;
+  core_->Log(&stream.request, stream.response, peer_, stream.begin,
+             absl::Nanoseconds(ThisHub().Now() - stream.begun));
+}
+
+void Http2Connection::Recycle(Http2Stream& stream) {
+  (stream.previous ? stream.previous->next : first_) = stream.next;
+  if (stream.next) stream.next->previous = stream.previous;
+  // The window of what nobody will read.
+  if (const size_t unread = stream.body.unread(); unread > 0) {
+    nghttp2_session_consume_connection(session_, unread);
+    if (nghttp2_session_want_write(session_)) ScheduleWrite();
+  }
+  core_->GiveBack(std::unique_ptr<Http2Stream>(&stream));
+}
+
+// --- the end ----------------------------------------------------------------------
+
+void Http2Connection::CloseStreams() {
+  for (Http2Stream* s = first_; s != nullptr;) {
+    Http2Stream* const next = s->next;
+    if (!s->closed()) {
+      // It goes out before anything else of the stream does, and ends that.
+      nghttp2_session_set_stream_user_data(session_, s->id, nullptr);
+      nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, s->id, NGHTTP2_CANCEL);
+      s->Close(NGHTTP2_CANCEL);
+    }
+    if (!s->handler_runs) Recycle(*s);
+    s = next;
+  }
+}
+
+void Http2Connection::End(uint32_t error_code) {
+  ended_ = true;
+  nghttp2_session_terminate_session(session_, error_code);
+  ScheduleWrite();
+}
+
+// RFC 9113, 6.8: a GOAWAY that allows for what is on its way already, and the last one
+// when the client has seen it, which the answer to a ping shows.
+void Http2Connection::Drain() {
+  if (std::exchange(draining_, true) || session_ == nullptr) return;
+  ended_ = true;
+  nghttp2_submit_shutdown_notice(session_);
+  nghttp2_submit_ping(session_, NGHTTP2_FLAG_NONE, nullptr);
+  ScheduleWrite();
+}
+
+void Http2Connection::FinishDrain() {
+  if (std::exchange(drained_, true)) return;
+  nghttp2_submit_goaway(session_, NGHTTP2_FLAG_NONE,
+                        nghttp2_session_get_last_proc_stream_id(session_),
+                        NGHTTP2_NO_ERROR, nullptr, 0);
+  ScheduleWrite();
+}
+
+// A close with input unread would be a reset, which may take the GOAWAY with it.
+void Http2Connection::CloseGently() {
+  if (core_->options().linger <= absl::ZeroDuration() || !stream_.ShutdownWrite().ok()) {
+    return;
+  }
+  const Deadline deadline(core_->options().linger);
+  char buffer[1024];
+  for (;;) {
+    const absl::StatusOr<size_t> n = stream_.Read(absl::MakeSpan(buffer), deadline);
+    if (!n.ok() || *n == 0) return;
+  }
+}
+
+// --- times ------------------------------------------------------------------------
+
+bool Http2Connection::Look(MonotonicNanos now) {
+  if (session_ == nullptr || stream_.closed()) return false;
+  const HttpServerOptions& options = core_->options();
+  // A client that does not take what is written to it.
+  const net::Stream::Activity activity = stream_.activity();
+  if (pace_.Look({.bytes_written = activity.bytes_written,
+                  .writer_waits = activity.writer_waits},
+                 now,
+                 {.idle = options.stall_timeout,
+                  .min_rate = options.min_rate,
+                  .grace = options.min_rate_grace}) !=
+      net::net_internal::PeerPace::Verdict::kFine) {
+    broken_ = true;
+    stream_.Close();
+    return true;
+  }
+  if (draining_ && !drained_) {
+    if (drain_seen_at_ == 0) drain_seen_at_ = now;
+    if (absl::Nanoseconds(now - drain_seen_at_) > options.linger) FinishDrain();
+  }
+  if (streams_ > 0) {
+    for (Http2Stream* s = first_; s != nullptr; s = s->next) LookAtStream(*s, now);
+    return false;
+  }
+  if (phases_ != seen_phases_) {
+    seen_phases_ = phases_;
+    seen_at_ = now;
+    return false;
+  }
+  const absl::Duration limit =
+      requests_ == 0 ? options.first_byte_timeout : options.idle_timeout;
+  if (ended_ || absl::Nanoseconds(now - seen_at_) <= limit) return false;
+  End(NGHTTP2_NO_ERROR);
+  return true;
+}
+
+void Http2Connection::LookAtStream(Http2Stream& stream, MonotonicNanos now) {
+  using Verdict = net::net_internal::PeerPace::Verdict;
+  if (stream.closed()) return;
+  const HttpServerOptions& options = core_->options();
+  const bool reads = stream.in_head || stream.body.reader_waits();
+  const absl::Duration idle = stream.in_head               ? options.head_timeout
+                              : stream.body.reader_waits() ? options.body_timeout
+                                                           : options.stall_timeout;
+  const Verdict verdict = stream.pace.Look(
+      {.bytes_read = stream.body.received(),
+       .bytes_written = stream.response.sent(),
+       .reader_waits = reads,
+       .writer_waits = stream.response.blocked()},
+      now, {.idle = idle, .min_rate = options.min_rate, .grace = options.min_rate_grace});
+  if (verdict == Verdict::kFine) return;
+  ++core_->statistics_.timed_out;
+  if (!stream.in_head && reads) {
+    stream.body.Fail(408, absl::DeadlineExceededError("the body has not come in time"));
+  } else {
+    stream.response.Spoil();
+  }
+}
+
+}  // namespace grove::http::http_internal
