@@ -65,7 +65,7 @@ std::vector<Case> Cases() {
       {"2.3", "HTTP/1.0", "GET / HTTP/1.0\r\n\r\n", "GET / [] closed"},
       {"2.3", "HTTP/1.2", "GET / HTTP/1.2\r\nHost: a\r\n\r\n", "!505"},
       {"2.3", "HTTP/2.0", "GET / HTTP/2.0\r\nHost: a\r\n\r\n", "!505"},
-      {"2.3", "HTTP/2's preface", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "!505"},
+      {"2.3", "HTTP/2's preface, where that is off", "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "!505"},
       {"2.3", "HTTP/0.9", "GET /\r\n\r\n", "!400"},
       {"2.3", "HTTP/01.1", "GET / HTTP/01.1\r\nHost: a\r\n\r\n", "!4or5"},
       {"2.3", "http in small letters", "GET / http/1.1\r\nHost: a\r\n\r\n", "!400"},
@@ -277,7 +277,8 @@ std::string Play(const std::string& sent, size_t piece) {
                      .max_fields = 6,
                      .max_body = 1000,
                      .max_chunk_extensions = 200,
-                     .max_trailers = 200});
+                     .max_trailers = 200,
+                     .http2 = {.enabled = false}});
   server.Start();
   MemoryStream client = *listener.Connect();
   EXPECT_TRUE(client.Write(sent).ok());

@@ -57,7 +57,8 @@ void Http2Connection::Run(absl::string_view input) {
   // wait for the server, while this greenlet reads.
   stream_.set_paced(false);
   if (!Start()) return;
-  if (input.empty() || Feed(input)) Read();
+  if (!input.empty()) Feed(input);
+  Read();
   // Whoever has ended the connection gets no more responses; handlers learn it from what
   // they read and write.
   CloseStreams();
@@ -65,8 +66,6 @@ void Http2Connection::Run(absl::string_view input) {
     net::net_internal::WaitIn(handler_waiters_, "the end of handlers");
   }
   if (writing_) writer_.Join();
-  if (!broken_ && !stream_.closed()) WriteAll();
-  if (ended_ && !broken_ && !stream_.closed()) CloseGently();
 }
 
 bool Http2Connection::Start() {
@@ -77,6 +76,9 @@ bool Http2Connection::Start() {
   nghttp2_option_set_no_auto_window_update(o, 1);
   nghttp2_option_set_stream_reset_rate_limit(o, options.http2.reset_burst,
                                              options.http2.reset_rate);
+  // It counts a frame for each piece of its head that arrives, so that nine bytes one by
+  // one are nine; the default of 8 would cut who sends them.
+  nghttp2_option_set_max_continuations(o, 100);
   // Trees of priorities are kept for streams that are open only; and are not used, below.
   nghttp2_option_set_no_closed_streams(o, 1);
   const int error = nghttp2_session_server_new2(&session_, Callbacks(), this, o);
@@ -103,29 +105,35 @@ bool Http2Connection::Start() {
 
 // --- input ------------------------------------------------------------------------
 
+// To the end of the stream. A close before it, with input unread, would be a reset, which
+// may take our last words with it: after those, what comes is dropped.
 void Http2Connection::Read() {
   const absl::Span<char> buffer = core_->input_buffer();
-  while (nghttp2_session_want_read(session_) || nghttp2_session_want_write(session_)) {
-    if (!stream_.WaitReadable().ok()) return;
+  while (stream_.WaitReadable().ok()) {
     // Nothing switches until it is used, so that all connections share the buffer.
     const absl::StatusOr<std::optional<size_t>> n = stream_.TryRead(buffer);
     if (!n.ok() || *n == size_t{0}) return;
-    if (n->has_value() && !Feed({buffer.data(), **n})) return;
+    if (n->has_value() && !deaf_) Feed({buffer.data(), **n});
   }
 }
 
-bool Http2Connection::Feed(absl::string_view input) {
+void Http2Connection::Feed(absl::string_view input) {
   const ssize_t n = nghttp2_session_mem_recv(
       session_, reinterpret_cast<const uint8_t*>(input.data()), input.size());
   if (n < 0) {
-    if (n == NGHTTP2_ERR_NOMEM) return false;
-    // No preface, a flood: what the client is told, nghttp2 has not always said.
+    // No preface, a flood, no memory: what nghttp2 does not say itself.
     ++core_->statistics_.refused;
-    End(n == NGHTTP2_ERR_FLOODED ? NGHTTP2_ENHANCE_YOUR_CALM : NGHTTP2_PROTOCOL_ERROR);
-    return false;
+    deaf_ = true;
+    CloseStreams();
+    End(n == NGHTTP2_ERR_FLOODED ? NGHTTP2_ENHANCE_YOUR_CALM
+        : n == NGHTTP2_ERR_NOMEM ? NGHTTP2_INTERNAL_ERROR
+                                 : NGHTTP2_PROTOCOL_ERROR);
   }
-  if (nghttp2_session_want_write(session_)) ScheduleWrite();
-  return true;
+  if (nghttp2_session_want_write(session_)) {
+    ScheduleWrite();
+  } else {
+    LookForEnd();
+  }
 }
 
 // --- output -----------------------------------------------------------------------
@@ -150,10 +158,23 @@ void Http2Connection::WriteAll() {
   }
   core_->GiveBackOutput(std::move(out_));
   writing_ = false;
-  // The reader may wait for what will not come.
-  const bool over =
-      !nghttp2_session_want_read(session_) && !nghttp2_session_want_write(session_);
-  if ((broken_ || over) && !stream_.closed()) (void)stream_.ShutdownRead();
+  if (broken_) {
+    stream_.Close();  // the reader may wait for what will not come
+  } else {
+    LookForEnd();
+  }
+}
+
+void Http2Connection::LookForEnd() {
+  if (over_ || writing_ || nghttp2_session_want_read(session_) ||
+      nghttp2_session_want_write(session_)) {
+    return;
+  }
+  over_ = deaf_ = true;
+  if (stream_.closed()) return;
+  if (core_->options().linger <= absl::ZeroDuration() || !stream_.ShutdownWrite().ok()) {
+    stream_.Close();
+  }
 }
 
 void Http2Connection::Consume(Http2Stream& stream, size_t count) {
@@ -251,7 +272,7 @@ void Http2Connection::CloseStreams() {
 }
 
 void Http2Connection::End(uint32_t error_code) {
-  ended_ = true;
+  ending_ = true;
   nghttp2_session_terminate_session(session_, error_code);
   ScheduleWrite();
 }
@@ -260,7 +281,6 @@ void Http2Connection::End(uint32_t error_code) {
 // when the client has seen it, which the answer to a ping shows.
 void Http2Connection::Drain() {
   if (std::exchange(draining_, true) || session_ == nullptr) return;
-  ended_ = true;
   nghttp2_submit_shutdown_notice(session_);
   nghttp2_submit_ping(session_, NGHTTP2_FLAG_NONE, nullptr);
   ScheduleWrite();
@@ -272,19 +292,6 @@ void Http2Connection::FinishDrain() {
                         nghttp2_session_get_last_proc_stream_id(session_),
                         NGHTTP2_NO_ERROR, nullptr, 0);
   ScheduleWrite();
-}
-
-// A close with input unread would be a reset, which may take the GOAWAY with it.
-void Http2Connection::CloseGently() {
-  if (core_->options().linger <= absl::ZeroDuration() || !stream_.ShutdownWrite().ok()) {
-    return;
-  }
-  const Deadline deadline(core_->options().linger);
-  char buffer[1024];
-  for (;;) {
-    const absl::StatusOr<size_t> n = stream_.Read(absl::MakeSpan(buffer), deadline);
-    if (!n.ok() || *n == 0) return;
-  }
 }
 
 // --- times ------------------------------------------------------------------------
@@ -305,24 +312,36 @@ bool Http2Connection::Look(MonotonicNanos now) {
     stream_.Close();
     return true;
   }
-  if (draining_ && !drained_) {
-    if (drain_seen_at_ == 0) drain_seen_at_ = now;
-    if (absl::Nanoseconds(now - drain_seen_at_) > options.linger) FinishDrain();
+  if (over_ || (draining_ && !drained_)) {
+    const Phase phase = over_ ? Phase::kOver : Phase::kDraining;
+    if (InPhaseFor(phase, now) <= options.linger) return false;
+    if (over_) {
+      stream_.Close();
+    } else {
+      FinishDrain();
+    }
+    return true;
   }
   if (streams_ > 0) {
+    seen_phase_ = Phase::kBusy;
     for (Http2Stream* s = first_; s != nullptr; s = s->next) LookAtStream(*s, now);
-    return false;
-  }
-  if (phases_ != seen_phases_) {
-    seen_phases_ = phases_;
-    seen_at_ = now;
     return false;
   }
   const absl::Duration limit =
       requests_ == 0 ? options.first_byte_timeout : options.idle_timeout;
-  if (ended_ || absl::Nanoseconds(now - seen_at_) <= limit) return false;
+  if (ending_ || drained_ || InPhaseFor(Phase::kIdle, now) <= limit) return false;
   End(NGHTTP2_NO_ERROR);
   return true;
+}
+
+// Since a look that found it in this phase first.
+absl::Duration Http2Connection::InPhaseFor(Phase phase, MonotonicNanos now) {
+  if (seen_phase_ != phase || seen_phases_ != phases_) {
+    seen_phase_ = phase;
+    seen_phases_ = phases_;
+    seen_at_ = now;
+  }
+  return absl::Nanoseconds(now - seen_at_);
 }
 
 void Http2Connection::LookAtStream(Http2Stream& stream, MonotonicNanos now) {

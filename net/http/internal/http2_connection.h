@@ -58,6 +58,7 @@ class Http2Connection final : public CoreConnection {
  private:
   // In the function of a handler's greenlet: also one that never begins has an end.
   class HandlerScope;
+  enum class Phase : uint8_t { kBusy, kIdle, kDraining, kOver };
 
   // What nghttp2 tells; see http2_callbacks.cc.
   static nghttp2_session_callbacks* Callbacks();
@@ -72,12 +73,13 @@ class Http2Connection final : public CoreConnection {
 
   bool Start();
   void Read();
-  bool Feed(absl::string_view input);
+  void Feed(absl::string_view input);
   void WriteAll();
+  void LookForEnd();
   void FinishDrain();
   void End(uint32_t error_code);
-  void CloseGently();
   void CloseStreams();
+  absl::Duration InPhaseFor(Phase phase, MonotonicNanos now);
   void LookAtStream(Http2Stream& stream, MonotonicNanos now);
 
   Http2Stream* StreamOf(int32_t id) const;
@@ -101,15 +103,17 @@ class Http2Connection final : public CoreConnection {
   Greenlet<> writer_;
   bool writing_ = false;
   bool broken_ = false;  // a write has failed: nothing may follow
-  bool ended_ = false;   // by us: the client may not expect it
+  bool deaf_ = false;    // what the client still sends is dropped
+  bool ending_ = false;  // our last GOAWAY, of an error or for want of requests, is made
+  bool over_ = false;    // nothing more is to be said, by either
   bool draining_ = false;
   bool drained_ = false;  // the last GOAWAY is on its way
 
   net::net_internal::PeerPace pace_;
-  uint64_t phases_ = 0;  // changes when time begins anew while there are no streams
-  uint64_t seen_phases_ = ~uint64_t{0};
+  uint64_t phases_ = 0;  // streams that have ended
+  Phase seen_phase_ = Phase::kBusy;
+  uint64_t seen_phases_ = 0;
   MonotonicNanos seen_at_ = 0;
-  MonotonicNanos drain_seen_at_ = 0;
 };
 
 }  // namespace grove::http::http_internal
