@@ -125,7 +125,9 @@ void Http2Connection::Feed(absl::string_view input) {
     ++core_->statistics_.refused;
     deaf_ = true;
     CloseStreams();
-    End(n == NGHTTP2_ERR_FLOODED ? NGHTTP2_ENHANCE_YOUR_CALM
+    const bool flood =
+        n == NGHTTP2_ERR_FLOODED || n == NGHTTP2_ERR_TOO_MANY_CONTINUATIONS;
+    End(flood                    ? NGHTTP2_ENHANCE_YOUR_CALM
         : n == NGHTTP2_ERR_NOMEM ? NGHTTP2_INTERNAL_ERROR
                                  : NGHTTP2_PROTOCOL_ERROR);
   }
@@ -209,6 +211,8 @@ void Http2Connection::StartRequest(Http2Stream& stream, bool has_body) {
 }
 
 void Http2Connection::CallHandler(Http2Stream& stream) {
+  // A client that has gone already does not make work.
+  if (stream.closed()) return;
   Http2Response& response = stream.response;
   if (!core_->CallHandler(stream.request, response)) {
     if (!response.head_sent()) {

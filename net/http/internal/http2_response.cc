@@ -74,13 +74,13 @@ void Http2Response::Begin(bool is_head) {
   DropText(out_);
   out_begin_ = 0;
   borrowed_ = {};
-  ended_ = deferred_ = reset_ = false;
+  ended_ = deferred_ = reset_ = lost_ = false;
   sent_ = 0;
   Reset(is_head);
 }
 
 absl::Status Http2Response::SendHead(std::optional<uint64_t> length, bool with_body) {
-  if (stream_.closed() || reset_) return stream_.ClosedError("send a response");
+  if (stream_.closed()) return stream_.ClosedError("send a response");
   FieldBuilder builder(&head_, &fields_);
   builder.Add(":status", status());
   bool has_date = false;
@@ -148,6 +148,7 @@ void Http2Response::MoveTo(std::string& to, size_t count) {
 }
 
 void Http2Response::Drop() {
+  lost_ = lost_ || !ended_ || pending() > 0;
   DropText(out_);
   out_begin_ = 0;
   borrowed_ = {};
@@ -177,8 +178,7 @@ absl::Status Http2Response::WaitUntilSent() {
     }
     killed.response = nullptr;
   }
-  if (stream_.closed() || reset_) return stream_.ClosedError("send a response");
-  return absl::OkStatus();
+  return lost_ ? stream_.ClosedError("send a response") : absl::OkStatus();
 }
 
 absl::Status Http2Response::SendBorrowed(absl::string_view data) {
@@ -223,7 +223,7 @@ absl::Status Http2Response::BeginBody(std::optional<uint64_t> length, bool with_
 }
 
 absl::Status Http2Response::SendPiece(absl::string_view data) {
-  if (stream_.closed() || reset_) return stream_.ClosedError("send a response");
+  if (lost_) return stream_.ClosedError("send a response");
   if (pending() + data.size() > kCopied) {
     if (absl::Status s = WaitUntilSent(); !s.ok()) return s;
     if (data.size() > kCopied) return SendBorrowed(data);
@@ -237,9 +237,9 @@ absl::Status Http2Response::EndBody() {
     Spoil();
     return trailers().status();
   }
+  if (lost_) return stream_.ClosedError("send a response");
   ended_ = true;
   Resume();
-  if (stream_.closed() || reset_) return stream_.ClosedError("send a response");
   return absl::OkStatus();
 }
 

@@ -119,6 +119,7 @@ class Http2Response final : public ResponseWriter {
   void MoveTo(std::string& to, size_t count);
   // Nobody takes it any more.
   void Drop();
+  bool lost() const { return lost_; }
 
  private:
   absl::Status SendWhole(absl::string_view body, std::optional<uint64_t> length,
@@ -143,6 +144,7 @@ class Http2Response final : public ResponseWriter {
   bool ended_ = false;
   bool deferred_ = false;
   bool reset_ = false;
+  bool lost_ = false;  // the client has not taken all of it
   uint64_t sent_ = 0;
   green_internal::WaiterList writers_;
 };

@@ -2,9 +2,16 @@
 
 #include <algorithm>
 
+#include "absl/time/time.h"
 #include "grove/hub/internal/check.h"
 
 namespace grove::http {
+namespace {
+
+// On the clock of a test it takes no time, and is over after all limits of a server.
+constexpr absl::Duration kPatience = absl::Hours(2);
+
+}  // namespace
 
 std::string BigEndian(uint64_t n, int bytes) {
   std::string text;
@@ -84,7 +91,7 @@ void Http2Peer::Get(uint32_t stream_id, absl::string_view path) {
 
 std::optional<Http2Peer::Frame> Http2Peer::Next() {
   char head[9];
-  if (!stream_.ReadExactly(absl::MakeSpan(head)).ok()) {
+  if (!stream_.ReadExactly(absl::MakeSpan(head), kPatience).ok()) {
     at_end_ = true;
     return std::nullopt;
   }
@@ -95,7 +102,7 @@ std::optional<Http2Peer::Frame> Http2Peer::Next() {
   frame.flags = byte(4);
   frame.stream_id =
       static_cast<uint32_t>(byte(5)) << 24 | byte(6) << 16 | byte(7) << 8 | byte(8);
-  if (!stream_.ReadExactly(absl::MakeSpan(frame.payload)).ok()) {
+  if (!stream_.ReadExactly(absl::MakeSpan(frame.payload), kPatience).ok()) {
     at_end_ = true;
     return std::nullopt;
   }

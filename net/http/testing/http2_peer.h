@@ -34,7 +34,7 @@ Http2FieldList GetFields(absl::string_view path, const Http2FieldList& more = {}
 
 // Http2Peer
 //
-// What a client sees. Reads of a stream that does not end wait as long as the stream.
+// What a client sees. It waits for two hours at most, and then takes it for the end.
 class Http2Peer {
  public:
   struct Frame {
