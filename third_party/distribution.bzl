@@ -254,15 +254,20 @@ def _grpc_impl(rctx):
     rctx.symlink(rctx.attr.rule, "bazel/cc_grpc_library.bzl")
     rctx.file("bazel/BUILD.bazel", "")
 
+    # gRPC's headers use Abseil's mutex.
+    abseil = ["@com_google_absl//absl/synchronization"]
+    targets = [
+        _cc_library("grpc++", ["-lgrpc++", "-lgrpc", "-lgpr"], abseil),
+        _cc_library("grpc++_unsecure", ["-lgrpc++_unsecure", "-lgrpc_unsecure", "-lgpr"], abseil),
+        _cc_library("grpc++_codegen_proto", [], ["@com_google_protobuf//:protobuf"]),
+    ]
+
     # The shared library of reflection brings in the one of gRPC with TLS, and so OpenSSL.
     # The archive needs neither, so that it does with grpc++_unsecure as well. All of it:
     # it registers itself.
-    rctx.file("BUILD.bazel", _cc_library("grpc++", ["-lgrpc++", "-lgrpc", "-lgpr"]) +
-                             _cc_library("grpc++_unsecure", ["-lgrpc++_unsecure", "-lgrpc_unsecure", "-lgpr"]) +
-                             _cc_library("grpc++_reflection", [
-                                 "-Wl,--whole-archive," + folder + "/libgrpc++_reflection.a,--no-whole-archive",
-                             ], ["@com_google_protobuf//:protobuf"]) +
-                             _cc_library("grpc++_codegen_proto", [], ["@com_google_protobuf//:protobuf"]))
+    archive = "-Wl,--whole-archive,{}/libgrpc++_reflection.a,--no-whole-archive".format(folder)
+    targets.append(_cc_library("grpc++_reflection", [archive], ["@com_google_protobuf//:protobuf"]))
+    rctx.file("BUILD.bazel", "".join(targets))
 
 distribution_grpc = repository_rule(
     implementation = _grpc_impl,

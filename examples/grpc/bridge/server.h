@@ -55,8 +55,8 @@ class ServerCall : protected Counted {
 
  protected:
   // Held by OnDone() and by the greenlet, or what is to become it.
-  ServerCall(grpc::CallbackServerContext* context, HubHandle hub)
-      : Counted(2), context_(context), hub_(std::move(hub)) {}
+  ServerCall(grpc::CallbackServerContext* context, const HubHandle& hub)
+      : Counted(2), context_(context), hub_(hub) {}
 
   // On gRPC's threads:
   void Begin();
@@ -80,7 +80,7 @@ class ServerCall : protected Counted {
   void End();
 
   grpc::CallbackServerContext* const context_;
-  const HubHandle hub_;
+  const HubHandle& hub_;  // the bridge's
   Note begin_{&ServerCall::OnBegin, this};
   Note cancel_{&ServerCall::OnCancelled, this};
   AnyGreenlet greenlet_;  // until it ends
@@ -100,15 +100,16 @@ using ServerStream = Writes<Reads<Side<grpc::ServerBidiReactor<In, Out>>, In>, O
 template <typename Reactor, typename Base, typename F>
 class ServerCallOf final : public Base, public ServerCall {
  public:
-  static Reactor* Begin(grpc::CallbackServerContext* context, HubHandle hub, F fn) {
-    auto* call = new ServerCallOf(context, std::move(hub), std::move(fn));
+  static Reactor* Begin(grpc::CallbackServerContext* context, const HubHandle& hub,
+                        F fn) {
+    auto* call = new ServerCallOf(context, hub, std::move(fn));
     call->ServerCall::Begin();
     return call;
   }
 
  private:
-  ServerCallOf(grpc::CallbackServerContext* context, HubHandle hub, F fn)
-      : Base(this), ServerCall(context, std::move(hub)), fn_(std::move(fn)) {}
+  ServerCallOf(grpc::CallbackServerContext* context, const HubHandle& hub, F fn)
+      : Base(this), ServerCall(context, hub), fn_(std::move(fn)) {}
 
   grpc::Status Handle() override { return fn_(*this, static_cast<Base&>(*this)); }
   void Finish(grpc::Status status) override { Reactor::Finish(std::move(status)); }
