@@ -55,10 +55,9 @@ void ServerCall::Run() {
     throw;
   } catch (const TimeoutExpired& e) {
     returned_ = true;
-    status_ = {
-        scope.Threw(e) ? grpc::StatusCode::DEADLINE_EXCEEDED : grpc::StatusCode::INTERNAL,
-        scope.Threw(e) ? "the deadline has passed" : "internal error"};
-    throw;
+    status_ = {grpc::StatusCode::INTERNAL, "internal error"};
+    if (!scope.Threw(e)) throw;
+    status_ = {grpc::StatusCode::DEADLINE_EXCEEDED, "the deadline has passed"};
   } catch (...) {
     returned_ = true;
     status_ = {grpc::StatusCode::INTERNAL, "internal error"};
