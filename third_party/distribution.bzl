@@ -178,3 +178,102 @@ optional_library = repository_rule(
         "link": attr.string_list(doc = "Linker options."),
     },
 )
+
+# The messages that come with protobuf, and what each imports.
+_WELL_KNOWN = {
+    "any": [],
+    "api": ["source_context", "type"],
+    "descriptor": [],
+    "duration": [],
+    "empty": [],
+    "field_mask": [],
+    "source_context": [],
+    "struct": [],
+    "timestamp": [],
+    "type": ["any", "source_context"],
+    "wrappers": [],
+}
+
+def _protobuf_impl(rctx):
+    compiler = rctx.path("/usr/bin/protoc")
+    if not compiler.exists:
+        _missing(rctx, str(compiler), "protobuf-compiler")
+    if not rctx.path("/usr/include/google/protobuf/message.h").exists:
+        _missing(rctx, "google/protobuf/message.h", "libprotobuf-dev")
+    rctx.symlink(compiler, "protoc")
+    build = """
+load("@rules_proto//proto:defs.bzl", "proto_lang_toolchain", "proto_library")
+
+package(default_visibility = ["//visibility:public"])
+
+exports_files(["protoc"])
+
+# What cc_proto_library asks for. The messages that come with protobuf are in its library.
+proto_lang_toolchain(
+    name = "cc_toolchain",
+    blacklisted_protos = {known},
+    command_line = "--cpp_out=$(OUT)",
+    runtime = ":protobuf",
+)
+""".format(known = repr([":%s_proto" % name for name in _WELL_KNOWN]))
+    build += _cc_library("protobuf", _pkg_config_libs(rctx, ["protobuf"], "libprotobuf-dev"))
+    build += _cc_library("protobuf_lite", _pkg_config_libs(rctx, ["protobuf-lite"], "libprotobuf-dev"))
+    for name, deps in _WELL_KNOWN.items():
+        path = "google/protobuf/{}.proto".format(name)
+        rctx.symlink("/usr/include/" + path, "src/" + path)
+        build += """
+proto_library(
+    name = {name},
+    srcs = [{src}],
+    strip_import_prefix = "src",
+    deps = {deps},
+)
+""".format(
+            name = repr(name + "_proto"),
+            src = repr("src/" + path),
+            deps = repr([":%s_proto" % dep for dep in deps]),
+        )
+    rctx.file("BUILD.bazel", build)
+
+distribution_protobuf = repository_rule(
+    implementation = _protobuf_impl,
+    doc = "The distribution's protobuf, so that proto_library and cc_proto_library work with no flag.",
+    local = True,
+)
+
+def _grpc_impl(rctx):
+    plugin = rctx.path("/usr/bin/grpc_cpp_plugin")
+    if not plugin.exists:
+        _missing(rctx, str(plugin), "protobuf-compiler-grpc")
+    if not rctx.path("/usr/include/grpcpp/grpcpp.h").exists:
+        _missing(rctx, "grpcpp/grpcpp.h", "libgrpc++-dev")
+    folder = _library_folder(rctx, "", "libgrpc++_reflection.a", "libgrpc++-dev")
+    rctx.symlink(plugin, "src/compiler/grpc_cpp_plugin")
+    rctx.file("src/compiler/BUILD.bazel", """exports_files(["grpc_cpp_plugin"])
+""")
+    rctx.symlink(rctx.attr.rule, "bazel/cc_grpc_library.bzl")
+    rctx.file("bazel/BUILD.bazel", "")
+
+    # gRPC's headers use Abseil's mutex.
+    abseil = ["@com_google_absl//absl/synchronization"]
+    targets = [
+        _cc_library("grpc++", ["-lgrpc++", "-lgrpc", "-lgpr"], abseil),
+        _cc_library("grpc++_unsecure", ["-lgrpc++_unsecure", "-lgrpc_unsecure", "-lgpr"], abseil),
+        _cc_library("grpc++_codegen_proto", [], ["@com_google_protobuf//:protobuf"]),
+    ]
+
+    # The shared library of reflection brings in the one of gRPC with TLS, and so OpenSSL.
+    # The archive needs neither, so that it does with grpc++_unsecure as well. All of it:
+    # it registers itself.
+    archive = "-Wl,--whole-archive,{}/libgrpc++_reflection.a,--no-whole-archive".format(folder)
+    targets.append(_cc_library("grpc++_reflection", [archive], ["@com_google_protobuf//:protobuf"]))
+    rctx.file("BUILD.bazel", "".join(targets))
+
+distribution_grpc = repository_rule(
+    implementation = _grpc_impl,
+    doc = "The distribution's gRPC, under upstream's labels.",
+    local = True,
+    attrs = {
+        "rule": attr.label(default = Label("//third_party:cc_grpc_library.bzl"), allow_single_file = True),
+    },
+)

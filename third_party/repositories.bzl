@@ -6,7 +6,7 @@ packages (tools/packages.txt lists them), under the labels that upstream uses.
 """
 
 load("@bazel_tools//tools/build_defs/repo:utils.bzl", "maybe")
-load(":distribution.bzl", "distribution_library", "distribution_rules_cc", "no_coverage_tools", "optional_library", "secluded_library", "source_library")
+load(":distribution.bzl", "distribution_grpc", "distribution_library", "distribution_protobuf", "distribution_rules_cc", "no_coverage_tools", "optional_library", "secluded_library", "source_library")
 
 def grove_dependencies():
     """Declares what grove needs and the calling workspace does not define."""
@@ -133,6 +133,11 @@ def grove_dependencies():
         headers = "/usr/share/include/llhttp",
         defines = ["LLHTTP_STRICT_MODE=1"],
     )
+
+    # For examples/grpc. Repositories are made when something needs them: who builds no
+    # gRPC needs none of its packages.
+    maybe(distribution_protobuf, name = "com_google_protobuf")
+    maybe(distribution_grpc, name = "com_github_grpc_grpc")
 
     # What the benchmarks compare with; only where it is installed.
     maybe(
