@@ -55,10 +55,10 @@ absl::StatusOr<std::string> Ask(const Address& server, const std::string& questi
 }  // namespace
 
 int main(int argc, char** argv) {
-  const std::vector<std::string> words =
-      ParseWords(argc, argv,
-                 "Sends words over UDP, and prints the answers.\n"
-                 "  udp_client [--to=127.0.0.1:7002] [--patience=1s] [--tries=3] WORD...");
+  const std::vector<std::string> words = ParseWords(
+      argc, argv,
+      "Sends words over UDP, and prints the answers.\n"
+      "  udp_client [--to=127.0.0.1:7002] [--patience=1s] [--tries=3] WORD...");
   const absl::StatusOr<Address> server = Address::Parse(absl::GetFlag(FLAGS_to));
   if (!server.ok()) Refuse(absl::StrCat("--to: ", server.status().message()));
   if (absl::GetFlag(FLAGS_tries) < 1) Refuse("--tries: at least one is needed");
@@ -70,7 +70,7 @@ int main(int argc, char** argv) {
   }
   bool all = true;
   for (size_t i = 0; i < words.size(); ++i) {
-    const absl::StatusOr<std::string> answer = *answers[i].Get();
+    const absl::StatusOr<std::string> answer = answers[i].Get();
     if (answer.ok()) {
       printf("%s: %s\n", words[i].c_str(), answer->c_str());
     } else {
