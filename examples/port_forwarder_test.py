@@ -130,9 +130,8 @@ class PortForwarderTest(testing.ExampleTest):
                 s.recv(1)
 
     def test_nobody_behind_it(self):
-        with forwarder(testing.free_port()) as f, connect(f.port) as s:
-            with self.assertRaises(ConnectionResetError):
-                s.recv(1)
+        with forwarder(testing.free_port()) as f:
+            self.assertTrue(testing.is_reset(f.port))
             code, _, err = f.stop()
             self.assertEqual(code, 0)
             self.assertIn("Connection refused", err)

@@ -17,7 +17,7 @@ import unittest
 
 PROGRAMS = sys.argv[1:]
 # Only there so that a failure ends.
-PATIENCE = 60
+PATIENCE = 40
 
 
 def temporary_folder():
@@ -42,6 +42,16 @@ def read_to_end(s):
     return got
 
 
+def is_reset(port):
+    """Whether a connection to it is ended by a reset; it may be while it is made."""
+    try:
+        with connect(port) as s:
+            read_to_end(s)
+    except ConnectionResetError:
+        return True
+    return False
+
+
 def tool(name):
     """Where a program of the distribution is; says so if it is not."""
     path = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin:/usr/bin:/bin")
@@ -53,7 +63,7 @@ def tool(name):
 def run(program, *words, input=None, status=0):
     """What a program that ends by itself has written: a CompletedProcess, in text."""
     done = subprocess.run(
-        [program, *words], input=input, capture_output=True, text=True, timeout=PATIENCE * 3
+        [program, *words], input=input, capture_output=True, text=True, timeout=PATIENCE
     )
     if status is not None and done.returncode != status:
         raise AssertionError(f"{done.args}: exit status {done.returncode}, not {status}\n"
