@@ -28,13 +28,18 @@ void CorrectStatus(int status, void*) {
 }  // namespace
 
 void ParseFlags(int argc, char** argv, const std::string& usage) {
+  const std::vector<std::string> words = ParseWords(argc, argv, usage);
+  if (!words.empty()) Refuse(absl::StrCat("what is \"", words[0], "\"? (see --help)"));
+}
+
+std::vector<std::string> ParseWords(int argc, char** argv, const std::string& usage) {
   for (int i = 1; i < argc; ++i) asked_for_help |= absl::StartsWith(argv[i], "--help");
   absl::SetProgramUsageMessage(usage);
   on_exit(&CorrectStatus, nullptr);
   parsing = true;
   const std::vector<char*> rest = absl::ParseCommandLine(argc, argv);
   parsing = false;
-  if (rest.size() > 1) Refuse(absl::StrCat("what is \"", rest[1], "\"? (see --help)"));
+  return {rest.begin() + 1, rest.end()};
 }
 
 void Refuse(const std::string& why) {

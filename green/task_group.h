@@ -74,7 +74,7 @@ class TaskGroupError : public std::exception {
 //     Greenlet<absl::StatusOr<User>> user = group.Spawn(&FetchUser);
 //     Greenlet<absl::StatusOr<News>> news = group.Spawn(&FetchNews);
 //     if (absl::Status s = group.Join(); !s.ok()) return s;
-//     return Page(**user.Get(), **news.Get());
+//     return Page(*user.Get(), *news.Get());
 //   }
 //
 // A task *fails* if it throws, or returns an absl::Status or StatusOr that is not OK. The

@@ -237,10 +237,35 @@ AddressFamily FamilyOf(const Address& a) {
   return a.is_v6() ? AddressFamily::kV6 : AddressFamily::kV4;
 }
 
-absl::Status BadAddress(absl::string_view text, absl::string_view why) {
+constexpr absl::string_view kHostAndPort = "HOST:PORT or [IP6]:PORT";
+constexpr absl::string_view kAny = "HOST:PORT, [IP6]:PORT, unix:PATH or unix:@NAME";
+
+absl::Status BadAddress(absl::string_view text, absl::string_view wanted,
+                        absl::string_view why) {
   return absl::InvalidArgumentError(
-      absl::StrCat("bad address \"", text, "\": ", why,
-                   " (wanted: HOST:PORT, [IP6]:PORT, unix:PATH or unix:@NAME)"));
+      absl::StrCat("bad address \"", text, "\": ", why, " (wanted: ", wanted, ")"));
+}
+
+absl::StatusOr<HostAndPort> Split(absl::string_view text, absl::string_view wanted) {
+  const size_t colon = text.rfind(':');
+  if (colon == text.npos) return BadAddress(text, wanted, "no port");
+  absl::string_view host = text.substr(0, colon);
+  const absl::string_view digits = text.substr(colon + 1);
+  uint32_t port;
+  // SimpleAtoi would take a sign and blanks.
+  if (digits.empty() || digits.find_first_not_of("0123456789") != digits.npos ||
+      !absl::SimpleAtoi(digits, &port) || port == 0 || port > 65535) {
+    return BadAddress(text, wanted, "the port is not a number from 1 to 65535");
+  }
+  if (absl::ConsumePrefix(&host, "[")) {
+    if (!absl::ConsumeSuffix(&host, "]") || host.find(':') == host.npos) {
+      return BadAddress(text, wanted, "no IPv6 address in '[]'");
+    }
+  } else if (host.find(':') != host.npos) {
+    return BadAddress(text, wanted, "an IPv6 address needs '[]'");
+  }
+  if (host.empty()) return BadAddress(text, wanted, "no host");
+  return HostAndPort{std::string(host), static_cast<uint16_t>(port)};
 }
 
 }  // namespace
@@ -266,35 +291,23 @@ absl::StatusOr<TcpStream> Dial(absl::string_view host, uint16_t port,
   return race.Run();
 }
 
+absl::StatusOr<HostAndPort> ParseHostAndPort(absl::string_view text) {
+  return Split(text, kHostAndPort);
+}
+
 absl::StatusOr<std::unique_ptr<Stream>> DialAny(absl::string_view address,
                                                 DialOptions options) {
   absl::string_view rest = address;
   if (absl::ConsumePrefix(&rest, "unix:")) {
     const absl::StatusOr<UnixAddress> a = UnixAddress::Parse(rest);
-    if (!a.ok()) return BadAddress(address, a.status().message());
+    if (!a.ok()) return BadAddress(address, kAny, a.status().message());
     absl::StatusOr<UnixStream> s = UnixStream::Connect(*a, options.deadline);
     if (!s.ok()) return std::move(s).status();
     return std::make_unique<UnixStream>(*std::move(s));
   }
-  const size_t colon = address.rfind(':');
-  if (colon == address.npos) return BadAddress(address, "no port");
-  absl::string_view host = address.substr(0, colon);
-  const absl::string_view digits = address.substr(colon + 1);
-  uint32_t port;
-  // SimpleAtoi would take a sign and blanks.
-  if (digits.empty() || digits.find_first_not_of("0123456789") != digits.npos ||
-      !absl::SimpleAtoi(digits, &port) || port == 0 || port > 65535) {
-    return BadAddress(address, "the port is not a number from 1 to 65535");
-  }
-  if (absl::ConsumePrefix(&host, "[")) {
-    if (!absl::ConsumeSuffix(&host, "]") || host.find(':') == host.npos) {
-      return BadAddress(address, "no IPv6 address in '[]'");
-    }
-  } else if (host.find(':') != host.npos) {
-    return BadAddress(address, "an IPv6 address needs '[]'");
-  }
-  if (host.empty()) return BadAddress(address, "no host");
-  absl::StatusOr<TcpStream> s = Dial(host, static_cast<uint16_t>(port), options);
+  const absl::StatusOr<HostAndPort> to = Split(address, kAny);
+  if (!to.ok()) return to.status();
+  absl::StatusOr<TcpStream> s = Dial(to->host, to->port, options);
   if (!s.ok()) return std::move(s).status();
   return std::make_unique<TcpStream>(*std::move(s));
 }

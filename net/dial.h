@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -55,11 +56,22 @@ struct DialOptions {
 absl::StatusOr<TcpStream> Dial(absl::string_view host, uint16_t port,
                                DialOptions options = {});
 
+// ParseHostAndPort()
+//
+// What a configuration says: "example.org:443", "192.0.2.1:443" or "[2001:db8::1]:443",
+// of which the host is what Dial() takes. kInvalidArgument, quoting the text, for
+// anything else; whether it could be a name is not looked at.
+struct HostAndPort {
+  std::string host;
+  uint16_t port;
+};
+absl::StatusOr<HostAndPort> ParseHostAndPort(absl::string_view text);
+
 // DialAny()
 //
-// As Dial(), to what a configuration says: "example.org:443", "192.0.2.1:443",
-// "[2001:db8::1]:443", or "unix:/run/x.sock" and "unix:@name". kInvalidArgument, quoting
-// the text, for anything else. Of the options, only the deadline concerns Unix sockets.
+// As Dial(), to what ParseHostAndPort() takes, or "unix:/run/x.sock" and "unix:@name".
+// kInvalidArgument, quoting the text, for anything else. Of the options, only the
+// deadline concerns Unix sockets.
 absl::StatusOr<std::unique_ptr<Stream>> DialAny(absl::string_view address,
                                                 DialOptions options = {});
 

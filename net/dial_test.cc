@@ -11,6 +11,7 @@
 
 #include <memory>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -386,6 +387,25 @@ GREENLET_TEST_F(DialTest, AnyKindOfAddress) {
        {"", "host", "host:", "host:0", "host:65536", "host:+1", "host:http", ":80",
         "::1:80", "[::1]", "[::1:80", "[host]:80", "unix:", "unix:@"}) {
     const absl::Status s = DialAny(bad, With()).status();
+    EXPECT_EQ(s.code(), StatusCode::kInvalidArgument) << bad;
+    EXPECT_THAT(std::string(s.message()), HasSubstr(absl::StrCat("\"", bad, "\"")));
+  }
+}
+
+TEST(HostAndPort, IsSplitAndNotLookedUp) {
+  for (const auto& [text, host, port] :
+       std::vector<std::tuple<std::string, std::string, int>>{
+           {"example.org:443", "example.org", 443},
+           {"192.0.2.1:1", "192.0.2.1", 1},
+           {"[2001:db8::1]:65535", "2001:db8::1", 65535},
+       }) {
+    const absl::StatusOr<HostAndPort> got = ParseHostAndPort(text);
+    ASSERT_TRUE(got.ok()) << got.status();
+    EXPECT_EQ(got->host, host);
+    EXPECT_EQ(got->port, port);
+  }
+  for (const char* bad : {"", "host", "host:", "host:0", "host:65536", ":80", "::1:80"}) {
+    const absl::Status s = ParseHostAndPort(bad).status();
     EXPECT_EQ(s.code(), StatusCode::kInvalidArgument) << bad;
     EXPECT_THAT(std::string(s.message()), HasSubstr(absl::StrCat("\"", bad, "\"")));
   }

@@ -217,6 +217,18 @@ GREENLET_TEST_F(SendFileTest, APeerThatIsGoneIsAnErrorAndNoSignal) {
   EXPECT_THAT(std::string(s.message()), HasSubstr("write to unix:"));
 }
 
+// sendfile(2) then returns what it has sent, and has raised the signal nevertheless.
+GREENLET_TEST_F(SendFileTest, APeerThatGoesInTheMidstOfACallIsNoSignalEither) {
+  Fill(Pattern(4 << 20));
+  TcpListener listener = *TcpListener::Listen(Address::Loopback(0));
+  TcpStream peer = *TcpStream::Connect(listener.address());
+  TcpStream stream = *listener.Accept();
+  peer.Close();
+  const absl::Status status = SendFile(stream, fd_, 0, kToTheEnd).status();
+  EXPECT_TRUE(ErrnoOf(status) == EPIPE || ErrnoOf(status) == ECONNRESET) << status;
+  EXPECT_GT(BytesMoved(status), 0u);
+}
+
 GREENLET_TEST_F(SendFileTest, WhatCannotBeReadIsAnErrorThatNamesIt) {
   absl::Status s = SendFile(near_, -1, 0, 1).status();
   EXPECT_EQ(ErrnoOf(s), EBADF);

@@ -5,4 +5,4 @@
 set -euo pipefail
 script=$1
 shift
-exec /usr/bin/python3 "$script" "$@"
+exec /usr/bin/python3 -B "$script" "$@"

@@ -194,8 +194,8 @@ absl::StatusOr<size_t> SocketStream::SendFrom(int file, uint64_t offset, size_t 
     ssize_t n;
     {
       // sendfile(2) has no MSG_NOSIGNAL.
-      const green_internal::NoSigpipe no_sigpipe;
-      n = sendfile(descriptor_.fd(), file, &from, count);
+      green_internal::NoSigpipe no_sigpipe;
+      n = no_sigpipe.Wrote(sendfile(descriptor_.fd(), file, &from, count), count);
     }
     if (n >= 0) return static_cast<size_t>(n);
     if (errno == EINTR) continue;

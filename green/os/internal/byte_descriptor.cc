@@ -178,11 +178,14 @@ ssize_t ByteDescriptor::WriteAs(Manner manner, int fd, const iovec* vectors,
     return UnlessInterrupted(
         [&] { return sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL); });
   }
+  size_t wanted = 0;
+  for (int i = 0; i < n; ++i) wanted += vectors[i].iov_len;
   NoSigpipe no_sigpipe;
-  return UnlessInterrupted([&] {
+  const ssize_t written = UnlessInterrupted([&] {
     return manner == Manner::kNoWait ? pwritev2(fd, vectors, n, -1, RWF_NOWAIT)
                                      : writev(fd, vectors, n);
   });
+  return no_sigpipe.Wrote(written, wanted);
 }
 
 bool ByteDescriptor::ReadyNow(short events) const {

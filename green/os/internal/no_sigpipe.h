@@ -3,7 +3,10 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <sys/types.h>
 #include <time.h>
+
+#include <cstddef>
 
 namespace grove::green_internal {
 
@@ -13,6 +16,9 @@ namespace grove::green_internal {
 // has no MSG_NOSIGNAL, and what SIGPIPE does otherwise is the program's to say, not ours:
 // so the thread blocks the signal, and takes the one that it has raised. The
 // write's errno is kept. Not across a switch.
+//
+//   NoSigpipe no_sigpipe;
+//   return no_sigpipe.Wrote(write(fd, data, size), size);
 class NoSigpipe {
  public:
   NoSigpipe() {
@@ -25,13 +31,21 @@ class NoSigpipe {
       sigpending(&pending);
       was_pending_ = sigismember(&pending, SIGPIPE) == 1;
     }
-    errno = 0;  // an EPIPE from before is not ours
   }
   NoSigpipe(const NoSigpipe&) = delete;
   NoSigpipe& operator=(const NoSigpipe&) = delete;
+
+  // What a write has returned of what it was to write. If a peer goes while it is under
+  // way, it returns what was written until then, and has raised the signal all the same:
+  // sendfile(2) does that.
+  ssize_t Wrote(ssize_t n, size_t wanted) {
+    may_have_raised_ |= n < 0 ? errno == EPIPE : static_cast<size_t>(n) < wanted;
+    return n;
+  }
+
   ~NoSigpipe() {
     const int error = errno;
-    if (error == EPIPE && !was_pending_) {
+    if (may_have_raised_ && !was_pending_) {
       const timespec at_once{};
       while (sigtimedwait(&only_, nullptr, &at_once) < 0 && errno == EINTR) {
       }
@@ -44,6 +58,7 @@ class NoSigpipe {
   sigset_t only_;
   sigset_t before_;
   bool was_pending_ = false;
+  bool may_have_raised_ = false;
 };
 
 }  // namespace grove::green_internal
