@@ -17,13 +17,18 @@ EXTRACT = os.path.join(ROOT, "docs/code/extract.py")
 CHECKED, UNCHECKED = (set(argument.split(",")) for argument in sys.argv[1:3])
 
 
-def pages():
-    """All Markdown files of the repository, by their path below its root."""
+def sources(endings):
+    """All files of the repository with one of these endings."""
     found = []
     for folder, folders, files in os.walk(ROOT):
         folders[:] = [d for d in folders if not d.startswith((".", "bazel-"))]
-        found += [os.path.relpath(os.path.join(folder, f), ROOT) for f in files if f.endswith(".md")]
+        found += [os.path.relpath(os.path.join(folder, f), ROOT) for f in files if f.endswith(endings)]
     return sorted(found)
+
+
+def pages():
+    """All Markdown files of the repository, by their path below its root."""
+    return sources((".md",))
 
 
 def read(path):
@@ -89,6 +94,30 @@ class Links(unittest.TestCase):
         for page in pages():
             if page.startswith("docs/") and page != "docs/README.md":
                 self.assertIn(f"]({page[5:]})", begin, "neither docs/README.md nor README.md has a link")
+
+
+class ComingFromGevent(unittest.TestCase):
+    """Names in docs/from_gevent.md that are said to be grove's, and tests, are there."""
+
+    def test_names_are_there(self):
+        declared = "".join(read(f) for f in sources((".h", ".bzl")))
+        documented = read("docs/configuration.md")
+        names = {os.path.basename(f) for f in sources((".cc", ".h", ".py"))}
+        rows = 0
+        for number, line in enumerate(read("docs/from_gevent.md").splitlines(), 1):
+            cells = re.split(r" \|(?: |$)", line[2:]) if line.startswith("| ") else []
+            if len(cells) < 5 or not re.search(r"[A-Z]{2}-\d", cells[0]):
+                continue
+            rows += 1
+            self.assertNotEqual(cells[2].strip() + cells[3].strip(), "", f"line {number} says nothing")
+            for code in re.findall(r"`([^`]+)`", cells[2]):
+                # What libc and Python call it may stand there as well, in lower case.
+                for name in re.findall(r"(?<![\w:])(?!absl|std)[A-Z]\w{2,}", code):
+                    found = re.search(rf"\b{name}\b", declared) or name in documented
+                    self.assertTrue(found, f"line {number}: {name} is in no header")
+            for test in re.findall(r"`([^`]+)`", cells[4]):
+                self.assertIn(os.path.basename(test), names, f"line {number}")
+        self.assertGreater(rows, 200)
 
 
 class Code(unittest.TestCase):
