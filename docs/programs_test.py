@@ -4,6 +4,7 @@ Usage: programs_test.py PROGRAM...
 """
 
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -29,14 +30,15 @@ def listening_port(pid):
     return None
 
 
-class EchoServer(unittest.TestCase):
+class Servers(unittest.TestCase):
     def serve(self, name):
         process = subprocess.Popen([PROGRAMS[name]])
+        self.process = process
         self.addCleanup(process.wait)
         self.addCleanup(process.kill)
         # The kernel says when it listens; whoever hangs is ended by the test's own limit.
         while (port := listening_port(process.pid)) is None:
-            self.assertIsNone(process.poll(), "has ended; is its port taken?")
+            self.assertIsNone(process.poll())
             time.sleep(0.01)
         return port
 
@@ -49,6 +51,16 @@ class EchoServer(unittest.TestCase):
                     self.assertEqual(s.recv(5, socket.MSG_WAITALL), b"hello")
                 second.shutdown(socket.SHUT_WR)
                 self.assertEqual(second.recv(1), b"")
+
+    def test_first_server(self):
+        port = self.serve("first_server")
+        with socket.create_connection(("127.0.0.1", port)) as s:
+            s.sendall(b"hello\nworld\n")
+            self.assertEqual(s.recv(12, socket.MSG_WAITALL), b"HELLO\nWORLD\n")
+            # It ends once this connection has: its end is told to the client.
+            self.process.send_signal(signal.SIGTERM)
+            self.assertEqual(s.recv(1), b"")
+        self.assertEqual(self.process.wait(), 0)
 
 
 if __name__ == "__main__":

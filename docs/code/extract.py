@@ -1,7 +1,7 @@
 """Makes a C++ source of the ```cpp blocks of a Markdown page, so that they are compiled.
 
 Usage: extract.py PAGE.md CONTEXT.h OUT.cc       all blocks; CONTEXT.h may be ""
-       extract.py --program NAME PAGE.md OUT.cc   one block as it is, a program
+       extract.py --source NAME PAGE.md OUT       one block as it is, a file by itself
 
 What the blocks of a page take for given, CONTEXT.h declares: it is included first, and
 opens the namespace docs_<page>, in which each block has a namespace of its own. Line
@@ -11,7 +11,7 @@ A block is the body of a function, or, if it defines functions, classes or tests
 a file. What is after "cpp" on the fence says more:
 
     file   part of a file, where that cannot be told by its look
-    program=NAME   a whole program: also compiled by itself, and run by a test
+    source=NAME   a whole file of that name, which is compiled by itself, and run by a test
     run    is run as a test: its body or its main(), which has to return 0, in a greenlet;
            what stands behind "// prints: " is what it has to print, line by line
 
@@ -57,7 +57,7 @@ def blocks_of(text):
             if fence[2] == "cpp":
                 known = ("file", "run")
                 unknown = [w for w in inside.words
-                           if w not in known and not w.startswith("program=")]
+                           if w not in known and not w.startswith("source=")]
                 if unknown:
                     sys.exit(f"line {number}: a cpp block says {unknown}")
                 blocks.append(inside)
@@ -81,6 +81,8 @@ def source_of(page, context, text):
     includes = []
     bodies = []
     for block in blocks_of(text):
+        if any(word.startswith("source=") for word in block.words):
+            continue
         lines = []
         for i, line in enumerate(block.code):
             if line.startswith("#include"):
@@ -131,23 +133,23 @@ def source_of(page, context, text):
     return "".join(out)
 
 
-def program_of(page, name, text):
-    """The program of that name."""
-    found = [b for b in blocks_of(text) if f"program={name}" in b.words]
+def file_of(page, name, text):
+    """The file of that name."""
+    found = [b for b in blocks_of(text) if f"source={name}" in b.words]
     if len(found) != 1:
-        sys.exit(f"{page}: {len(found)} programs are called {name}")
+        sys.exit(f"{page}: {len(found)} blocks are called {name}")
     return f'#line {found[0].line} "{page}"\n' + "\n".join(found[0].code) + "\n"
 
 
 def main():
-    if sys.argv[1] == "--program":
+    if sys.argv[1] == "--source":
         name, page, out = sys.argv[2:]
     else:
         page, context, out = sys.argv[1:]
         name = None
     with open(page, encoding="utf-8") as file:
         text = file.read()
-    source = program_of(page, name, text) if name else source_of(page, context, text)
+    source = file_of(page, name, text) if name else source_of(page, context, text)
     with open(out, "w", encoding="utf-8") as file:
         file.write(source)
 
