@@ -28,8 +28,9 @@ struct ConnectOptions {
 // A TCP connection. See Stream for what reading and writing promise. Nagle's algorithm is
 // off (TCP_NODELAY), as it is in Go: small writes are sent at once.
 //
-//   absl::StatusOr<TcpStream> s = TcpStream::Connect(address, {.deadline =
-//   absl::Seconds(5)}); if (absl::Status w = s->Write("hello"); !w.ok()) ...
+//   absl::StatusOr<TcpStream> s = TcpStream::Connect(address);
+//   if (!s.ok()) return s.status();
+//   if (absl::Status w = s->Write("hello"); !w.ok()) return w;
 class TcpStream final : public net_internal::SocketStream {
  public:
   // Closed.

@@ -1,0 +1,15 @@
+#pragma once
+
+// What the code in shutdown.md takes for given.
+
+#include "grove/green/greenlet.h"
+#include "grove/net/server.h"
+
+namespace docs_shutdown {
+
+namespace net = grove::net;
+
+void Handle(net::TcpStream& stream);
+extern net::Address address;
+
+}  // namespace docs_shutdown
