@@ -137,6 +137,14 @@ class Stream {
   void set_timeout(absl::Duration timeout) { timeout_ = timeout; }
   absl::Duration timeout() const { return timeout_; }
 
+  // Stream::set_limits_apply()
+  //
+  // Whether a server that has accepted it looks after its limits here
+  // (StreamServerOptions::idle_limit, min_rate). False is for who speaks a protocol in
+  // which a quiet peer is in order, and looks after it himself.
+  void set_limits_apply(bool apply) { limits_apply_ = apply; }
+  bool limits_apply() const { return limits_apply_; }
+
  protected:
   // The argument of a call, or the stream's own timeout.
   Deadline Earlier(Deadline deadline) const {
@@ -154,6 +162,7 @@ class Stream {
 
  private:
   absl::Duration timeout_ = absl::InfiniteDuration();
+  bool limits_apply_ = true;
 };
 
 }  // namespace grove::net

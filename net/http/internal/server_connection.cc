@@ -72,7 +72,8 @@ bool ServerConnection::Look(MonotonicNanos now) {
   return true;
 }
 
-void ServerConnection::EndIfIdle() {
+void ServerConnection::Drain() {
+  if (upgraded_) return upgraded_->Drain();
   if (phase_ != Phase::kFirstByte && phase_ != Phase::kIdle) return;
   if (!stream_.closed()) (void)stream_.ShutdownRead();
 }

@@ -56,7 +56,7 @@ void ServerCore::Serve(net::Stream& stream, bool secure) {
 
 void ServerCore::Drain() {
   draining_ = true;
-  for (ServerConnection* c = first_; c; c = c->next_) c->EndIfIdle();
+  for (ServerConnection* c = first_; c; c = c->next_) c->Drain();
 }
 
 std::unique_ptr<Exchange> ServerCore::TakeExchange() {

@@ -18,6 +18,7 @@
 namespace grove::http::http_internal {
 
 class Exchange;
+class Http1Response;
 class ServerConnection;
 
 // ServerCore
@@ -36,7 +37,8 @@ class ServerCore {
 
   // One connection, until its end.
   void Serve(net::Stream& stream, bool secure);
-  // Connections without a request end, others after the one that they have.
+  // Connections without a request end, others after the one that they have; those with
+  // another protocol are told.
   void Drain();
 
   net::StreamServerOptions StreamOptions() const;
@@ -46,6 +48,7 @@ class ServerCore {
 
  private:
   friend class ServerConnection;
+  friend class Http1Response;
 
   std::unique_ptr<Exchange> TakeExchange();
   void GiveBack(std::unique_ptr<Exchange> exchange);
