@@ -131,19 +131,19 @@ class Stream {
   };
   virtual Activity activity() const { return {}; }
 
-  // Stream::set_paced()
-  //
-  // Whether the limits of a server (StreamServerOptions: idle_limit, min_rate) hold for
-  // this stream; they do at first. Not where a peer may well be silent while somebody
-  // reads, and the protocol looks after its pace by itself.
-  void set_paced(bool paced) { paced_ = paced; }
-  bool paced() const { return paced_; }
-
   // Stream::set_timeout()
   //
   // How long one call may wait, if its own deadline is not earlier. Infinite at first.
   void set_timeout(absl::Duration timeout) { timeout_ = timeout; }
   absl::Duration timeout() const { return timeout_; }
+
+  // Stream::set_limits_apply()
+  //
+  // Whether a server that has accepted it looks after its limits here
+  // (StreamServerOptions::idle_limit, min_rate). False is for who speaks a protocol in
+  // which a quiet peer is in order, and looks after it himself.
+  void set_limits_apply(bool apply) { limits_apply_ = apply; }
+  bool limits_apply() const { return limits_apply_; }
 
  protected:
   // The argument of a call, or the stream's own timeout.
@@ -162,7 +162,7 @@ class Stream {
 
  private:
   absl::Duration timeout_ = absl::InfiniteDuration();
-  bool paced_ = true;
+  bool limits_apply_ = true;
 };
 
 }  // namespace grove::net

@@ -1,5 +1,7 @@
 #include "grove/net/http/response.h"
 
+#include <utility>
+
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "grove/net/http/status.h"
@@ -133,6 +135,23 @@ absl::Status ResponseWriter::SendFile(int fd, uint64_t offset, uint64_t count) {
   if (is_head_) return SendWhole({}, count, false);
   body_bytes_ = count;
   return SendWholeFile(fd, offset, count);
+}
+
+absl::StatusOr<net::Stream*> ResponseWriter::Upgrade(absl::string_view protocol,
+                                                     std::function<void()> on_drain) {
+  if (!untouched()) return TooLate("upgrade a connection");
+  if (!headers_.status().ok()) return headers_.status();
+  absl::StatusOr<net::Stream*> stream = SendUpgrade(protocol, std::move(on_drain));
+  if (stream.ok()) {
+    state_ = State::kFinished;
+    status_ = 101;
+  }
+  return stream;
+}
+
+absl::StatusOr<net::Stream*> ResponseWriter::SendUpgrade(absl::string_view,
+                                                         std::function<void()>) {
+  return absl::UnimplementedError("upgrade a connection: not with this protocol");
 }
 
 absl::Status ResponseWriter::Finish() {

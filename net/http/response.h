@@ -3,12 +3,18 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "grove/net/http/headers.h"
+
+namespace grove::net {
+class Stream;
+}  // namespace grove::net
 
 namespace grove::http {
 
@@ -89,6 +95,23 @@ class ResponseWriter {
   // whether all went out.
   absl::Status Finish();
 
+  // ResponseWriter::Upgrade()
+  //
+  // Answers "101 Switching Protocols" with "Upgrade: <protocol>" and the headers, and
+  // gives the connection to the handler: bytes in both directions, first those that came
+  // behind the request's head. It is the handler's until that returns; then it ends.
+  // None of the server's times and rates is kept meanwhile (Stream::set_limits_apply()):
+  // the handler has its own deadlines.
+  //
+  // A server that comes to its end calls `on_drain`, once, which must not block; without
+  // one it ends reading, as a StreamServer does. After the grace the handler is killed.
+  //
+  // Errors, nothing was sent then: kInvalidArgument if the client has not asked for this
+  // protocol, or sends a body; kUnavailable if the server comes to its end already;
+  // kUnimplemented where a connection is not one request's alone (HTTP/2, HTTP/1.0).
+  absl::StatusOr<net::Stream*> Upgrade(absl::string_view protocol,
+                                       std::function<void()> on_drain = nullptr);
+
   // Whether it is too late for another status or header.
   bool head_sent() const { return state_ != State::kCollecting; }
   bool finished() const { return state_ == State::kFinished; }
@@ -108,6 +131,9 @@ class ResponseWriter {
   virtual absl::Status SendPiece(absl::string_view data) = 0;
   virtual absl::Status EndBody() = 0;
   virtual absl::Status FlushPieces() = 0;
+  // Checks the request, and sends the head.
+  virtual absl::StatusOr<net::Stream*> SendUpgrade(absl::string_view protocol,
+                                                   std::function<void()> on_drain);
   // The response is not what it claims: the client must not take it for whole.
   virtual void Spoil() = 0;
 

@@ -134,7 +134,7 @@ void ServerConnections::Watch() {
 }
 
 void ServerConnections::Look(Connection& connection, const PeerPace::Limits& limits) {
-  if (!connection.stream_->paced()) return;
+  if (!connection.stream_->limits_apply()) return;
   switch (
       connection.pace_.Look(connection.stream_->activity(), ThisHub().Now(), limits)) {
     case PeerPace::Verdict::kFine:

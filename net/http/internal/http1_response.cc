@@ -114,6 +114,47 @@ absl::Status Http1Response::EndBody() {
 
 absl::Status Http1Response::FlushPieces() { return connection_->FlushOut(); }
 
+absl::StatusOr<net::Stream*> Http1Response::SendUpgrade(absl::string_view protocol,
+                                                        std::function<void()> on_drain) {
+  ServerConnection& c = *connection_;
+  Exchange& x = *c.exchange_;
+  const HeaderView asked = x.request.headers();
+  const auto says = [&](absl::string_view name, absl::string_view member) {
+    for (absl::string_view value : asked.GetAll(name)) {
+      if (HasListMember(value, member)) return true;
+    }
+    return false;
+  };
+  if (x.parser.version_minor() == 0) {
+    return absl::UnimplementedError("upgrade a connection: HTTP/1.0 has none");
+  }
+  if (!says("Connection", "upgrade") || !says("Upgrade", protocol)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("upgrade a connection: the client does not ask for ", protocol));
+  }
+  if (!x.body.done()) {
+    return absl::InvalidArgumentError("upgrade a connection: its request has a body");
+  }
+  if (c.core_->draining_) {
+    return absl::UnavailableError("upgrade a connection: the server comes to its end");
+  }
+  absl::StrAppend(&x.out, "HTTP/1.1 101 ", ReasonOf(101), "\r\n");
+  for (size_t i = 0; i < headers().size(); ++i) {
+    absl::StrAppend(&x.out, headers()[i].name, ": ", headers()[i].value, "\r\n");
+  }
+  absl::StrAppend(&x.out, "Date: ", c.core_->date().Now(), "\r\nUpgrade: ", protocol,
+                  "\r\nConnection: Upgrade\r\n\r\n");
+  // From here on the connection has no other use.
+  c.keep_ = false;
+  c.close_ = c.unread_ = true;
+  c.stream_.set_limits_apply(false);
+  c.upgraded_ =
+      std::make_unique<UpgradedStream>(&c.stream_, x.input(), std::move(on_drain));
+  x.Consume(x.input().size());
+  if (absl::Status s = c.FlushOut(); !s.ok()) return s;
+  return c.upgraded_.get();
+}
+
 void Http1Response::Spoil() {
   spoiled_ = true;
   connection_->close_ = true;

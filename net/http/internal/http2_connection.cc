@@ -49,13 +49,13 @@ Http2Connection::~Http2Connection() {
   if (writer_) writer_.Kill();
   while (first_ != nullptr) Recycle(*first_);
   nghttp2_session_del(session_);
-  stream_.set_paced(true);
+  stream_.set_limits_apply(true);
 }
 
 void Http2Connection::Run(absl::string_view input) {
   // Its own, by stream: between requests the client may be silent, and on a stream it may
   // wait for the server, while this greenlet reads.
-  stream_.set_paced(false);
+  stream_.set_limits_apply(false);
   if (!Start()) return;
   if (!input.empty()) Feed(input);
   Read();

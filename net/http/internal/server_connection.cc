@@ -68,6 +68,7 @@ bool ServerConnection::Look(MonotonicNanos now) {
 }
 
 void ServerConnection::Drain() {
+  if (upgraded_) return upgraded_->Drain();
   if (phase_ != Phase::kFirstByte && phase_ != Phase::kIdle) return;
   if (!stream_.closed()) (void)stream_.ShutdownRead();
 }

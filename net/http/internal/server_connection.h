@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -15,6 +16,7 @@
 #include "grove/net/http/internal/chunk_decoder.h"
 #include "grove/net/http/internal/request_parser.h"
 #include "grove/net/http/internal/server_core.h"
+#include "grove/net/http/internal/upgraded_stream.h"
 #include "grove/net/http/request.h"
 #include "grove/net/http/response.h"
 #include "grove/net/stream.h"
@@ -85,6 +87,8 @@ class Http1Response final : public ResponseWriter {
   absl::Status SendPiece(absl::string_view data) override;
   absl::Status EndBody() override;
   absl::Status FlushPieces() override;
+  absl::StatusOr<net::Stream*> SendUpgrade(absl::string_view protocol,
+                                           std::function<void()> on_drain) override;
   void AppendHead(std::optional<uint64_t> length);
 
   ServerConnection* connection_ = nullptr;
@@ -189,6 +193,7 @@ class ServerConnection final : public CoreConnection {
   net::Stream& stream_;
   const bool secure_;
   std::unique_ptr<Exchange> exchange_;
+  std::unique_ptr<UpgradedStream> upgraded_;  // once it has another protocol
   bool keep_ = true;      // it goes on after this response
   bool close_ = false;    // it must not
   bool serving_ = false;  // it has a request whose head was read

@@ -23,6 +23,7 @@
 namespace grove::http::http_internal {
 
 class Exchange;
+class Http1Response;
 class Http2Stream;
 class ServerConnection;
 class ServerCore;
@@ -69,7 +70,8 @@ class ServerCore {
 
   // One connection, until its end. `alpn` is what TLS has agreed upon, if anything.
   void Serve(net::Stream& stream, bool secure, absl::string_view alpn);
-  // Connections without a request end, others after the one that they have.
+  // Connections without a request end, others after the one that they have; those with
+  // another protocol are told.
   void Drain();
 
   net::StreamServerOptions StreamOptions() const;
@@ -88,6 +90,7 @@ class ServerCore {
   friend class CoreConnection;
   friend class Http2Connection;
   friend class ServerConnection;
+  friend class Http1Response;
 
   std::unique_ptr<Exchange> TakeExchange();
   void GiveBack(std::unique_ptr<Exchange> exchange);
