@@ -114,6 +114,10 @@ absl::Status Http1Response::EndBody() {
 
 absl::Status Http1Response::FlushPieces() { return connection_->FlushOut(); }
 
+absl::Status Http1Response::DoWaitForDisconnect(Deadline deadline) {
+  return connection_->WaitForDisconnect(deadline);
+}
+
 void Http1Response::Spoil() {
   spoiled_ = true;
   connection_->close_ = true;

@@ -74,6 +74,7 @@ class Http1Response final : public ResponseWriter {
     chunked_ = spoiled_ = false;
     Reset(is_head);
   }
+  void End() { DropEncoder(); }
   bool spoiled() const { return spoiled_; }
   void Spoil() override;
 
@@ -85,6 +86,7 @@ class Http1Response final : public ResponseWriter {
   absl::Status SendPiece(absl::string_view data) override;
   absl::Status EndBody() override;
   absl::Status FlushPieces() override;
+  absl::Status DoWaitForDisconnect(Deadline deadline) override;
   void AppendHead(std::optional<uint64_t> length);
 
   ServerConnection* connection_ = nullptr;
@@ -181,6 +183,7 @@ class ServerConnection {
   absl::Status WriteWith(WriteIt write_it);
   void TryFlushOut();
   bool DecideToKeep(bool has_end);
+  absl::Status WaitForDisconnect(Deadline deadline);
   absl::string_view Peer();
 
   ServerCore* const core_;
@@ -195,6 +198,8 @@ class ServerConnection {
   bool writing_ = false;
   bool broken_ = false;    // a write has failed: nothing may follow
   bool to_flush_ = false;  // in the core's list
+  bool watched_ = false;   // a greenlet is in WaitForDisconnect()
+  green_internal::WaiterList disconnect_waiters_;
   uint64_t requests_ = 0;
   std::string peer_;
   absl::Time begin_;
