@@ -121,6 +121,9 @@ class Request {
     RequestBody* body = nullptr;
   };
   void Set(const Parts& parts);
+  // For middleware that reads the body in the handler's place. It must outlive the call
+  // of that.
+  void set_body(RequestBody* body) { body_ = body; }
 
  private:
   absl::string_view method_;

@@ -4,12 +4,14 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "grove/hub/deadline.h"
 #include "grove/net/http/headers.h"
 
 namespace grove::net {
@@ -17,6 +19,33 @@ class Stream;
 }  // namespace grove::net
 
 namespace grove::http {
+
+class ResponseWriter;
+
+// BodyEncoder
+//
+// What the body of a response goes through on its way out: a content coding. Middleware
+// gives it to ResponseWriter::set_encoder(); see Compress() in compress.h.
+class BodyEncoder {
+ public:
+  enum class Step {
+    kMore,   // what comes out may be less than went in
+    kFlush,  // all that went in must come out
+    kEnd,
+  };
+  virtual ~BodyEncoder() = default;
+
+  // BodyEncoder::Begin()
+  //
+  // Before the head goes out: sees what the handler has made of it, and changes it. False
+  // leaves the body as it is. `size` is that of the body, if it is known.
+  virtual bool Begin(ResponseWriter& response, std::optional<uint64_t> size) = 0;
+
+  // BodyEncoder::Encode()
+  //
+  // Appends to `out`. Given no more than 16 KiB at once.
+  virtual absl::Status Encode(absl::string_view data, Step step, std::string* out) = 0;
+};
 
 // ResponseWriter
 //
@@ -89,6 +118,12 @@ class ResponseWriter {
   // the connection is cut.
   absl::Status SendFile(int fd, uint64_t offset, uint64_t count);
 
+  // ResponseWriter::WriteFile()
+  //
+  // As Write(), of `count` bytes of an open file from `offset` on; 64 KiB of memory. If
+  // the file turns out to be shorter, kDataLoss, and the connection is cut.
+  absl::Status WriteFile(int fd, uint64_t offset, uint64_t count);
+
   // ResponseWriter::Finish()
   //
   // The end. When the handler returns it is called for it; a handler calls it to know
@@ -112,12 +147,34 @@ class ResponseWriter {
   absl::StatusOr<net::Stream*> Upgrade(absl::string_view protocol,
                                        std::function<void()> on_drain = nullptr);
 
+  // ResponseWriter::WaitForDisconnect()
+  //
+  // Waits until there is nobody any more to send to, for handlers that wait for something
+  // else than their client; see ServeEvents() in event_stream.h. Sends the head first if
+  // it has not gone out. Never OK: kUnavailable if the client has gone, kCancelled if the
+  // server drains and the response should come to an end, kUnimplemented if the protocol
+  // does not tell.
+  //
+  // One greenlet may wait here while another writes; the wait must be over when the
+  // handler returns. A client that has ended its side of the connection has gone. Of one
+  // whose request's body was not read yet, or that has sent more than 16 KiB of further
+  // requests, it is seen only once a write fails. While it waits the server waits for
+  // the client, so HttpServerOptions::stall_timeout counts: send something now and then.
+  //
+  // Deadline: returns kDeadlineExceeded.
+  absl::Status WaitForDisconnect(Deadline deadline = {});
+
+  // ResponseWriter::set_encoder()
+  //
+  // Until the head goes out. None if null; one at a time.
+  void set_encoder(std::unique_ptr<BodyEncoder> encoder);
+
   // Whether it is too late for another status or header.
   bool head_sent() const { return state_ != State::kCollecting; }
   bool finished() const { return state_ == State::kFinished; }
   // Whether nothing was written yet.
   bool untouched() const { return state_ == State::kCollecting && collected_.empty(); }
-  // Of the body, without chunks' sizes.
+  // Of the body as it is sent, without chunks' sizes.
   uint64_t body_bytes() const { return body_bytes_; }
 
  protected:
@@ -136,9 +193,15 @@ class ResponseWriter {
                                                    std::function<void()> on_drain);
   // The response is not what it claims: the client must not take it for whole.
   virtual void Spoil() = 0;
+  // See WaitForDisconnect().
+  virtual absl::Status DoWaitForDisconnect(Deadline deadline);
 
   // For the next request.
   void Reset(bool is_head);
+  // What is only needed until the end of this one.
+  void DropEncoder() {
+    if (encoder_) encoder_.reset();
+  }
 
  private:
   enum class State { kCollecting, kStreaming, kFinished };
@@ -146,6 +209,11 @@ class ResponseWriter {
   absl::Status CheckHead();
   absl::Status BeginStreaming();
   absl::Status WritePiece(absl::string_view data);
+  absl::Status SendEncoded(absl::string_view body);
+  absl::Status Encode(absl::string_view data, BodyEncoder::Step step);
+  absl::Status EncodeAndSend(absl::string_view data, BodyEncoder::Step step);
+  // Whether the body goes through the encoder; asks that once, before the head.
+  bool BeginEncoding(std::optional<uint64_t> size);
   bool with_body() const;
 
   State state_ = State::kCollecting;
@@ -155,7 +223,12 @@ class ResponseWriter {
   HeaderMap trailers_;
   std::string collected_;             // of the body, before the head is sent
   std::optional<uint64_t> promised_;  // Content-Length of a body in pieces
-  uint64_t body_bytes_ = 0;
+  uint64_t written_ = 0;              // of the body, by the handler
+  uint64_t body_bytes_ = 0;           // of the body, as it is sent
+  std::unique_ptr<BodyEncoder> encoder_;
+  std::string encoded_;
+  bool encoding_ = false;
+  bool encoder_broken_ = false;
 };
 
 }  // namespace grove::http

@@ -1,102 +1,34 @@
 #include "grove/net/http/static_files.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <linux/openat2.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
-#include <unistd.h>
+#include <time.h>
 
-#include <algorithm>
 #include <cstdint>
+#include <memory>
 #include <optional>
+#include <random>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 #include "grove/green/thread_pool.h"
+#include "grove/hub/internal/check.h"
+#include "grove/net/http/content_coding.h"
 #include "grove/net/http/date.h"
+#include "grove/net/http/internal/byte_ranges.h"
+#include "grove/net/http/internal/file_lookup.h"
+#include "grove/net/http/preconditions.h"
 
 namespace grove::http {
 namespace {
 
-class OwnedFd {
- public:
-  explicit OwnedFd(int fd = -1) : fd_(fd) {}
-  OwnedFd(OwnedFd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  OwnedFd& operator=(OwnedFd&& other) noexcept {
-    std::swap(fd_, other.fd_);
-    return *this;
-  }
-  ~OwnedFd() {
-    if (fd_ >= 0) close(fd_);
-  }
-  int get() const { return fd_; }
-
- private:
-  int fd_;
-};
-
-// A file below `root`, or none. Each folder on the way is opened by itself where the
-// kernel has no openat2(2), without following links.
-OwnedFd OpenBelow(int root, const std::string& path) {
-  constexpr int kFlags = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY;
-  open_how how{};
-  how.flags = kFlags;
-  how.resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS;
-  for (int tries = 0; tries < 8; ++tries) {
-    const long fd = syscall(SYS_openat2, root, path.c_str(), &how, sizeof how);
-    if (fd >= 0) return OwnedFd(static_cast<int>(fd));
-    // A rename on the way: it has to be looked at anew.
-    if (errno == EAGAIN || errno == EINTR) continue;
-    if (errno != ENOSYS && errno != EPERM) return OwnedFd();
-    break;
-  }
-  OwnedFd at(openat(root, ".", O_PATH | O_DIRECTORY | O_CLOEXEC));
-  for (absl::string_view part : absl::StrSplit(path, '/', absl::SkipEmpty())) {
-    if (part == "..") return OwnedFd();
-    const bool last = part.data() + part.size() == path.data() + path.size();
-    at = OwnedFd(openat(at.get(), std::string(part).c_str(),
-                        O_NOFOLLOW | (last ? kFlags : O_PATH | O_DIRECTORY | O_CLOEXEC)));
-    if (at.get() < 0) break;
-  }
-  return at;
-}
-
-struct Found {
-  OwnedFd fd;
-  struct stat info = {};
-  std::string name;
-  bool redirect = false;  // a folder, without the slash
-};
-
-// On a thread of the pool.
-absl::StatusOr<Found> LookUp(const StaticFilesOptions& options, std::string path) {
-  const absl::Status none = absl::NotFoundError(path);
-  const OwnedFd root(open(options.root.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-  if (root.get() < 0) return none;
-  const bool as_folder = path.empty() || path.back() == '/';
-  if (as_folder) {
-    if (options.index.empty()) return none;
-    path += options.index;
-  }
-  Found found;
-  found.fd = OpenBelow(root.get(), path);
-  if (found.fd.get() < 0 || fstat(found.fd.get(), &found.info) != 0) return none;
-  if (S_ISDIR(found.info.st_mode) && !as_folder && !options.index.empty()) {
-    found.redirect = true;
-  } else if (!S_ISREG(found.info.st_mode)) {
-    return none;
-  }
-  found.name = std::move(path);
-  return found;
-}
+using http_internal::ByteRange;
+using http_internal::FileRoot;
+using http_internal::RangeKind;
+using Mode = FileRoot::Mode;
+using Outcome = FileRoot::Outcome;
 
 // Whether a path may be looked up at all.
 bool IsServed(absl::string_view path, bool hidden) {
@@ -108,141 +40,204 @@ bool IsServed(absl::string_view path, bool hidden) {
   return true;
 }
 
-std::string ETagOf(const struct stat& info) {
-  return absl::StrFormat("\"%x-%x%08x\"", info.st_size, info.st_mtim.tv_sec,
-                         info.st_mtim.tv_nsec);
-}
-
-// Weak comparison, as If-None-Match wants it.
-bool Matches(absl::string_view list, absl::string_view etag) {
-  if (list == "*") return true;
-  for (absl::string_view tag : absl::StrSplit(list, ',')) {
-    tag = absl::StripAsciiWhitespace(tag);
-    if (absl::StartsWith(tag, "W/")) tag.remove_prefix(2);
-    if (tag == etag) return true;
-  }
-  return false;
-}
-
-bool IsNotModified(const Request& request, absl::string_view etag, time_t modified) {
-  const HeaderView headers = request.headers();
-  if (const auto none_match = headers.Get("If-None-Match")) {
-    return Matches(*none_match, etag);
-  }
-  const auto since = headers.Get("If-Modified-Since");
-  const std::optional<time_t> date = since ? ParseDate(*since) : std::nullopt;
-  return date.has_value() && modified <= *date;
-}
-
-struct Range {
-  uint64_t first;
-  uint64_t count;
-};
-enum class RangeKind { kWhole, kPart, kNone };
-
-bool IsNumber(absl::string_view text, uint64_t* number) {
-  for (char c : text) {
-    if (!absl::ascii_isdigit(c)) return false;
-  }
-  return absl::SimpleAtoi(text, number);
-}
-
-// One range of bytes. What is malformed, or several, is answered with the whole.
-RangeKind ParseRange(absl::string_view text, uint64_t size, Range* range) {
-  if (!absl::StartsWithIgnoreCase(text, "bytes=")) return RangeKind::kWhole;
-  text = absl::StripAsciiWhitespace(text.substr(6));
-  const size_t dash = text.find('-');
-  if (dash == text.npos) return RangeKind::kWhole;
-  const absl::string_view first = text.substr(0, dash);
-  const absl::string_view last = text.substr(dash + 1);
-  uint64_t from = 0;
-  uint64_t to = 0;
-  if (first.empty()) {
-    if (!IsNumber(last, &to)) return RangeKind::kWhole;
-    if (to == 0 || size == 0) return RangeKind::kNone;
-    const uint64_t count = std::min(to, size);
-    *range = {size - count, count};
-    return RangeKind::kPart;
-  }
-  if (!IsNumber(first, &from)) return RangeKind::kWhole;
-  if (last.empty()) {
-    to = size == 0 ? 0 : size - 1;
-  } else if (!IsNumber(last, &to) || to < from) {
-    return RangeKind::kWhole;
-  }
-  if (from >= size) return RangeKind::kNone;
-  *range = {from, std::min(to, size - 1) - from + 1};
-  return RangeKind::kPart;
-}
-
-// Without If-Range, or if it names what the file is now; a weak tag does not.
-bool RangeHolds(const Request& request, absl::string_view etag,
-                absl::string_view modified) {
-  const auto condition = request.headers().Get("If-Range");
-  return !condition || *condition == etag || *condition == modified;
+std::string ETagOf(const FileRoot::Found& found) {
+  return absl::StrCat("\"", absl::Hex(found.info.st_size), "-",
+                      absl::Hex(found.info.st_mtim.tv_sec),
+                      absl::Hex(found.info.st_mtim.tv_nsec, absl::kZeroPad8),
+                      found.coding.empty() ? "" : "-", found.coding, "\"");
 }
 
 void NotFound(ResponseWriter& response) {
   response.Send(404, "text/plain", "Not Found\n").IgnoreError();
 }
 
-void Answer(const StaticFilesOptions& options, const Found& found, Request& request,
-            ResponseWriter& response) {
-  const uint64_t size = static_cast<uint64_t>(found.info.st_size);
-  const std::string etag = ETagOf(found.info);
-  const std::string modified = FormatDate(found.info.st_mtim.tv_sec);
-  HeaderMap& headers = response.headers();
-  headers.Set("ETag", etag);
-  headers.Set("Last-Modified", modified);
-  if (!options.cache_control.empty()) {
-    headers.Set("Cache-Control", options.cache_control);
-  }
-  if (IsNotModified(request, etag, found.info.st_mtim.tv_sec)) {
-    response.set_status(304);
-    response.Send("").IgnoreError();
-    return;
-  }
-  headers.Set("Accept-Ranges", "bytes");
-  headers.Set("Content-Type", MimeTypeOf(found.name));
-  Range range{0, size};
-  const auto asked = request.headers().Get("Range");
-  if (asked && request.method() == "GET" && RangeHolds(request, etag, modified)) {
-    switch (ParseRange(*asked, size, &range)) {
-      case RangeKind::kWhole:
-        break;
-      case RangeKind::kPart:
-        response.set_status(206);
-        headers.Set("Content-Range",
-                    absl::StrCat("bytes ", range.first, "-",
-                                 range.first + range.count - 1, "/", size));
-        break;
-      case RangeKind::kNone:
-        headers.Set("Content-Range", absl::StrCat("bytes */", size));
-        response.Send(416, "text/plain", "Range Not Satisfiable\n").IgnoreError();
-        return;
-    }
-  }
-  response.SendFile(found.fd.get(), range.first, range.count).IgnoreError();
+std::string ContentRange(const ByteRange& range, uint64_t size) {
+  return absl::StrCat("bytes ", range.first, "-", range.first + range.count - 1, "/",
+                      size);
 }
 
-void Serve(const StaticFilesOptions& options, Request& request,
-           ResponseWriter& response) {
-  if (request.method() != "GET" && request.method() != "HEAD") {
-    response.headers().Set("Allow", "GET, HEAD");
-    response.Send(405, "text/plain", "Method Not Allowed\n").IgnoreError();
-    return;
+// What no file has in it: 128 bits at random.
+std::string NewBoundary() {
+  std::random_device random;
+  std::string boundary = "grove";
+  for (int i = 0; i < 4; ++i) {
+    absl::StrAppend(&boundary, absl::Hex(uint32_t{random()}, absl::kZeroPad8));
   }
-  const auto path = request.parameter(options.parameter);
-  if (!path.has_value() || !IsServed(*path, options.hidden)) return NotFound(response);
-  static ThreadPool& pool = ThreadPool::Named("files");
-  const absl::StatusOr<Found> found =
-      pool.Apply([&options, name = std::string(*path)] { return LookUp(options, name); });
-  if (absl::IsNotFound(found.status())) return NotFound(response);
-  if (!found.ok()) {
-    response.Send(503, "text/plain", "Service Unavailable\n").IgnoreError();
-    return;
+  return boundary;
+}
+
+// RFC 9110, 14.6.
+absl::Status SendParts(int fd, const std::vector<ByteRange>& parts, uint64_t size,
+                       ResponseWriter& response) {
+  HeaderMap& headers = response.headers();
+  const std::string boundary = NewBoundary();
+  const std::string type(headers.Get("Content-Type").value_or(""));
+  const std::string end = absl::StrCat("\r\n--", boundary, "--\r\n");
+  std::vector<std::string> heads;
+  uint64_t length = end.size();
+  for (const ByteRange& part : parts) {
+    heads.push_back(absl::StrCat(
+        heads.empty() ? "--" : "\r\n--", boundary, "\r\nContent-Type: ", type,
+        "\r\nContent-Range: ", ContentRange(part, size), "\r\n\r\n"));
+    length += heads.back().size() + part.count;
   }
-  if (found->redirect) {
+  headers.Set("Content-Type", absl::StrCat("multipart/byteranges; boundary=", boundary));
+  headers.Set("Content-Length", absl::StrCat(length));
+  for (size_t i = 0; i < parts.size(); ++i) {
+    if (absl::Status s = response.Write(heads[i]); !s.ok()) return s;
+    if (absl::Status s = response.WriteFile(fd, parts[i].first, parts[i].count);
+        !s.ok()) {
+      return s;
+    }
+  }
+  if (absl::Status s = response.Write(end); !s.ok()) return s;
+  return response.Finish();
+}
+
+class FilesHandler {
+ public:
+  explicit FilesHandler(StaticFilesOptions options)
+      : options_(std::move(options)), root_(options_.root) {
+    for (const std::string& coding : options_.precompressed) {
+      GROVE_CHECK(!http_internal::SuffixOfCoding(coding).empty(),
+                  "StaticFiles: no coding of files: '", coding, "'");
+    }
+  }
+
+  void Serve(Request& request, ResponseWriter& response) const {
+    if (request.method() != "GET" && request.method() != "HEAD") {
+      response.headers().Set("Allow", "GET, HEAD");
+      response.Send(405, "text/plain", "Method Not Allowed\n").IgnoreError();
+      return;
+    }
+    const auto path = request.parameter(options_.parameter);
+    if (!path.has_value() || !IsServed(*path, options_.hidden)) return NotFound(response);
+    const absl::StatusOr<FileRoot::Found> found = LookUp(*path, request);
+    if (!found.ok()) {
+      response.Send(503, "text/plain", "Service Unavailable\n").IgnoreError();
+      return;
+    }
+    switch (found->outcome) {
+      case Outcome::kFile:
+        return SendFile(*found, request, response);
+      case Outcome::kFolder:
+        return SendListing(*found, path->empty(), request, response);
+      case Outcome::kRedirect:
+        return Redirect(request, response);
+      default:
+        return NotFound(response);
+    }
+  }
+
+ private:
+  static ThreadPool& Pool() {
+    static ThreadPool& pool = ThreadPool::Named("files");
+    return pool;
+  }
+
+  absl::StatusOr<FileRoot::Found> LookUp(absl::string_view path,
+                                         const Request& request) const {
+    FileRoot::Wanted wanted{.path = std::string(path),
+                            .index = options_.index,
+                            .folders = options_.listing,
+                            .codings = {}};
+    std::vector<absl::string_view> codings;
+    if (!options_.precompressed.empty()) {
+      codings = CodingsFor(request);
+      wanted.codings = codings;
+    }
+    FileRoot::Found found = root_.LookUp(wanted, Mode::kCached);
+    if (found.outcome != Outcome::kWouldBlock) return found;
+    return Pool().Apply([&] { return root_.LookUp(wanted, Mode::kBlocking); });
+  }
+
+  // Those that the client likes no less than the file itself, best first.
+  std::vector<absl::string_view> CodingsFor(const Request& request) const {
+    const AcceptedCodings accepted(request.headers());
+    std::vector<absl::string_view> left(options_.precompressed.begin(),
+                                        options_.precompressed.end());
+    std::vector<absl::string_view> codings;
+    for (absl::string_view best; !(best = accepted.Best(left)).empty();) {
+      codings.push_back(best);
+      std::erase(left, best);
+    }
+    return codings;
+  }
+
+  void SendFile(const FileRoot::Found& found, Request& request,
+                ResponseWriter& response) const {
+    const uint64_t size = static_cast<uint64_t>(found.info.st_size);
+    const time_t modified = found.info.st_mtim.tv_sec;
+    const std::string etag = ETagOf(found);
+    HeaderMap& headers = response.headers();
+    headers.Set("ETag", etag);
+    headers.Set("Last-Modified", FormatDate(modified));
+    if (!options_.cache_control.empty()) {
+      headers.Set("Cache-Control", options_.cache_control);
+    }
+    if (!options_.precompressed.empty()) AddVary(&headers, "Accept-Encoding");
+    switch (CheckPreconditions(request, etag, modified)) {
+      case Precondition::kHolds:
+        break;
+      case Precondition::kNotModified:
+        response.set_status(304);
+        response.Send("").IgnoreError();
+        return;
+      case Precondition::kFailed:
+        response.Send(412, "text/plain", "Precondition Failed\n").IgnoreError();
+        return;
+    }
+    headers.Set("Accept-Ranges", "bytes");
+    headers.Set("Content-Type", MimeTypeOf(found.name));
+    if (!found.coding.empty()) headers.Set("Content-Encoding", found.coding);
+    const auto asked = request.headers().Get("Range");
+    if (asked && request.method() == "GET" &&
+        RangeHolds(request, etag, modified, time(nullptr))) {
+      std::vector<ByteRange> parts;
+      switch (http_internal::ParseRanges(*asked, size, options_.max_ranges, &parts)) {
+        case RangeKind::kWhole:
+          break;
+        case RangeKind::kParts:
+          return SendRanges(found, parts, response);
+        case RangeKind::kNone:
+          headers.Remove("Content-Encoding");
+          headers.Set("Content-Range", absl::StrCat("bytes */", size));
+          response.Send(416, "text/plain", "Range Not Satisfiable\n").IgnoreError();
+          return;
+      }
+    }
+    response.SendFile(found.fd.get(), 0, size).IgnoreError();
+  }
+
+  static void SendRanges(const FileRoot::Found& found,
+                         const std::vector<ByteRange>& parts, ResponseWriter& response) {
+    const uint64_t size = static_cast<uint64_t>(found.info.st_size);
+    response.set_status(206);
+    if (parts.size() > 1) {
+      SendParts(found.fd.get(), parts, size, response).IgnoreError();
+      return;
+    }
+    response.headers().Set("Content-Range", ContentRange(parts[0], size));
+    response.SendFile(found.fd.get(), parts[0].first, parts[0].count).IgnoreError();
+  }
+
+  void SendListing(const FileRoot::Found& found, bool is_root, Request& request,
+                   ResponseWriter& response) const {
+    const std::string title = DecodePercent(request.path()).value_or("");
+    const absl::StatusOr<std::string> page =
+        Pool().Apply([&]() -> absl::StatusOr<std::string> {
+          return http_internal::ListFolder(found.fd.get(), title, is_root,
+                                           options_.hidden);
+        });
+    if (!page.ok()) {
+      response.Send(503, "text/plain", "Service Unavailable\n").IgnoreError();
+      return;
+    }
+    response.headers().Set("Content-Security-Policy", "default-src 'none'");
+    response.Send(200, "text/html; charset=utf-8", *page).IgnoreError();
+  }
+
+  static void Redirect(Request& request, ResponseWriter& response) {
     const absl::string_view query = request.query();
     // Two slashes at its front would be another host.
     absl::string_view target = request.path();
@@ -250,16 +245,18 @@ void Serve(const StaticFilesOptions& options, Request& request,
     response.headers().Set("Location",
                            absl::StrCat(target, "/", query.empty() ? "" : "?", query));
     response.Send(301, "text/plain", "Moved Permanently\n").IgnoreError();
-    return;
   }
-  Answer(options, *found, request, response);
-}
+
+  const StaticFilesOptions options_;
+  const FileRoot root_;
+};
 
 }  // namespace
 
 Handler StaticFiles(StaticFilesOptions options) {
-  return [options = std::move(options)](Request& request, ResponseWriter& response) {
-    Serve(options, request, response);
+  const auto files = std::make_shared<const FilesHandler>(std::move(options));
+  return [files](Request& request, ResponseWriter& response) {
+    files->Serve(request, response);
   };
 }
 

@@ -57,10 +57,10 @@ bool Connects(int port) {
   return connected;
 }
 
-// One process of nginx that answers with the same 13 bytes.
+// One process of nginx that answers with the same 13 bytes, or with files of `root`.
 class Nginx {
  public:
-  explicit Nginx(int core) : port_(FreePort()) {
+  explicit Nginx(int core, const std::string& root = {}) : port_(FreePort()) {
     char folder[] = "/tmp/grove_bench_nginx.XXXXXX";
     if (mkdtemp(folder) == nullptr) throw BenchError("no folder for nginx");
     folder_ = folder;
@@ -71,7 +71,10 @@ class Nginx {
         << "client_body_temp_path " << folder_ << "/b; proxy_temp_path " << folder_
         << "/p; fastcgi_temp_path " << folder_ << "/f; uwsgi_temp_path " << folder_
         << "/u; scgi_temp_path " << folder_ << "/s;\nserver { listen 127.0.0.1:" << port_
-        << "; location / { return 200 \"Hello, world!\"; } } }\n";
+        << "; location / { "
+        << (root.empty() ? std::string("return 200 \"Hello, world!\";")
+                         : "sendfile on; open_file_cache off; root " + root + ";")
+        << " } } }\n";
     process_ = std::make_unique<Process>(
         std::vector<std::string>{"nginx", "-c", folder_ + "/conf"},
         ProcessOptions{.core = core, .capture_stderr = true});
@@ -106,12 +109,13 @@ double RequestsIn(const std::string& output) {
   return atof(output.c_str() + output.rfind('\n', at) + 1);
 }
 
-Echo MeasureHttp(const Run& run, pid_t server, int port, int connections) {
+Echo MeasureHttp(const Run& run, pid_t server, int port, int connections,
+                 const std::string& path) {
   const auto load = [&](int seconds) {
     const std::vector<std::string> command = {
         "wrk", "--threads=1", absl::StrCat("--connections=", connections),
         absl::StrCat("--duration=", seconds, "s"),
-        absl::StrCat("http://127.0.0.1:", port, "/")};
+        absl::StrCat("http://127.0.0.1:", port, path)};
     Process wrk(command, {.core = CoreNumber(kLoadCore), .capture_stderr = true});
     return OutputOfLoad(wrk, absl::Seconds(70));
   };
@@ -129,32 +133,58 @@ Echo MeasureHttp(const Run& run, pid_t server, int port, int connections) {
           .wait_percent = static_cast<double>(WaitNsOf(server) - wait) / 1e7 / seconds};
 }
 
-Echo MeasureGrove(const Run& run, int connections) {
-  Server server(AtAnyPort({FindBinary("examples/http_server"), "--hubs=1"}),
-                CoreNumber(kServerCore));
+// A folder with "10k.bin", if it is asked for.
+class Files {
+ public:
+  explicit Files(bool wanted) {
+    if (!wanted) return;
+    char folder[] = "/tmp/grove_bench_files.XXXXXX";
+    if (mkdtemp(folder) == nullptr) throw BenchError("no folder for files");
+    root_ = folder;
+    std::ofstream(root_ + "/10k.bin") << std::string(10 << 10, 'x');
+    // nginx may be another user by itself.
+    std::filesystem::permissions(root_, std::filesystem::perms(0755));
+  }
+  ~Files() {
+    std::error_code ignored;
+    if (!root_.empty()) std::filesystem::remove_all(root_, ignored);
+  }
+  const std::string& root() const { return root_; }
+
+ private:
+  std::string root_;
+};
+
+Echo MeasureGrove(const Run& run, int connections, const Files& files) {
+  std::vector<std::string> command = {FindBinary("examples/http_server"), "--hubs=1"};
+  if (!files.root().empty()) command.push_back("--root=" + files.root());
+  Server server(AtAnyPort(command), CoreNumber(kServerCore));
   const std::string& port = server.address_flags().back();  // --port=N
-  const Echo echo = MeasureHttp(run, server.pid(),
-                                atoi(port.c_str() + port.find('=') + 1), connections);
+  const Echo echo =
+      MeasureHttp(run, server.pid(), atoi(port.c_str() + port.find('=') + 1), connections,
+                  files.root().empty() ? "/" : "/files/10k.bin");
   server.Stop();
   return echo;
 }
 
-Echo MeasureNginx(const Run& run, int connections) {
-  const Nginx server(CoreNumber(kServerCore));
-  return MeasureHttp(run, server.pid(), server.port(), connections);
+Echo MeasureNginx(const Run& run, int connections, const Files& files) {
+  const Nginx server(CoreNumber(kServerCore), files.root());
+  return MeasureHttp(run, server.pid(), server.port(), connections,
+                     files.root().empty() ? "/" : "/10k.bin");
 }
 
-void RunHttp(Run& run, int connections) {
+void RunHttp(Run& run, const std::string& name, int connections, bool file,
+             double target) {
+  const Files files(file);
   Pairs pairs;
   for (int i = 0; i < run.repetitions(); ++i) {
-    if (i % 2 == 0) pairs.raw.push_back(MeasureNginx(run, connections));
-    pairs.grove.push_back(MeasureGrove(run, connections));
-    if (i % 2 == 1) pairs.raw.push_back(MeasureNginx(run, connections));
+    if (i % 2 == 0) pairs.raw.push_back(MeasureNginx(run, connections, files));
+    pairs.grove.push_back(MeasureGrove(run, connections, files));
+    if (i % 2 == 1) pairs.raw.push_back(MeasureNginx(run, connections, files));
   }
-  const std::string name = absl::StrCat("HTTP, ", connections, " connections");
   Row cpu = RowOf(
       name + ", CPU per request", "us", [](const Echo& e) { return e.cpu_us; }, pairs);
-  cpu.target = {Target::kRatioAtMost, 1};
+  cpu.target = {Target::kRatioAtMost, target};
   cpu.note = WithWait(absl::StrCat("the peer is nginx; ", cpu.note), pairs);
   run.table.Add(cpu);
   run.table.Add(RowOf(
@@ -162,13 +192,16 @@ void RunHttp(Run& run, int connections) {
       pairs));
 }
 
-void RunHttp100(Run& run) { RunHttp(run, 100); }
-void RunHttp1000(Run& run) { RunHttp(run, 1'000); }
+void RunHttp100(Run& run) { RunHttp(run, "HTTP, 100 connections", 100, false, 1); }
+void RunHttp1000(Run& run) { RunHttp(run, "HTTP, 1000 connections", 1'000, false, 1); }
+void RunHttpStatic(Run& run) { RunHttp(run, "HTTP, file of 10 KiB", 100, true, 1.1); }
 
 }  // namespace
 
 std::vector<Benchmark> HttpBenchmarks() {
-  return {{"http_100", 240, &RunHttp100}, {"http_1000", 240, &RunHttp1000}};
+  return {{"http_100", 240, &RunHttp100},
+          {"http_1000", 240, &RunHttp1000},
+          {"http_static", 240, &RunHttpStatic}};
 }
 
 }  // namespace grove::bench

@@ -56,6 +56,7 @@ absl::Span<char> Exchange::RoomForBody() {
 void Exchange::EndRequest() {
   held_.reset();
   keep_ = 0;
+  response.End();
   parser.Reset();
 }
 

@@ -155,6 +155,10 @@ absl::StatusOr<net::Stream*> Http1Response::SendUpgrade(absl::string_view protoc
   return c.upgraded_.get();
 }
 
+absl::Status Http1Response::DoWaitForDisconnect(Deadline deadline) {
+  return connection_->WaitForDisconnect(deadline);
+}
+
 void Http1Response::Spoil() {
   spoiled_ = true;
   connection_->close_ = true;

@@ -237,6 +237,7 @@ void Http2Connection::CallHandler(Http2Stream& stream) {
 
 void Http2Connection::HandlerEnded(Http2Stream& stream) {
   stream.handler_runs = false;
+  stream.response.End();
   if (!stream.response.finished()) stream.response.Spoil();
   if (stream.closed()) Recycle(stream);
   if (--handlers_ == 0) net::net_internal::WakeAll(handler_waiters_);
@@ -285,6 +286,7 @@ void Http2Connection::End(uint32_t error_code) {
 // when the client has seen it, which the answer to a ping shows.
 void Http2Connection::Drain() {
   if (std::exchange(draining_, true) || session_ == nullptr) return;
+  for (Http2Stream* s = first_; s != nullptr; s = s->next) s->response.WakeWatchers();
   nghttp2_submit_shutdown_notice(session_);
   nghttp2_submit_ping(session_, NGHTTP2_FLAG_NONE, nullptr);
   ScheduleWrite();

@@ -49,6 +49,7 @@ class Http2Connection final : public CoreConnection {
   DateCache& date() { return core_->date(); }
   absl::string_view peer() const { return peer_; }
   bool secure() const { return secure_; }
+  bool draining() const { return draining_; }
   // There is something to write.
   void ScheduleWrite();
   // The handler has read so much of what the client's windows allow for.

@@ -243,6 +243,20 @@ absl::Status Http2Response::EndBody() {
   return absl::OkStatus();
 }
 
+void Http2Response::WakeWatchers() { net::net_internal::WakeAll(watchers_); }
+
+absl::Status Http2Response::DoWaitForDisconnect(Deadline deadline) {
+  for (;;) {
+    if (stream_.closed()) return stream_.ClosedError("wait for a client");
+    if (stream_.connection->draining()) {
+      return absl::CancelledError("the server is about to end");
+    }
+    if (!net::net_internal::WaitIn(watchers_, "the end of an HTTP client", deadline)) {
+      return absl::DeadlineExceededError("the client is still there");
+    }
+  }
+}
+
 absl::Status Http2Response::FlushPieces() { return WaitUntilSent(); }
 
 void Http2Response::Spoil() {

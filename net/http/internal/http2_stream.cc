@@ -197,6 +197,7 @@ void Http2Stream::Close(uint32_t error_code) {
   closed_ = true;
   error_code_ = error_code;
   response.Drop();
+  response.WakeWatchers();
   net::net_internal::WakeAll(body.readers_);
 }
 

@@ -120,6 +120,10 @@ class Http2Response final : public ResponseWriter {
   // Nobody takes it any more.
   void Drop();
   bool lost() const { return lost_; }
+  // Its handler has returned.
+  void End() { DropEncoder(); }
+  // The client has gone, or the server comes to its end.
+  void WakeWatchers();
 
  private:
   absl::Status SendWhole(absl::string_view body, std::optional<uint64_t> length,
@@ -129,6 +133,7 @@ class Http2Response final : public ResponseWriter {
   absl::Status SendPiece(absl::string_view data) override;
   absl::Status EndBody() override;
   absl::Status FlushPieces() override;
+  absl::Status DoWaitForDisconnect(Deadline deadline) override;
 
   absl::Status SendHead(std::optional<uint64_t> length, bool with_body);
   absl::Status SendBorrowed(absl::string_view data);
@@ -147,6 +152,7 @@ class Http2Response final : public ResponseWriter {
   bool lost_ = false;  // the client has not taken all of it
   uint64_t sent_ = 0;
   green_internal::WaiterList writers_;
+  green_internal::WaiterList watchers_;
 };
 
 // Http2Stream

@@ -9,8 +9,10 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "grove/green/hub_scope.h"
+#include "grove/hub/internal/check.h"
 #include "grove/net/http/internal/http2_connection.h"
 #include "grove/net/http/status.h"
+#include "grove/net/internal/wait_in.h"
 #include "grove/net/send_file.h"
 
 namespace grove::http::http_internal {
@@ -69,6 +71,11 @@ bool ServerConnection::Look(MonotonicNanos now) {
 
 void ServerConnection::Drain() {
   if (upgraded_) return upgraded_->Drain();
+  if (watched_) {
+    if (!stream_.closed()) (void)stream_.ShutdownRead();
+    net::net_internal::WakeAll(disconnect_waiters_);
+    return;
+  }
   if (phase_ != Phase::kFirstByte && phase_ != Phase::kIdle) return;
   if (!stream_.closed()) (void)stream_.ShutdownRead();
 }
@@ -160,6 +167,38 @@ absl::StatusOr<size_t> ServerConnection::Read(absl::Span<char> buffer) {
   return n;
 }
 
+// What a client sends while its request is answered is the next request, or the end.
+absl::Status ServerConnection::WaitForDisconnect(Deadline deadline) {
+  GROVE_CHECK(!watched_, "WaitForDisconnect(): another greenlet waits there already");
+  struct Watch {
+    explicit Watch(bool* w) : watched(w) { *watched = true; }
+    ~Watch() { *watched = false; }
+    bool* const watched;
+  } watch(&watched_);
+  Exchange& x = *exchange_;
+  for (;;) {
+    if (core_->draining_) return absl::CancelledError("the server is about to end");
+    if ((broken_ && !writing_) || stream_.closed()) break;
+    if (!x.body.done() || x.input().size() >= Exchange::kBufferSize) {
+      if (!net::net_internal::WaitIn(disconnect_waiters_, "the end of an HTTP client",
+                                     deadline)) {
+        return absl::DeadlineExceededError("the client is still there");
+      }
+      continue;
+    }
+    absl::Status readable = stream_.WaitReadable(deadline);
+    if (absl::IsDeadlineExceeded(readable)) return readable;
+    if (stream_.closed()) break;
+    const absl::StatusOr<std::optional<size_t>> n = stream_.TryRead(x.RoomForBody());
+    if (!n.ok() || *n == size_t{0}) {
+      if (core_->draining_) continue;
+      break;
+    }
+    if (n->has_value()) x.Filled(**n);
+  }
+  return absl::UnavailableError(absl::StrCat(Peer(), " has gone"));
+}
+
 // --- output -----------------------------------------------------------------------
 
 template <typename WriteIt>
@@ -175,6 +214,7 @@ absl::Status ServerConnection::WriteWith(WriteIt write_it) {
   broken_ = !status.ok();
   writing_ = false;
   exchange_->out.clear();
+  if (broken_) net::net_internal::WakeAll(disconnect_waiters_);
   return status;
 }
 

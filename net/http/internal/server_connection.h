@@ -76,6 +76,7 @@ class Http1Response final : public ResponseWriter {
     chunked_ = spoiled_ = false;
     Reset(is_head);
   }
+  void End() { DropEncoder(); }
   bool spoiled() const { return spoiled_; }
   void Spoil() override;
 
@@ -89,6 +90,7 @@ class Http1Response final : public ResponseWriter {
   absl::Status FlushPieces() override;
   absl::StatusOr<net::Stream*> SendUpgrade(absl::string_view protocol,
                                            std::function<void()> on_drain) override;
+  absl::Status DoWaitForDisconnect(Deadline deadline) override;
   void AppendHead(std::optional<uint64_t> length);
 
   ServerConnection* connection_ = nullptr;
@@ -188,6 +190,7 @@ class ServerConnection final : public CoreConnection {
   absl::Status WriteWith(WriteIt write_it);
   void TryFlushOut();
   bool DecideToKeep(bool has_end);
+  absl::Status WaitForDisconnect(Deadline deadline);
   absl::string_view Peer();
 
   net::Stream& stream_;
@@ -203,6 +206,8 @@ class ServerConnection final : public CoreConnection {
   bool writing_ = false;
   bool broken_ = false;    // a write has failed: nothing may follow
   bool to_flush_ = false;  // in the core's list
+  bool watched_ = false;   // a greenlet is in WaitForDisconnect()
+  green_internal::WaiterList disconnect_waiters_;
   uint64_t requests_ = 0;
   std::string peer_;
   absl::Time begin_;
