@@ -1,8 +1,8 @@
 #ifndef GROVE_VERSION_H_
 #define GROVE_VERSION_H_
 
-// The version of grove, for code that is built with several of them; docs/compatibility.md
-// says what it promises.
+// The version of grove, for code that is built with several of them;
+// docs/compatibility.md says what it promises.
 //
 //   #if GROVE_VERSION < 200   // before 0.2.0
 //

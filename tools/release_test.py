@@ -40,8 +40,20 @@ class ThirdParty(unittest.TestCase):
         calls = re.findall(r"maybe\((.*?)name = \"(\w+)\"", read("third_party/repositories.bzl"), re.S)
         names = [name for _, name in calls]
         self.assertGreater(len(names), 10)
-        text = read("THIRD_PARTY.md")
-        self.assertEqual([n for n in names if f"`@{n}`" not in text], [])
+        for page in ("THIRD_PARTY.md", "docs/vendoring.md"):
+            text = read(page)
+            self.assertEqual([n for n in names if f"`@{n}`" not in text], [], page)
+
+
+class Targets(unittest.TestCase):
+    def test_every_one_for_others_is_in_the_guide(self):
+        with open("BUILD.bazel", encoding="utf-8") as file:
+            rules = file.read().split("\n\n")
+        names = [re.search(r'name = "(\w+)"', rule)[1] for rule in rules
+                 if "visibility:public" in rule and "name = " in rule]
+        self.assertGreater(len(names), 15)
+        text = read("docs/vendoring.md")
+        self.assertEqual([n for n in names if f"`:{n}`" not in text], [])
 
 
 class Archive(unittest.TestCase):
