@@ -54,7 +54,7 @@ Echo Measure(const Run& run, std::vector<std::string> command) {
 void RunUnary(Run& run) {
   const std::vector<std::string> grove = {FindBinary("examples/grpc/server"), "--port=0",
                                           "--hubs=1"};
-  const std::vector<std::string> raw = {FindBinary("tools/bench/raw_grpc_server")};
+  const std::vector<std::string> raw = {FindBinary("examples/grpc/plain_server")};
   // As our threads are (examples/grpc/server.cc).
   const std::vector<std::string> raw_batch = {"chrt", "--batch", "0", raw[0]};
   Pairs plain, batch;
@@ -71,13 +71,14 @@ void RunUnary(Run& run) {
     Row row = RowOf(
         name, "us", [](const Echo& e) { return e.cpu_us; }, pairs);
     row.target = target;
-    row.note = WithWait(absl::StrCat(note, row.note), pairs);
+    row.note =
+        WithWait(absl::StrCat(note, row.note.empty() ? "" : "; ", row.note), pairs);
     run.table.Add(row);
   };
-  add("gRPC, unary, 100 in flight, CPU per call", "the peer is gRPC's callback server; ",
+  add("gRPC, unary, 100 in flight, CPU per call", "the peer is gRPC's callback server",
       {Target::kRatioAtMost, 1.1}, plain);
-  add("the same, the peer SCHED_BATCH as ours is", "", {Target::kRatioAtMost, 1.1},
-      batch);
+  add("gRPC, unary, CPU per call, on equal terms", "the peer is SCHED_BATCH, as ours",
+      {Target::kRatioAtMost, 1.1}, batch);
   run.table.Add(RowOf(
       "gRPC, unary, 100 in flight, rate", "calls/s",
       [](const Echo& e) { return e.requests_per_s; }, plain));
