@@ -1,5 +1,5 @@
-// The demo's Wait() by gRPC's own callback API, without greenlets: answered on the spot, on
-// gRPC's threads, or by an alarm of gRPC's. What server.cc is compared with.
+// The demo's Wait() by gRPC's own callback API, without greenlets: answered on the spot,
+// on gRPC's threads, or by an alarm of gRPC's. What server.cc is compared with.
 
 #include <grpcpp/alarm.h>
 #include <grpcpp/grpcpp.h>
