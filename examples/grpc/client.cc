@@ -23,9 +23,10 @@
 
 ABSL_FLAG(std::string, server, "127.0.0.1:50051", "where the server is");
 ABSL_FLAG(int, calls, 0, "how many unary calls to make, and nothing else");
+ABSL_FLAG(int, seconds, 0, "make them for so long, and say every ten seconds how many");
 ABSL_FLAG(int, in_flight, 100, "how many of them at a time, each by a greenlet");
 ABSL_FLAG(int, wait_ms, 0, "how long the server is to wait before it answers each");
-ABSL_FLAG(absl::Duration, deadline, absl::Seconds(60), "for all of it");
+ABSL_FLAG(absl::Duration, deadline, absl::Minutes(10), "for all of it");
 
 namespace {
 
@@ -86,9 +87,11 @@ bool OfEach(Demo::Stub& stub) {
   return Report("Talk", talk.Finish(), all) && ok;
 }
 
-bool Many(Demo::Stub& stub, int calls) {
-  int left = calls;
+// `calls` of them, or as many as there is time for.
+bool Many(Demo::Stub& stub, int calls, absl::Duration time) {
+  int made = 0;
   int failed = 0;
+  const grove::Deadline end = time;
   const grove::MonotonicNanos begin = grove::Clock::Real()->Now();
   grove::Group group;
   for (int i = 0; i < absl::GetFlag(FLAGS_in_flight); ++i) {
@@ -97,7 +100,8 @@ bool Many(Demo::Stub& stub, int calls) {
       question.set_text("hello");
       question.set_wait_ms(absl::GetFlag(FLAGS_wait_ms));
       Answer answer;
-      while (left-- > 0) {
+      while (end.infinite() ? made < calls : !end.HasPassed()) {
+        ++made;
         grpc::ClientContext context;
         const grpc::Status status =
             Call(stub, &Remote::Wait, &context, question, &answer);
@@ -105,24 +109,30 @@ bool Many(Demo::Stub& stub, int calls) {
       }
     });
   }
-  group.Join();
+  for (int before = 0; !group.Join(absl::Seconds(10)); before = made) {
+    printf("%d calls/s\n", (made - before) / 10);
+    fflush(stdout);
+  }
   const double seconds = static_cast<double>(grove::Clock::Real()->Now() - begin) / 1e9;
-  printf("%d calls, %d failed, in %.3f s\n", calls, failed, seconds);
+  printf("%d calls, %d failed, in %.3f s\n", made, failed, seconds);
   return failed == 0;
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
-  grove::examples::ParseFlags(argc, argv,
-                              "Calls a demo server.\n"
-                              "  client [--server=127.0.0.1:50051] [--calls=N] "
-                              "[--in_flight=100] [--wait_ms=0] [--deadline=60s]");
+  grove::examples::ParseFlags(
+      argc, argv,
+      "Calls a demo server.\n"
+      "  client [--server=127.0.0.1:50051] [--calls=N | --seconds=N] "
+      "[--in_flight=100] [--wait_ms=0] [--deadline=10m]");
   const std::unique_ptr<Demo::Stub> stub = Demo::NewStub(grpc::CreateChannel(
       absl::GetFlag(FLAGS_server), grpc::InsecureChannelCredentials()));
   const int calls = absl::GetFlag(FLAGS_calls);
+  const int seconds = absl::GetFlag(FLAGS_seconds);
   const absl::StatusOr<bool> ok = grove::WithDeadline(absl::GetFlag(FLAGS_deadline), [&] {
-    return calls > 0 ? Many(*stub, calls) : OfEach(*stub);
+    if (seconds > 0) return Many(*stub, 0, absl::Seconds(seconds));
+    return calls > 0 ? Many(*stub, calls, absl::InfiniteDuration()) : OfEach(*stub);
   });
   if (!ok.ok()) fprintf(stderr, "client: %s\n", ok.status().ToString().c_str());
   return ok.ok() && *ok ? 0 : 1;

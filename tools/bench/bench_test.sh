@@ -24,6 +24,11 @@ for row in run["rows"]:
     assert row["met"] in (True, False), row
 END
 
+# Programs of its own, too: servers and a load.
+table=$("$bench" --quick --only=grpc_unary)
+echo "$table"
+grep -Eq '^gRPC, unary, 100 in flight, CPU per call +[0-9.]+ us +ratio <= 1.1 ' <<< "$table"
+
 # A name that no benchmark has is an error, and the names are listed.
 status=0
 errors=$("$bench" --only=nosuch 2>&1) || status=$?

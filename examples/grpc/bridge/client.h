@@ -5,10 +5,8 @@
 #include <grpcpp/support/client_callback.h>
 
 #include <algorithm>
-#include <chrono>
 #include <utility>
 
-#include "absl/time/time.h"
 #include "grove/examples/grpc/bridge/completion.h"
 #include "grove/examples/grpc/bridge/streams.h"
 #include "grove/green/deadline_scope.h"
@@ -44,11 +42,8 @@ class ClientCall final : public Base {
       : Base(nullptr), context_(context) {
     deadline = std::min(deadline, CurrentDeadline());
     if (!deadline.infinite()) {
-      const auto at = std::chrono::system_clock::now() +
-                      absl::ToChronoNanoseconds(deadline.Remaining());
-      context->set_deadline(std::min<std::chrono::system_clock::time_point>(
-          context->deadline(),
-          std::chrono::time_point_cast<std::chrono::microseconds>(at)));
+      context->set_deadline(
+          std::min(context->deadline(), SystemTimeIn(deadline.Remaining())));
     }
     done_.Arm();
     std::forward<F>(start)(static_cast<Reactor*>(this));
@@ -67,7 +62,7 @@ class ClientCall final : public Base {
 
   // ClientCall::WritesDone()
   //
-  // There will be no more messages from here. Does not block.
+  // There will be no more messages from here; none may be on its way. Does not block.
   void WritesDone() requires requires(Reactor r) { r.StartWritesDone(); }
   {
     if (!std::exchange(writes_done_, true)) this->StartWritesDone();
@@ -75,7 +70,8 @@ class ClientCall final : public Base {
 
   // ClientCall::Finish()
   //
-  // How the call has ended. Writes no more, and drops what was not read. Once.
+  // How the call has ended. Writes no more, and drops what was not read: no other
+  // greenlet may be reading or writing.
   //
   // Blocks: until it has ended.
   // Deadline: returns DEADLINE_EXCEEDED.

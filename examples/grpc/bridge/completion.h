@@ -1,8 +1,11 @@
 #ifndef GROVE_EXAMPLES_GRPC_BRIDGE_COMPLETION_H_
 #define GROVE_EXAMPLES_GRPC_BRIDGE_COMPLETION_H_
 
+#include <algorithm>
 #include <atomic>
+#include <chrono>
 
+#include "absl/time/time.h"
 #include "grove/green/hub_scope.h"
 #include "grove/green/timeout.h"
 #include "grove/hub/hub.h"
@@ -11,6 +14,14 @@
 // How the end of one of gRPC's operations gets from gRPC's thread to the greenlet that
 // waits for it.
 namespace grove::bridge {
+
+// SystemTimeIn()
+//
+// `d` from now, as gRPC takes it. Does not overflow: a century is for ever.
+inline std::chrono::system_clock::time_point SystemTimeIn(absl::Duration d) {
+  return std::chrono::system_clock::now() +
+         absl::ToChronoNanoseconds(std::min(d, absl::Hours(876'000)));
+}
 
 // Counted
 //

@@ -82,9 +82,7 @@ grpc::Status ToGrpc(const absl::Status& status) {
 }
 
 void StopServer(grpc::Server& server, absl::Duration grace) {
-  Blocking([&] {
-    server.Shutdown(std::chrono::system_clock::now() + absl::ToChronoNanoseconds(grace));
-  }).IgnoreError();
+  Blocking([&] { server.Shutdown(SystemTimeIn(grace)); }).IgnoreError();
 }
 
 }  // namespace grove::bridge

@@ -1,11 +1,13 @@
-// What grove's gRPC example is compared with: the same unary method by gRPC's own callback
-// API, answered on the spot, on gRPC's threads.
+// The demo's Wait() by gRPC's own callback API, without greenlets: answered on the spot,
+// on gRPC's threads, or by an alarm of gRPC's. What server.cc is compared with.
 
+#include <grpcpp/alarm.h>
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/support/server_callback.h>
 #include <signal.h>
 #include <stdio.h>
 
+#include <chrono>
 #include <memory>
 #include <string>
 
@@ -22,7 +24,17 @@ class Service final : public Demo::CallbackService {
                                  const Question* question, Answer* answer) override {
     answer->set_text(question->text());
     grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
-    reactor->Finish(grpc::Status::OK);
+    if (question->wait_ms() == 0) {
+      reactor->Finish(grpc::Status::OK);
+      return reactor;
+    }
+    auto* const alarm = new grpc::Alarm;
+    alarm->Set(
+        std::chrono::system_clock::now() + std::chrono::milliseconds(question->wait_ms()),
+        [=](bool) {
+          reactor->Finish(grpc::Status::OK);
+          delete alarm;
+        });
     return reactor;
   }
 };
@@ -43,7 +55,7 @@ int main() {
   builder.RegisterService(&service);
   const std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
   if (server == nullptr || port == 0) {
-    fprintf(stderr, "raw_grpc_server: cannot listen\n");
+    fprintf(stderr, "plain_server: cannot listen\n");
     return 1;
   }
   printf("listening on 127.0.0.1:%d\n", port);
