@@ -1,0 +1,214 @@
+#include "grove/net/http/internal/client_core.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "grove/net/dial.h"
+
+namespace grove::http::http_internal {
+namespace {
+
+// What a redirect may say before it is cheaper to let its connection go.
+constexpr size_t kRedirectBody = 16 << 10;
+
+std::string OperationOf(const OutgoingRequest& request) {
+  return absl::StrCat(request.method, " ", request.url.ForLog());
+}
+
+// Reads a little more, so that the connection can be used again.
+void DropBody(IncomingBody& body) {
+  char buffer[4096];
+  for (size_t done = 0; done < kRedirectBody;) {
+    const absl::StatusOr<size_t> n = body.Read(absl::MakeSpan(buffer));
+    if (!n.ok() || *n == 0) return;
+    done += *n;
+  }
+}
+
+// The body of an exchange, which keeps its client's core.
+class CoreBody final : public IncomingBody {
+ public:
+  CoreBody(std::shared_ptr<ClientCore> core, std::unique_ptr<Http1Exchange> exchange)
+      : core_(std::move(core)), exchange_(std::move(exchange)) {}
+
+  absl::StatusOr<size_t> Read(absl::Span<char> buffer) override {
+    return exchange_->Read(buffer);
+  }
+  HeaderView trailers() const override { return exchange_->trailers(); }
+
+ private:
+  const std::shared_ptr<ClientCore> core_;  // first: ends last
+  const std::unique_ptr<Http1Exchange> exchange_;
+};
+
+}  // namespace
+
+ClientCore::ClientCore(HttpClientOptions options)
+    : options_(std::move(options)),
+      proxies_(ProxyRules::Make(options_)),
+      pools_([this](const std::string& key) {
+        return ClientPools::Pool::Options{
+            .connect = [](Deadline) { return std::make_unique<ClientConnection>(); },
+            .is_alive = [](std::unique_ptr<ClientConnection>& c) { return c->Alive(); },
+            .max_size = options_.max_connections,
+            .max_idle = options_.max_idle,
+            .idle_timeout = options_.idle_timeout,
+            .max_lifetime = options_.max_lifetime,
+            .name = absl::StrCat("HTTP connections to ", key)};
+      }) {}
+
+absl::StatusOr<ClientResponse> ClientCore::Send(const ClientRequest& request) {
+  ++statistics_.requests;
+  if (!proxies_.ok()) return proxies_.status();
+  if (absl::Status s = CheckRequest(request); !s.ok()) return s;
+  absl::StatusOr<Url> url = Url::Parse(request.url);
+  if (!url.ok()) return WithPrefix(request.method, url.status());
+
+  Call call{.request = &request,
+            .timeouts = request.timeouts.value_or(options_.timeouts),
+            .total = {}};
+  call.total = PhaseDeadline(call.timeouts.total, Deadline());
+  const bool decompress = options_.decompress && request.method != "HEAD" &&
+                          !request.headers.Get("accept-encoding") &&
+                          !request.headers.Get("range");
+  Redirection way(request, *std::move(url), decompress);
+  for (;;) {
+    const std::string operation = OperationOf(way.request());
+    absl::StatusOr<ReceivedResponse> response = Ask(call, way.request());
+    if (!response.ok()) return WithPrefix(operation, response.status());
+    response->url = way.request().url;
+    response->redirects = way.count();
+    response->operation = operation;
+    const absl::StatusOr<bool> leads_on = way.Follow(
+        *response->head, request.max_redirects.value_or(options_.max_redirects),
+        options_.follow_downgrades);
+    if (!leads_on.ok()) return WithPrefix(operation, leads_on.status());
+    if (!*leads_on) {
+      return ClientResponse(std::make_unique<ClientBody>(
+          *std::move(response), decompress,
+          ClientBody::Limits{options_.max_body, options_.max_decompressed}));
+    }
+    ++statistics_.redirects;
+    DropBody(*response->body);
+  }
+}
+
+absl::StatusOr<ReceivedResponse> ClientCore::Ask(const Call& call,
+                                                 const OutgoingRequest& request) {
+  if (request.url.secure() && options_.secure == nullptr) {
+    return absl::FailedPreconditionError(
+        "https without HttpClientOptions::secure; see client_tls.h");
+  }
+  const Proxy* const proxy = proxies_->For(request.url);
+  // What is asked of a proxy itself may go by any connection to it.
+  const bool by_proxy = proxy != nullptr && !request.url.secure();
+  const std::string key =
+      by_proxy ? absl::StrCat("proxy ", proxy->url.origin()) : request.url.origin();
+  for (bool again = false;; again = true) {
+    absl::StatusOr<ClientPools::Lease> lease = pools_.Get(key, call.total);
+    if (!lease.ok()) return PhaseStatus("waiting for a connection", lease.status());
+    ConnectionLease connection(*std::move(lease));
+    if (again) connection->Drop();  // the second time nothing is left to chance
+    const bool reused = connection->stream != nullptr;
+    if (!reused) {
+      const absl::Status s = Connect(call, request.url, proxy, *connection);
+      if (!s.ok()) return s;
+    }
+    auto exchange = std::make_unique<Http1Exchange>(
+        std::move(connection),
+        Http1Exchange::Parameters{
+            .options = &options_,
+            .timeouts = call.timeouts,
+            .total = call.total,
+            .absolute_form = by_proxy,
+            .proxy_authorization = by_proxy ? proxy->authorization : ""});
+    const absl::Status s = exchange->Run(request);
+    if (s.ok()) {
+      ReceivedResponse response;
+      response.head = exchange->TakeHead();
+      response.body = std::make_unique<CoreBody>(shared_from_this(), std::move(exchange));
+      return response;
+    }
+    // RFC 9112, 9.3.1: a connection may end just when it is used again; the server then
+    // has not answered, but may have acted. Asking again is for what may be done twice.
+    const bool replayable = request.produce == nullptr || call.request->produce_again;
+    if (!reused || exchange->begun() || exchange->producer_failed() ||
+        absl::IsDeadlineExceeded(s) || !IsIdempotent(request.method) || !replayable) {
+      return s;
+    }
+    ++statistics_.retries;
+  }
+}
+
+absl::StatusOr<std::unique_ptr<net::Stream>> ClientCore::Dial(
+    const ClientEndpoint& endpoint, Deadline deadline) {
+  if (options_.dial != nullptr) return options_.dial(endpoint, deadline);
+  absl::StatusOr<net::TcpStream> stream =
+      net::Dial(endpoint.host, endpoint.port, {.deadline = deadline});
+  if (!stream.ok()) return stream.status();
+  return std::make_unique<net::TcpStream>(*std::move(stream));
+}
+
+absl::Status ClientCore::Connect(const Call& call, const Url& url, const Proxy* proxy,
+                                 ClientConnection& connection) {
+  const Deadline deadline = PhaseDeadline(call.timeouts.connect, call.total);
+  const Url& next = proxy != nullptr ? proxy->url : url;
+  absl::StatusOr<std::unique_ptr<net::Stream>> stream =
+      Dial({.host = next.host(), .port = next.port()}, deadline);
+  if (!stream.ok()) return PhaseStatus("connecting", stream.status());
+  connection.stream = *std::move(stream);
+  connection.peer = connection.stream->Describe();
+  if (url.secure()) {
+    if (proxy != nullptr) {
+      const absl::Status s = OpenTunnel(connection, url, *proxy, options_, deadline);
+      if (!s.ok()) {
+        return WithPrefix(absl::StrCat("proxy ", proxy->url.host_and_port()), s);
+      }
+    }
+    absl::StatusOr<SecuredStream> secured =
+        options_.secure(std::move(connection.stream), url.host(),
+                        PhaseDeadline(call.timeouts.tls, call.total));
+    if (!secured.ok()) return PhaseStatus("the TLS handshake", secured.status());
+    connection.stream = std::move(secured->stream);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status OpenTunnel(ClientConnection& connection, const Url& url, const Proxy& proxy,
+                        const HttpClientOptions& options, Deadline deadline) {
+  std::string head = absl::StrCat("CONNECT ", url.host_and_port(),
+                                  " HTTP/1.1\r\nHost: ", url.host_and_port(), "\r\n");
+  if (!proxy.authorization.empty()) {
+    absl::StrAppend(&head, "Proxy-Authorization: ", proxy.authorization, "\r\n");
+  }
+  if (!options.user_agent.empty()) {
+    absl::StrAppend(&head, "User-Agent: ", options.user_agent, "\r\n");
+  }
+  absl::StrAppend(&head, "\r\n");
+  if (absl::Status s = connection.stream->Write(head, deadline); !s.ok()) return s;
+  ResponseHead response;
+  bool begun = false;
+  for (int i = 0;; ++i) {
+    const absl::Status s = ReadHead(
+        connection, "CONNECT", {.head = options.max_head, .fields = options.max_fields},
+        deadline, &begun, &response);
+    if (!s.ok()) return s;
+    if (response.status >= 200) break;
+    if (i >= options.max_interim || response.status == 101) {
+      return absl::DataLossError("interim responses, and nothing else");
+    }
+  }
+  if (response.status < 300) {
+    // The server cannot have spoken yet: TLS begins with the client.
+    if (connection.unread().empty()) return absl::OkStatus();
+    return absl::DataLossError("there is something behind its answer to CONNECT");
+  }
+  const absl::StatusCode code =
+      response.status == 407   ? absl::StatusCode::kUnauthenticated
+      : response.status == 403 ? absl::StatusCode::kPermissionDenied
+                               : absl::StatusCode::kUnavailable;
+  return absl::Status(code, absl::StrCat("it answered CONNECT with ", response.status,
+                                         " ", response.reason));
+}
+
+}  // namespace grove::http::http_internal
