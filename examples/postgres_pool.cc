@@ -56,6 +56,9 @@ using Pool = grove::net::ConnectionPool<Connection>;
 
 absl::StatusOr<Connection> Connect() {
   Connection c(PQconnectdb(absl::GetFlag(FLAGS_connection).c_str()));
+  // What the server remarks without being asked would go to stderr.
+  PQsetNoticeProcessor(
+      c.get(), [](void*, const char*) {}, nullptr);
   if (PQstatus(c.get()) == CONNECTION_OK) return c;
   return absl::UnavailableError(absl::StripAsciiWhitespace(PQerrorMessage(c.get())));
 }
