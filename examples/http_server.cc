@@ -7,7 +7,10 @@
 //   curl -N http://127.0.0.1:8080/events?count=3
 //   ws://127.0.0.1:8080/ws says back what it is sent
 //
-// SIGINT and SIGTERM end it cleanly: requests that it has are answered within --grace.
+// SIGINT and SIGTERM end it cleanly: /healthz says 503 from then on, and for
+// --drain_delay all goes on as before, so that a load balancer has time to look elsewhere
+// (docs/deployment.md); then it accepts no more, and requests that it has are answered
+// within --grace.
 
 #include <stdio.h>
 
@@ -44,8 +47,10 @@ ABSL_FLAG(std::string, root, "", "the folder to serve below /files/; none if emp
 ABSL_FLAG(std::string, tls_cert, "", "file with the certificate chain, in PEM, for TLS");
 ABSL_FLAG(std::string, tls_key, "", "file with its private key, in PEM");
 ABSL_FLAG(bool, access_log, false, "a line on stdout for each request");
+ABSL_FLAG(absl::Duration, drain_delay, absl::ZeroDuration(),
+          "how long it accepts more after SIGINT or SIGTERM, while /healthz says 503");
 ABSL_FLAG(absl::Duration, grace, absl::Seconds(5),
-          "how long requests may go on after SIGINT or SIGTERM");
+          "how long requests may go on after that");
 
 namespace {
 
@@ -110,8 +115,17 @@ void EchoMessages(Request& request, ResponseWriter& response) {
   ws->Close().IgnoreError();
 }
 
+// Whether this server wants requests: not, once its end has begun.
+void Health(Request&, ResponseWriter& response) {
+  response.headers().Set("Cache-Control", "no-store");
+  const bool ending = grove::ShutdownRequested();
+  response.Send(ending ? 503 : 200, "text/plain", ending ? "ending\n" : "ok\n")
+      .IgnoreError();
+}
+
 Router MakeRouter() {
   Router router;
+  router.Handle("GET", "/healthz", &Health);
   router.Handle("GET", "/", &Hello);
   router.Handle("POST", "/echo", &Echo);
   router.Handle("PUT", "/echo", &Echo);
@@ -163,7 +177,8 @@ int main(int argc, char** argv) {
   ParseFlags(argc, argv,
              "Serves HTTP/1.1.\n"
              "  http_server [--host=127.0.0.1] [--port=8080] [--hubs=N] [--root=DIR] "
-             "[--tls_cert=FILE --tls_key=FILE] [--access_log] [--grace=5s]");
+             "[--tls_cert=FILE --tls_key=FILE] [--access_log] [--drain_delay=0s] "
+             "[--grace=5s]");
   const int hubs = absl::GetFlag(FLAGS_hubs);
   const int port = absl::GetFlag(FLAGS_port);
   if (hubs < 1) Refuse(absl::StrCat("--hubs=", hubs, ": at least one is needed"));
@@ -174,7 +189,13 @@ int main(int argc, char** argv) {
   if (!address.ok()) Refuse(absl::StrCat("--host: ", address.status().message()));
   const std::optional<TlsServerContext> tls = MakeTls();
 
-  grove::ShutdownScope shutdown({.grace = absl::GetFlag(FLAGS_grace)});
+  const absl::Duration drain_delay = absl::GetFlag(FLAGS_drain_delay);
+  if (drain_delay < absl::ZeroDuration()) Refuse("--drain_delay: less than none");
+  grove::ShutdownScope shutdown({.grace = drain_delay + absl::GetFlag(FLAGS_grace)});
+  // The first phase: the servers' own end, kDrain, comes when this has ended.
+  const grove::ShutdownHook wait =
+      grove::OnShutdown(grove::ShutdownPhase::kStopAccepting, "drain delay",
+                        [drain_delay](grove::Deadline) { grove::Sleep(drain_delay); });
   absl::StatusOr<std::vector<TcpListener>> listeners =
       TcpListener::ListenMany(*address, hubs);
   if (!listeners.ok()) Refuse(std::string(listeners.status().message()));

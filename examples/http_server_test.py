@@ -257,6 +257,20 @@ class HttpServerTest(unittest.TestCase):
                 self.assertEqual(server.stop(), (0, "", ""))
                 self.assertEqual(t.recv(1), b"")
 
+    def test_health_says_that_the_end_has_begun(self):
+        with Server("--drain_delay=600s") as server, server.connect() as kept:
+            self.assertEqual(server.curl(path="/healthz"), b"ok\n")
+            server.process.terminate()
+            while b"HTTP/1.1 503 " not in server.curl("--include", path="/healthz"):
+                pass
+            # Everything else goes on, also for who comes new.
+            self.assertEqual(server.curl(), b"Hello, world!")
+            kept.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
+            self.assertTrue(kept.recv(1000).startswith(b"HTTP/1.1 200 "))
+            # Who is in a hurry says so once more.
+            server.process.terminate()
+            self.assertEqual(server.process.wait(timeout=30), 128 + signal.SIGTERM)
+
     def test_stopping_ends_idle_connections(self):
         with Server("--grace=20s") as server, server.connect() as idle:
             idle.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")

@@ -11,9 +11,9 @@
 #include <vector>
 
 #include "absl/flags/flag.h"
-#include "absl/flags/parse.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "grove/examples/parse_flags.h"
 #include "grove/green/greenlet.h"
 #include "grove/net/default_resolver.h"
 
@@ -44,12 +44,12 @@ bool Print(const std::string& name, Deadline deadline) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  const std::vector<char*> names = absl::ParseCommandLine(argc, argv);
+  const std::vector<std::string> names = grove::examples::ParseWords(
+      argc, argv, "Looks up names, all at once.\n  resolve [--seconds=10] NAME...");
   const Deadline deadline = absl::Seconds(absl::GetFlag(FLAGS_seconds));
   std::vector<Greenlet<bool>> lookups;
-  for (size_t i = 1; i < names.size(); ++i) {
-    lookups.push_back(Spawn(
-        [name = std::string(names[i]), deadline] { return Print(name, deadline); }));
+  for (const std::string& name : names) {
+    lookups.push_back(Spawn([&name, deadline] { return Print(name, deadline); }));
   }
   bool all = true;
   for (const Greenlet<bool>& lookup : lookups) all = lookup.Get().value_or(false) && all;

@@ -23,4 +23,8 @@ bad = run("127.1", "a..b")
 assert bad.returncode == 1, bad
 assert "127.1: 127.0.0.1" in bad.stdout, bad
 assert "nothing before a dot" in bad.stderr, bad
+for flag in ["--seconds=x", "--nonsense"]:
+    refused = run(flag)
+    assert (refused.returncode, refused.stdout, refused.stderr.count("\n")) == (2, "", 1), refused
+assert "resolve [--seconds=10] NAME..." in run("--help").stdout
 print("ok")

@@ -98,8 +98,8 @@ class Process:
         return self.process.stdout.readline()
 
     def errors(self):
-        self.err_file.seek(0)
-        return self.err_file.read()
+        # The program's own place in the file stays where it is.
+        return os.pread(self.err_file.fileno(), 1 << 24, 0).decode(errors="replace")
 
     def stop(self, signum=signal.SIGTERM):
         """Its exit status, and what it has said since."""
