@@ -88,7 +88,8 @@ class ClientResponse {
  public:
   ClientResponse(ClientResponse&&) noexcept;
   ClientResponse& operator=(ClientResponse&&) noexcept;
-  // Does not block.
+  // Blocks, shielded, where it is the last of a connection of HTTP/2 whose client has
+  // gone, while greenlets end that wait for nothing.
   ~ClientResponse();
 
   int status() const;
@@ -127,14 +128,16 @@ class ClientResponse {
 
 // HttpClientStatistics
 struct HttpClientStatistics {
-  uint64_t requests = 0;   // Send()s
-  uint64_t redirects = 0;  // that were followed
-  uint64_t retries = 0;    // on another connection
+  uint64_t requests = 0;           // Send()s
+  uint64_t redirects = 0;          // that were followed
+  uint64_t retries = 0;            // requests that were sent again
+  uint64_t http2_connections = 0;  // that were made
 };
 
 // HttpClient
 //
-// Asks servers of HTTP/1.1. Connections are kept and used again, for each origin some.
+// Asks servers, by HTTP/1.1 and HTTP/2. Connections are kept and used again, for each
+// origin some, or one of HTTP/2.
 //
 //   HttpClient client;
 //   absl::StatusOr<ClientResponse> r = client.Get("http://example.org/x");
@@ -182,7 +185,7 @@ class HttpClient {
   size_t Close(Deadline deadline = {});
 
   const HttpClientStatistics& statistics() const;
-  // By origin: "http://example.org:80".
+  // Of HTTP/1.1, by origin: "http://example.org:80".
   std::map<std::string, net::ConnectionPoolStatistics> connections() const;
 
  private:

@@ -73,6 +73,10 @@ struct HttpClientOptions {
   absl::Duration idle_timeout = absl::Seconds(45);
   absl::Duration max_lifetime = absl::InfiniteDuration();
 
+  // HTTP/2 is spoken to https where both sides say so (ALPN: {"h2", "http/1.1"} of the
+  // context that `secure` has). With this also to http, without asking, and nothing else.
+  bool http2_prior_knowledge = false;
+
   // --- redirects ---
   // 0: responses that redirect are returned as they are.
   int max_redirects = 10;

@@ -16,10 +16,13 @@
 #include "absl/strings/str_cat.h"
 #include "grove/green/greenlet.h"
 #include "grove/green/os/subprocess.h"
+#include "grove/green/wait.h"
+#include "grove/net/address.h"
 #include "grove/net/dial.h"
 #include "grove/net/http/client.h"
 #include "grove/net/http/client_test_util.h"
 #include "grove/net/http/client_tls.h"
+#include "grove/net/tcp.h"
 #include "grove/net/tls_test_util.h"
 #include "grove/net/unix.h"
 
@@ -56,7 +59,7 @@ http {
   gzip_types text/plain;
   server {
     listen unix:n.sock;
-    listen unix:s.sock ssl;
+    listen unix:s.sock ssl http2;
     ssl_certificate server.pem;
     ssl_certificate_key server.key;
     root .;
@@ -229,6 +232,78 @@ GREENLET_TEST_F(ClientPeerTest, NginxByHttp) {
 GREENLET_TEST_F(ClientPeerTest, NginxByHttps) {
   StartNginx();
   AskNginx("https://a.test");
+}
+
+GREENLET_TEST_F(ClientPeerTest, NginxByHttp2) {
+  StartNginx();
+  HttpClientOptions options = ToNginx();
+  options.secure = SecureByTls(net::ClientContext({.alpn = {"h2", "http/1.1"}}));
+  HttpClient client(options);
+  const std::string origin = "https://a.test";
+  absl::StatusOr<ClientResponse> hi = client.Get(origin + "/hi");
+  ASSERT_TRUE(hi.ok()) << hi.status();
+  EXPECT_EQ(hi->version_major(), 2);
+  EXPECT_EQ(Outcome(std::move(hi)), "200 hi 1 a.test");
+  EXPECT_EQ(Outcome(client.Get(origin + "/moved")), "200 hi 3 a.test");
+  EXPECT_EQ(Outcome(client.Get(origin + "/none")), "204 ");
+  EXPECT_EQ(Outcome(client.Head(origin + "/files/large.txt")), "200 ");
+  EXPECT_EQ(Outcome(client.Get(origin + "/no")), "403 no");
+  std::vector<Greenlet<>> asking;
+  for (int i = 0; i < 50; ++i) {
+    asking.push_back(Spawn([&] {
+      for (int k = 0; k < 3; ++k) {
+        EXPECT_TRUE(Outcome(client.Get(origin + "/files/large.txt")) == "200 " + large_);
+      }
+    }));
+  }
+  JoinAll(asking);
+  // It answers while the body is on its way.
+  EXPECT_THAT(Outcome(client.Post(origin + "/files/large.txt", "text/plain",
+                                  std::string(3 << 20, 'a'))),
+              StartsWith("413 "));
+  EXPECT_EQ(client.statistics().http2_connections, 1u);
+}
+
+GREENLET_TEST_F(ClientPeerTest, NghttpdByPriorKnowledge) {
+  File("large.txt", large_);
+  // It takes no port 0, and says nothing of the one it has.
+  int port = 0;
+  {
+    absl::StatusOr<net::TcpListener> free =
+        net::TcpListener::Listen(net::Address::Loopback(0));
+    ASSERT_TRUE(free.ok()) << free.status();
+    port = free->address().port();
+  }
+  process_ = Start({"/usr/bin/stdbuf", "-oL", "/usr/sbin/nghttpd", "--no-tls", "-v",
+                    "--address=127.0.0.1", "--echo-upload",
+                    absl::StrCat("--htdocs=", testing::TempDir()), absl::StrCat(port)});
+  ASSERT_TRUE(process_);
+  ReadPast(process_->out(), "listen");
+  const Greenlet<> drain = Spawn([&] {
+    char buffer[4096];
+    for (;;) {
+      const absl::StatusOr<size_t> n = process_->out().Read(absl::MakeSpan(buffer));
+      if (!n.ok() || *n == 0) return;
+    }
+  });
+  HttpClientOptions options;
+  options.http2_prior_knowledge = true;
+  const std::string origin = absl::StrCat("http://127.0.0.1:", port);
+  {
+    HttpClient client(options);
+    std::vector<Greenlet<>> asking;
+    for (int i = 0; i < 50; ++i) {
+      asking.push_back(Spawn([&] {
+        EXPECT_TRUE(Outcome(client.Get(origin + "/large.txt")) == "200 " + large_);
+      }));
+    }
+    JoinAll(asking);
+    EXPECT_THAT(Outcome(client.Get(origin + "/nothing")), StartsWith("404 "));
+    EXPECT_TRUE(Outcome(client.Post(origin + "/echo", "text/plain", large_)) ==
+                "200 " + large_);
+    EXPECT_EQ(client.statistics().http2_connections, 1u);
+  }
+  drain.Kill();
 }
 
 GREENLET_TEST_F(ClientPeerTest, ManyGreenletsAskNginxAtOnce) {

@@ -13,6 +13,8 @@
 #include "absl/strings/str_cat.h"
 #include "grove/green/greenlet.h"
 #include "grove/green/testing/greenlet_test.h"
+#include "grove/green/timeout.h"
+#include "grove/green/wait.h"
 #include "grove/net/http/client.h"
 #include "grove/net/testing/memory_listener.h"
 

@@ -1,6 +1,8 @@
 #include "grove/net/http/internal/client_core.h"
 
+#include <mutex>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "grove/net/dial.h"
@@ -25,10 +27,13 @@ void DropBody(IncomingBody& body) {
   }
 }
 
+// How often a request is sent at most.
+constexpr int kMaxTries = 3;
+
 // The body of an exchange, which keeps its client's core.
 class CoreBody final : public IncomingBody {
  public:
-  CoreBody(std::shared_ptr<ClientCore> core, std::unique_ptr<Http1Exchange> exchange)
+  CoreBody(std::shared_ptr<ClientCore> core, std::unique_ptr<IncomingBody> exchange)
       : core_(std::move(core)), exchange_(std::move(exchange)) {}
 
   absl::StatusOr<size_t> Read(absl::Span<char> buffer) override {
@@ -38,7 +43,7 @@ class CoreBody final : public IncomingBody {
 
  private:
   const std::shared_ptr<ClientCore> core_;  // first: ends last
-  const std::unique_ptr<Http1Exchange> exchange_;
+  const std::unique_ptr<IncomingBody> exchange_;
 };
 
 }  // namespace
@@ -101,43 +106,145 @@ absl::StatusOr<ReceivedResponse> ClientCore::Ask(const Call& call,
   }
   const Proxy* const proxy = proxies_->For(request.url);
   // What is asked of a proxy itself may go by any connection to it.
-  const bool by_proxy = proxy != nullptr && !request.url.secure();
-  const std::string key =
-      by_proxy ? absl::StrCat("proxy ", proxy->url.origin()) : request.url.origin();
-  for (bool again = false;; again = true) {
-    absl::StatusOr<ClientPools::Lease> lease = pools_.Get(key, call.total);
-    if (!lease.ok()) return PhaseStatus("waiting for a connection", lease.status());
-    ConnectionLease connection(*std::move(lease));
-    if (again) connection->Drop();  // the second time nothing is left to chance
-    const bool reused = connection->stream != nullptr;
-    if (!reused) {
-      const absl::Status s = Connect(call, request.url, proxy, *connection);
-      if (!s.ok()) return s;
-    }
-    auto exchange = std::make_unique<Http1Exchange>(
-        std::move(connection),
-        Http1Exchange::Parameters{
-            .options = &options_,
-            .timeouts = call.timeouts,
-            .total = call.total,
-            .absolute_form = by_proxy,
-            .proxy_authorization = by_proxy ? proxy->authorization : ""});
-    const absl::Status s = exchange->Run(request);
-    if (s.ok()) {
-      ReceivedResponse response;
-      response.head = exchange->TakeHead();
-      response.body = std::make_unique<CoreBody>(shared_from_this(), std::move(exchange));
-      return response;
-    }
-    // RFC 9112, 9.3.1: a connection may end just when it is used again; the server then
-    // has not answered, but may have acted. Asking again is for what may be done twice.
-    const bool replayable = request.produce == nullptr || call.request->produce_again;
-    if (!reused || exchange->begun() || exchange->producer_failed() ||
-        absl::IsDeadlineExceeded(s) || !IsIdempotent(request.method) || !replayable) {
-      return s;
-    }
+  const std::string key = proxy != nullptr && !request.url.secure()
+                              ? absl::StrCat("proxy ", proxy->url.origin())
+                              : request.url.origin();
+  const bool replayable = request.produce == nullptr || call.request->produce_again;
+  for (int tries = 1;; ++tries) {
+    absl::StatusOr<Route> route = Find(call, key, request.url, proxy, tries > 1);
+    if (!route.ok()) return route.status();
+    bool again = false;
+    absl::StatusOr<ReceivedResponse> response =
+        route->session != nullptr
+            ? AskByHttp2(call, request, std::move(route->session), route->reused, &again)
+            : AskByHttp1(call, request, proxy, *std::move(route->connection), &again);
+    if (response.ok() || !again || !replayable || tries == kMaxTries) return response;
     ++statistics_.retries;
   }
+}
+
+absl::StatusOr<ClientCore::Route> ClientCore::Find(const Call& call,
+                                                   const std::string& key, const Url& url,
+                                                   const Proxy* proxy, bool fresh) {
+  Route route;
+  route.reused = true;
+  if ((route.session = SessionOf(key)) != nullptr) return route;
+  if (options_.http2_prior_knowledge && proxy == nullptr && !url.secure()) {
+    connecting_.try_emplace(key, std::make_shared<Mutex>());
+  }
+  std::shared_ptr<Mutex> mutex;
+  std::unique_lock<Mutex> lock;
+  if (const auto it = connecting_.find(key); it != connecting_.end()) {
+    mutex = it->second;
+    if (!mutex->try_lock_until(call.total)) {
+      return absl::DeadlineExceededError("waiting for a connection");
+    }
+    lock = std::unique_lock<Mutex>(*mutex, std::adopt_lock);
+    if ((route.session = SessionOf(key)) != nullptr) return route;
+  }
+  absl::StatusOr<ClientPools::Lease> lease = pools_.Get(key, call.total);
+  if (!lease.ok()) return PhaseStatus("waiting for a connection", lease.status());
+  ConnectionLease connection(*std::move(lease));
+  // Meanwhile.
+  if ((route.session = SessionOf(key)) != nullptr) return route;
+  if (fresh) connection->Drop();  // the second time nothing is left to chance
+  if (connection->stream == nullptr) {
+    route.reused = false;
+    bool http2 = false;
+    const absl::Status s = Connect(call, url, proxy, *connection, &http2);
+    if (!s.ok()) return s;
+    if (closed_) return absl::FailedPreconditionError("the client is closed");
+    if (http2) {
+      connecting_.try_emplace(key, std::make_shared<Mutex>());
+      // Somebody else may have been faster: one is enough.
+      if ((route.session = SessionOf(key)) != nullptr) return route;
+      ++statistics_.http2_connections;
+      route.session = sessions_[key] = std::make_shared<Http2Session>(
+          std::move(connection->stream), connection->peer, &options_);
+      DropUnused();
+      return route;
+    }
+  }
+  route.connection.emplace(std::move(connection));
+  return route;
+}
+
+std::shared_ptr<Http2Session> ClientCore::SessionOf(const std::string& key) {
+  const auto it = sessions_.find(key);
+  if (it == sessions_.end()) return nullptr;
+  if (it->second->usable()) return it->second;
+  // Its end waits for its greenlets: out of the map first.
+  const std::shared_ptr<Http2Session> gone = std::move(it->second);
+  sessions_.erase(it);
+  return nullptr;
+}
+
+// Of servers that nobody has asked for a while.
+void ClientCore::DropUnused() {
+  // Out of the maps first: the end of a session waits for its greenlets.
+  std::vector<std::shared_ptr<Http2Session>> gone;
+  std::erase_if(sessions_, [&](auto& entry) {
+    if (entry.second->usable()) return false;
+    gone.push_back(std::move(entry.second));
+    return true;
+  });
+  std::erase_if(connecting_, [&](const auto& entry) {
+    return entry.second.use_count() == 1 && !sessions_.contains(entry.first);
+  });
+}
+
+absl::StatusOr<ReceivedResponse> ClientCore::AskByHttp1(const Call& call,
+                                                        const OutgoingRequest& request,
+                                                        const Proxy* proxy,
+                                                        ConnectionLease connection,
+                                                        bool* again) {
+  const bool by_proxy = proxy != nullptr && !request.url.secure();
+  const bool reused = std::exchange(connection->used, true);
+  auto exchange = std::make_unique<Http1Exchange>(
+      std::move(connection),
+      Http1Exchange::Parameters{
+          .options = &options_,
+          .timeouts = call.timeouts,
+          .total = call.total,
+          .absolute_form = by_proxy,
+          .proxy_authorization = by_proxy ? proxy->authorization : ""});
+  const absl::Status s = exchange->Run(request);
+  if (s.ok()) {
+    ReceivedResponse response;
+    response.head = exchange->TakeHead();
+    response.body = std::make_unique<CoreBody>(shared_from_this(), std::move(exchange));
+    return response;
+  }
+  // RFC 9112, 9.3.1: a connection may end just when it is used again; the server then has
+  // not answered, but may have acted. Asking again is for what may be done twice.
+  *again = reused && !exchange->begun() && !exchange->producer_failed() &&
+           !absl::IsDeadlineExceeded(s) && IsIdempotent(request.method);
+  return s;
+}
+
+absl::StatusOr<ReceivedResponse> ClientCore::AskByHttp2(
+    const Call& call, const OutgoingRequest& request,
+    std::shared_ptr<Http2Session> session, bool reused, bool* again) {
+  auto exchange = std::make_unique<Http2Exchange>(session, call.timeouts, call.total);
+  const absl::Status s = exchange->Run(request);
+  if (s.ok()) {
+    ReceivedResponse response;
+    response.head = exchange->TakeHead();
+    response.body = std::make_unique<CoreBody>(shared_from_this(), std::move(exchange));
+    return response;
+  }
+  if (exchange->producer_failed() || absl::IsDeadlineExceeded(s)) return s;
+  // RFC 9113, 8.7: what was refused nobody has looked at.
+  *again = exchange->refused() || (reused && !session->usable() && !exchange->begun() &&
+                                   IsIdempotent(request.method));
+  return s;
+}
+
+size_t ClientCore::Close(Deadline deadline) {
+  closed_ = true;
+  // Their ends may wait, and responses may keep them.
+  const auto sessions = std::exchange(sessions_, {});
+  return pools_.Close(deadline);
 }
 
 absl::StatusOr<std::unique_ptr<net::Stream>> ClientCore::Dial(
@@ -150,7 +257,7 @@ absl::StatusOr<std::unique_ptr<net::Stream>> ClientCore::Dial(
 }
 
 absl::Status ClientCore::Connect(const Call& call, const Url& url, const Proxy* proxy,
-                                 ClientConnection& connection) {
+                                 ClientConnection& connection, bool* http2) {
   const Deadline deadline = PhaseDeadline(call.timeouts.connect, call.total);
   const Url& next = proxy != nullptr ? proxy->url : url;
   absl::StatusOr<std::unique_ptr<net::Stream>> stream =
@@ -170,6 +277,9 @@ absl::Status ClientCore::Connect(const Call& call, const Url& url, const Proxy* 
                         PhaseDeadline(call.timeouts.tls, call.total));
     if (!secured.ok()) return PhaseStatus("the TLS handshake", secured.status());
     connection.stream = std::move(secured->stream);
+    *http2 = secured->alpn == "h2";
+  } else {
+    *http2 = options_.http2_prior_knowledge && proxy == nullptr;
   }
   return absl::OkStatus();
 }

@@ -15,8 +15,10 @@
 #include "grove/net/http/client.h"
 #include "grove/net/http/internal/client_body.h"
 #include "grove/net/http/internal/client_http1.h"
+#include "grove/net/http/internal/client_http2.h"
 #include "grove/net/http/internal/client_proxy.h"
 #include "grove/net/http/internal/client_transport.h"
+#include "grove/sync/mutex.h"
 
 namespace grove::http::http_internal {
 
@@ -31,7 +33,7 @@ class ClientCore : public std::enable_shared_from_this<ClientCore> {
   ClientCore& operator=(const ClientCore&) = delete;
 
   absl::StatusOr<ClientResponse> Send(const ClientRequest& request);
-  size_t Close(Deadline deadline) { return pools_.Close(deadline); }
+  size_t Close(Deadline deadline);
   const HttpClientStatistics& statistics() const { return statistics_; }
   std::map<std::string, net::ConnectionPoolStatistics> connections() const {
     return pools_.statistics();
@@ -47,8 +49,27 @@ class ClientCore : public std::enable_shared_from_this<ClientCore> {
 
   // A response, of one server, whatever it says.
   absl::StatusOr<ReceivedResponse> Ask(const Call& call, const OutgoingRequest& request);
+  absl::StatusOr<ReceivedResponse> AskByHttp1(const Call& call,
+                                              const OutgoingRequest& request,
+                                              const Proxy* proxy,
+                                              ConnectionLease connection, bool* again);
+  absl::StatusOr<ReceivedResponse> AskByHttp2(const Call& call,
+                                              const OutgoingRequest& request,
+                                              std::shared_ptr<Http2Session> session,
+                                              bool reused, bool* again);
+  // What a request goes out on: one of the two.
+  struct Route {
+    std::shared_ptr<Http2Session> session;
+    std::optional<ConnectionLease> connection;
+    bool reused = false;
+  };
+  absl::StatusOr<Route> Find(const Call& call, const std::string& key, const Url& url,
+                             const Proxy* proxy, bool fresh);
+  // Null: none that takes requests.
+  std::shared_ptr<Http2Session> SessionOf(const std::string& key);
+  void DropUnused();
   absl::Status Connect(const Call& call, const Url& url, const Proxy* proxy,
-                       ClientConnection& connection);
+                       ClientConnection& connection, bool* http2);
   absl::StatusOr<std::unique_ptr<net::Stream>> Dial(const ClientEndpoint& endpoint,
                                                     Deadline deadline);
 
@@ -56,6 +77,10 @@ class ClientCore : public std::enable_shared_from_this<ClientCore> {
   const absl::StatusOr<ProxyRules> proxies_;
   HttpClientStatistics statistics_;
   ClientPools pools_;
+  std::map<std::string, std::shared_ptr<Http2Session>> sessions_;
+  // Of those that are known to speak HTTP/2: held by who connects, so that one does.
+  std::map<std::string, std::shared_ptr<Mutex>> connecting_;
+  bool closed_ = false;
 };
 
 // CheckRequest()

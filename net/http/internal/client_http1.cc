@@ -70,6 +70,7 @@ absl::StatusOr<size_t> ClientConnection::Fill(Deadline deadline) {
 
 void ClientConnection::Drop() {
   stream.reset();
+  used = false;
   input.clear();
   at = 0;
 }

@@ -29,6 +29,7 @@ namespace grove::http::http_internal {
 struct ClientConnection {
   std::unique_ptr<net::Stream> stream;  // null: not connected
   std::string peer;
+  bool used = false;  // by a request
   std::string input;  // was read, from `at` on not looked at
   size_t at = 0;
 

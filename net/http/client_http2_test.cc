@@ -1,0 +1,538 @@
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <nghttp2/nghttp2.h>
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <set>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "grove/green/sleep.h"
+#include "grove/green/wait.h"
+#include "grove/net/http/client.h"
+#include "grove/net/http/client_test_util.h"
+
+// The client's HTTP/2 against a server that is nghttp2's, and does what the test says.
+namespace grove::http {
+namespace {
+
+using net::MemoryStream;
+using testing::HasSubstr;
+using testing::StartsWith;
+
+using Fields = std::vector<std::pair<std::string, std::string>>;
+
+std::vector<nghttp2_nv> ToNv(Fields& fields) {
+  std::vector<nghttp2_nv> nv;
+  for (auto& [name, value] : fields) {
+    nv.push_back({reinterpret_cast<uint8_t*>(name.data()),
+                  reinterpret_cast<uint8_t*>(value.data()), name.size(), value.size(),
+                  NGHTTP2_NV_FLAG_NONE});
+  }
+  return nv;
+}
+
+// One connection of a server, in the greenlet that calls Run().
+class Peer {
+ public:
+  struct Asked {
+    std::map<std::string, std::string> fields;
+    std::string body;
+  };
+  // Called when a request is whole, or, with `at_head`, when its head is.
+  using Handler = std::function<void(Peer&, int32_t id, Asked&)>;
+
+  Peer(MemoryStream& stream, Handler handler, bool at_head = false,
+       std::vector<nghttp2_settings_entry> settings = {})
+      : stream_(stream), handler_(std::move(handler)), at_head_(at_head) {
+    nghttp2_session_callbacks* callbacks;
+    nghttp2_session_callbacks_new(&callbacks);
+    nghttp2_session_callbacks_set_on_header_callback(
+        callbacks, [](nghttp2_session*, const nghttp2_frame* frame, const uint8_t* name,
+                      size_t n, const uint8_t* value, size_t m, uint8_t, void* user) {
+          Of(user)
+              .asked_[frame->hd.stream_id]
+              .fields[std::string(reinterpret_cast<const char*>(name), n)] =
+              std::string(reinterpret_cast<const char*>(value), m);
+          return 0;
+        });
+    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(
+        callbacks, [](nghttp2_session*, uint8_t, int32_t id, const uint8_t* data,
+                      size_t n, void* user) {
+          Of(user).asked_[id].body.append(reinterpret_cast<const char*>(data), n);
+          return 0;
+        });
+    nghttp2_session_callbacks_set_on_frame_recv_callback(
+        callbacks, [](nghttp2_session*, const nghttp2_frame* frame, void* user) {
+          Peer& self = Of(user);
+          const bool end = frame->hd.flags & NGHTTP2_FLAG_END_STREAM;
+          const int32_t id = frame->hd.stream_id;
+          if (frame->hd.type == NGHTTP2_RST_STREAM) self.resets.insert(id);
+          if (frame->hd.type == NGHTTP2_GOAWAY) self.said_goodbye = true;
+          if ((frame->hd.type == NGHTTP2_HEADERS && (end || self.at_head_)) ||
+              (frame->hd.type == NGHTTP2_DATA && end && !self.at_head_)) {
+            self.handler_(self, id, self.asked_[id]);
+          }
+          return 0;
+        });
+    nghttp2_session_server_new(&session, callbacks, this);
+    nghttp2_session_callbacks_del(callbacks);
+    nghttp2_submit_settings(session, 0, settings.data(), settings.size());
+  }
+  ~Peer() { nghttp2_session_del(session); }
+
+  // Until the client leaves, or it says something wrong.
+  void Run() {
+    char buffer[4096];
+    for (;;) {
+      if (!Flush()) return;
+      const absl::StatusOr<size_t> n = stream_.Read(absl::MakeSpan(buffer));
+      if (!n.ok() || *n == 0) return;
+      if (nghttp2_session_mem_recv(session, reinterpret_cast<uint8_t*>(buffer), *n) < 0) {
+        return;
+      }
+    }
+  }
+  bool Flush() {
+    for (;;) {
+      const uint8_t* data;
+      const ssize_t n = nghttp2_session_mem_send(session, &data);
+      if (n <= 0) return n == 0;
+      if (!stream_.Write({reinterpret_cast<const char*>(data), static_cast<size_t>(n)})
+               .ok()) {
+        return false;
+      }
+    }
+  }
+
+  void Answer(int32_t id, std::string body, Fields fields = {}, Fields trailers = {},
+              std::string status = "200") {
+    fields.insert(fields.begin(), {":status", status});
+    Body& b = bodies_[id];
+    b.text = std::move(body);
+    b.trailers = std::move(trailers);
+    nghttp2_data_provider provider;
+    provider.source.ptr = &b;
+    provider.read_callback = [](nghttp2_session* s, int32_t stream_id, uint8_t* buffer,
+                                size_t size, uint32_t* flags, nghttp2_data_source* source,
+                                void* user) -> ssize_t {
+      Body& from = *static_cast<Body*>(source->ptr);
+      const size_t n = from.text.copy(reinterpret_cast<char*>(buffer), size, from.at);
+      from.at += n;
+      Of(user).sent[stream_id] += n;
+      if (from.at == from.text.size()) {
+        *flags |= NGHTTP2_DATA_FLAG_EOF;
+        if (!from.trailers.empty()) {
+          *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
+          const std::vector<nghttp2_nv> nv = ToNv(from.trailers);
+          nghttp2_submit_trailer(s, stream_id, nv.data(), nv.size());
+        }
+      }
+      return static_cast<ssize_t>(n);
+    };
+    const std::vector<nghttp2_nv> nv = ToNv(fields);
+    nghttp2_submit_response(session, id, nv.data(), nv.size(), &provider);
+  }
+
+  nghttp2_session* session = nullptr;
+  std::set<int32_t> resets;
+  std::map<int32_t, size_t> sent;
+  bool said_goodbye = false;
+
+ private:
+  struct Body {
+    std::string text;
+    size_t at = 0;
+    Fields trailers;
+  };
+  static Peer& Of(void* user) { return *static_cast<Peer*>(user); }
+
+  MemoryStream& stream_;
+  const Handler handler_;
+  const bool at_head_;
+  std::map<int32_t, Asked> asked_;
+  std::map<int32_t, Body> bodies_;
+};
+
+HttpClientOptions Http2Options(PlayedServer& server) {
+  HttpClientOptions options = server.options();
+  options.http2_prior_knowledge = true;
+  return options;
+}
+
+PlayedServer::Play Serve(Peer::Handler handler, bool at_head = false,
+                         std::vector<nghttp2_settings_entry> settings = {}) {
+  return
+      [=](int, MemoryStream& stream) { Peer(stream, handler, at_head, settings).Run(); };
+}
+
+void Echo(Peer& peer, int32_t id, Peer::Asked& asked) {
+  peer.Answer(id,
+              asked.fields[":method"] + " " + asked.fields[":path"] + " " + asked.body);
+}
+
+constexpr char kUrl[] = "http://a.test/x";
+
+GREENLET_TEST(Http2Client, SendsWhatItIsToldAndReadsWhatComes) {
+  std::map<std::string, std::string> fields;
+  PlayedServer server(Serve([&](Peer& peer, int32_t id, Peer::Asked& asked) {
+    fields = asked.fields;
+    Fields early = {{":status", "103"}, {"link", "<a>"}};
+    const std::vector<nghttp2_nv> nv = ToNv(early);
+    nghttp2_submit_headers(peer.session, 0, id, nullptr, nv.data(), nv.size(), nullptr);
+    peer.Answer(id, "hi " + asked.body, {{"x-b", "2"}}, {{"x-trailer", "3"}}, "201");
+  }));
+  HttpClient client(Http2Options(server));
+  ClientRequest request{.method = "PUT", .url = "http://a.test:81/p?q", .body = "body"};
+  request.headers.Set("X-A", "1");
+  absl::StatusOr<ClientResponse> response = client.Send(request);
+  ASSERT_TRUE(response.ok()) << response.status();
+  EXPECT_EQ(response->status(), 201);
+  EXPECT_EQ(response->version_major(), 2);
+  EXPECT_EQ(response->headers().Get("X-B"), "2");
+  EXPECT_EQ(*response->ReadAll(100), "hi body");
+  EXPECT_EQ(response->trailers().Get("x-trailer"), "3");
+  EXPECT_THAT(
+      fields,
+      testing::UnorderedElementsAre(
+          testing::Pair(":method", "PUT"), testing::Pair(":scheme", "http"),
+          testing::Pair(":authority", "a.test:81"), testing::Pair(":path", "/p?q"),
+          testing::Pair("x-a", "1"), testing::Pair("content-length", "4")));
+}
+
+GREENLET_TEST(Http2Client, ManyRequestsShareOneConnection) {
+  // None is answered before all are there; then the last one first.
+  std::vector<int32_t> waiting;
+  PlayedServer server(Serve([&](Peer& peer, int32_t id, Peer::Asked& asked) {
+    waiting.push_back(id);
+    if (waiting.size() < 50) return;
+    for (auto it = waiting.rbegin(); it != waiting.rend(); ++it) {
+      peer.Answer(*it, absl::StrCat("answer"));
+    }
+    (void)asked;
+  }));
+  HttpClient client(Http2Options(server));
+  // What protocol it is, is known from the first one on.
+  std::vector<Greenlet<>> asking;
+  for (int i = 0; i < 50; ++i) {
+    asking.push_back(Spawn([&] { EXPECT_EQ(Outcome(client.Get(kUrl)), "200 answer"); }));
+  }
+  JoinAll(asking);
+  EXPECT_EQ(client.statistics().http2_connections, 1u);
+}
+
+GREENLET_TEST(Http2Client, BodiesOfAnySizeGoBothWays) {
+  PlayedServer server(Serve(&Echo));
+  HttpClient client(Http2Options(server));
+  std::vector<Greenlet<>> asking;
+  for (size_t size : {0, 1, 16384, 65535, 65536, 1000000, 3000000}) {
+    asking.push_back(Spawn([&, size] {
+      std::string body(size, 'a');
+      for (size_t i = 0; i < size; ++i) body[i] = static_cast<char>('a' + i * 7 % 26);
+      EXPECT_TRUE(Outcome(client.Post(kUrl, "text/plain", body)) ==
+                  "200 POST /x " + body);
+      const BodyProducer produce = [&](BodyWriter& out) {
+        for (size_t i = 0; i < size; i += 77777) {
+          if (absl::Status s = out.Write(body.substr(i, 77777)); !s.ok()) return s;
+        }
+        return absl::OkStatus();
+      };
+      EXPECT_TRUE(
+          Outcome(client.Send({.method = "PUT", .url = kUrl, .produce = produce})) ==
+          "200 PUT /x " + body);
+      EXPECT_TRUE(Outcome(client.Send({.method = "PUT",
+                                       .url = kUrl,
+                                       .produce = produce,
+                                       .produced_length = size})) ==
+                  "200 PUT /x " + body);
+    }));
+  }
+  JoinAll(asking);
+  EXPECT_EQ(client.statistics().http2_connections, 1u);
+}
+
+GREENLET_TEST(Http2Client, WhoDoesNotReadHoldsUpNobodyAndFillsNoMemory) {
+  std::map<int32_t, size_t>* sent = nullptr;
+  PlayedServer server([&](int, MemoryStream& stream) {
+    Peer peer(stream, [](Peer& p, int32_t id, Peer::Asked& asked) {
+      p.Answer(id,
+               std::string(asked.fields[":path"] == "/large" ? 10 << 20 : 100000, 'a'));
+    });
+    sent = &peer.sent;
+    peer.Run();
+  });
+  HttpClient client(Http2Options(server));
+  absl::StatusOr<ClientResponse> slow = client.Get("http://a.test/large");
+  ASSERT_TRUE(slow.ok()) << slow.status();
+  for (int i = 0; i < 50; ++i) {
+    EXPECT_EQ(Outcome(client.Get("http://a.test/small")).size(), 100004u);
+  }
+  EXPECT_EQ((*sent)[1], 256u << 10);
+  EXPECT_EQ(slow->ReadAll(20 << 20)->size(), 10u << 20);
+}
+
+GREENLET_TEST(Http2Client, WhatTheServerHasNotLookedAtIsSentAgain) {
+  int seen = 0;
+  PlayedServer refuses(Serve([&](Peer& peer, int32_t id, Peer::Asked& asked) {
+    if (++seen < 3) {
+      nghttp2_submit_rst_stream(peer.session, 0, id, NGHTTP2_REFUSED_STREAM);
+    } else {
+      Echo(peer, id, asked);
+    }
+  }));
+  HttpClient client(Http2Options(refuses));
+  // A POST as well.
+  EXPECT_EQ(Outcome(client.Post(kUrl, "text/plain", "body")), "200 POST /x body");
+  EXPECT_EQ(seen, 3);
+  EXPECT_EQ(client.statistics().retries, 2u);
+  seen = -10;
+  EXPECT_THAT(Outcome(client.Post(kUrl, "text/plain", "body")),
+              testing::AllOf(StartsWith("UNAVAILABLE"), HasSubstr("REFUSED_STREAM")));
+  EXPECT_EQ(seen, -7);
+}
+
+GREENLET_TEST(Http2Client, AServerThatGoesAwayIsAskedOnAnotherConnection) {
+  PlayedServer server([&](int number, MemoryStream& stream) {
+    Peer(stream, [&](Peer& peer, int32_t id, Peer::Asked& asked) {
+      if (number == 0 && id > 1) {
+        // The first one it has answered, this one it has not looked at.
+        nghttp2_submit_goaway(peer.session, 0, 1, NGHTTP2_NO_ERROR, nullptr, 0);
+        return;
+      }
+      Echo(peer, id, asked);
+    }).Run();
+  });
+  HttpClient client(Http2Options(server));
+  EXPECT_EQ(Outcome(client.Post(kUrl, "text/plain", "1")), "200 POST /x 1");
+  EXPECT_EQ(Outcome(client.Post(kUrl, "text/plain", "2")), "200 POST /x 2");
+  EXPECT_EQ(Outcome(client.Post(kUrl, "text/plain", "3")), "200 POST /x 3");
+  EXPECT_EQ(client.statistics().http2_connections, 2u);
+  EXPECT_EQ(client.statistics().retries, 1u);
+}
+
+GREENLET_TEST(Http2Client, AConnectionThatEndsIsAskedAgainOnlyWhereThatIsSafe) {
+  for (const char* method : {"GET", "POST"}) {
+    PlayedServer server([&](int number, MemoryStream& stream) {
+      Peer(stream, [&](Peer& peer, int32_t id, Peer::Asked& asked) {
+        if (number == 0 && id > 1) {
+          stream.Close();
+        } else {
+          Echo(peer, id, asked);
+        }
+      }).Run();
+    });
+    HttpClient client(Http2Options(server));
+    EXPECT_EQ(Outcome(client.Get(kUrl)), "200 GET /x ");
+    const std::string second = Outcome(client.Send({.method = method, .url = kUrl}));
+    if (absl::string_view(method) == "GET") {
+      EXPECT_EQ(second, "200 GET /x ");
+    } else {
+      EXPECT_THAT(second, StartsWith("UNAVAILABLE"));
+    }
+  }
+}
+
+GREENLET_TEST(Http2Client, ABodyThatIsCutIsAnError) {
+  PlayedServer server([](int, MemoryStream& stream) {
+    Peer(stream, [&](Peer& peer, int32_t id, Peer::Asked& asked) {
+      if (asked.fields[":path"] == "/short") {
+        peer.Answer(id, "abc", {{"content-length", "5"}});
+      } else if (asked.fields[":path"] == "/reset") {
+        peer.Answer(id, std::string(1000, 'a'));
+        peer.Flush();
+        nghttp2_submit_rst_stream(peer.session, 0, id, NGHTTP2_INTERNAL_ERROR);
+      } else {
+        peer.Answer(id, std::string(1 << 20, 'a'));
+        peer.Flush();
+        stream.ShutdownWrite().IgnoreError();
+      }
+    }).Run();
+  });
+  HttpClient client(Http2Options(server));
+  EXPECT_THAT(Outcome(client.Get("http://a.test/short")), HasSubstr("DATA_LOSS"));
+  EXPECT_THAT(Outcome(client.Get("http://a.test/cut")), StartsWith("200 UNAVAILABLE"));
+}
+
+GREENLET_TEST(Http2Client, AKillResetsItsStreamAndNothingElse) {
+  Peer* peer = nullptr;
+  PlayedServer server([&](int, MemoryStream& stream) {
+    Peer p(stream, [](Peer& q, int32_t id, Peer::Asked& asked) {
+      if (asked.fields[":path"] != "/silent") Echo(q, id, asked);
+    });
+    peer = &p;
+    p.Run();
+  });
+  HttpClient client(Http2Options(server));
+  EXPECT_EQ(Outcome(client.Get(kUrl)), "200 GET /x ");
+  const Greenlet<> asks =
+      Spawn([&] { client.Get("http://a.test/silent").status().IgnoreError(); });
+  for (int i = 0; i < 20; ++i) Yield();
+  EXPECT_FALSE(asks.ready());
+  asks.Kill();
+  EXPECT_EQ(Outcome(client.Get(kUrl)), "200 GET /x ");
+  EXPECT_THAT(peer->resets, testing::ElementsAre(3));
+  EXPECT_EQ(client.statistics().http2_connections, 1u);
+
+  // A response that is dropped, too; and one that is late.
+  { ASSERT_TRUE(client.Get("http://a.test/" + std::string(10000, 'a')).ok()); }
+  EXPECT_THAT(Outcome(client.Get("http://a.test/silent")),
+              testing::AllOf(StartsWith("DEADLINE_EXCEEDED"),
+                             HasSubstr("waiting for the response")));
+  EXPECT_EQ(Outcome(client.Get(kUrl)), "200 GET /x ");
+  EXPECT_EQ(client.statistics().http2_connections, 1u);
+}
+
+GREENLET_TEST(Http2Client, NoMoreRequestsThanTheServerAllows) {
+  size_t under_way = 0, most = 0;
+  std::vector<int32_t> ids;
+  PlayedServer server(Serve(
+      [&](Peer& peer, int32_t id, Peer::Asked& asked) {
+        most = std::max(most, ++under_way);
+        --under_way;
+        Echo(peer, id, asked);
+      },
+      false, {{NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, 2}}));
+  HttpClient client(Http2Options(server));
+  EXPECT_EQ(Outcome(client.Get(kUrl)), "200 GET /x ");
+  std::vector<Greenlet<>> asking;
+  for (int i = 0; i < 20; ++i) {
+    asking.push_back(Spawn([&] { EXPECT_EQ(Outcome(client.Get(kUrl)), "200 GET /x "); }));
+  }
+  JoinAll(asking);
+  EXPECT_EQ(client.statistics().http2_connections, 1u);
+  EXPECT_EQ(client.statistics().retries, 0u);
+}
+
+GREENLET_TEST(Http2Client, AServerThatSaysNoStopsTheBody) {
+  PlayedServer server(
+      Serve([](Peer& peer, int32_t id,
+               Peer::Asked&) { peer.Answer(id, "too large", {}, {}, "413"); },
+            /*at_head=*/true));
+  HttpClient client(Http2Options(server));
+  EXPECT_EQ(Outcome(client.Post(kUrl, "text/plain", std::string(5 << 20, 'a'))),
+            "413 too large");
+  bool ended = false;
+  const BodyProducer for_ever = [&](BodyWriter& out) {
+    struct End {
+      bool* ended;
+      ~End() { *ended = true; }
+    } end{&ended};
+    for (;;) {
+      if (absl::Status s = out.Write(std::string(5000, 'a')); !s.ok()) return s;
+    }
+  };
+  EXPECT_EQ(Outcome(client.Send({.method = "PUT", .url = kUrl, .produce = for_ever})),
+            "413 too large");
+  EXPECT_TRUE(ended);
+  EXPECT_EQ(client.statistics().http2_connections, 1u);
+}
+
+GREENLET_TEST(Http2Client, AProducerThatFailsResetsItsRequest) {
+  PlayedServer server(Serve(&Echo));
+  HttpClient client(Http2Options(server));
+  const auto send = [&](BodyProducer produce, std::optional<uint64_t> length) {
+    return client.Send({.method = "PUT",
+                        .url = kUrl,
+                        .produce = std::move(produce),
+                        .produced_length = length});
+  };
+  EXPECT_EQ(send([](BodyWriter&) { return absl::NotFoundError("no file"); }, {})
+                .status()
+                .message(),
+            "PUT http://a.test/x: no file");
+  EXPECT_TRUE(absl::IsInvalidArgument(
+      send([](BodyWriter& out) { return out.Write("abc"); }, 2).status()));
+  EXPECT_TRUE(absl::IsInvalidArgument(
+      send([](BodyWriter& out) { return out.Write("abc"); }, 4).status()));
+  EXPECT_THROW(
+      send([](BodyWriter&) -> absl::Status { throw std::runtime_error("boo"); }, {})
+          .status()
+          .IgnoreError(),
+      std::runtime_error);
+  EXPECT_EQ(Outcome(client.Get(kUrl)), "200 GET /x ");
+  EXPECT_EQ(client.statistics().http2_connections, 1u);
+}
+
+GREENLET_TEST(Http2Client, AHeadThatIsTooLargeEndsItsResponseOnly) {
+  PlayedServer server(Serve([](Peer& peer, int32_t id, Peer::Asked& asked) {
+    Fields fields;
+    if (asked.fields[":path"] == "/many") {
+      for (int i = 0; i < 300; ++i) fields.emplace_back(absl::StrCat("x-", i), "a");
+    } else if (asked.fields[":path"] == "/large") {
+      for (int i = 0; i < 20; ++i) fields.emplace_back("x", std::string(1000, 'a'));
+    }
+    peer.Answer(id, "hi", fields);
+  }));
+  HttpClientOptions options = Http2Options(server);
+  options.max_head = 16 << 10;
+  HttpClient client(options);
+  EXPECT_THAT(Outcome(client.Get("http://a.test/many")),
+              StartsWith("RESOURCE_EXHAUSTED"));
+  EXPECT_THAT(Outcome(client.Get("http://a.test/large")),
+              StartsWith("RESOURCE_EXHAUSTED"));
+  EXPECT_EQ(Outcome(client.Get(kUrl)), "200 hi");
+  EXPECT_EQ(client.statistics().http2_connections, 1u);
+}
+
+GREENLET_TEST(Http2Client, AFloodEndsTheConnection) {
+  // PINGs of somebody who does not read the answers.
+  PlayedServer server(
+      [](int, MemoryStream& stream) {
+        stream.Write(std::string("\0\0\0\x04\0\0\0\0\0", 9)).IgnoreError();
+        for (int i = 0; i < 100000; ++i) {
+          if (!stream.Write(std::string("\0\0\x08\x06\0\0\0\0\0abcdefgh", 17)).ok())
+            return;
+        }
+      },
+      {.capacity = 1000});
+  HttpClient client(Http2Options(server));
+  EXPECT_THAT(Outcome(client.Get(kUrl)),
+              testing::AllOf(StartsWith("DATA_LOSS"), HasSubstr("HTTP/2: ")));
+}
+
+GREENLET_TEST(Http2Client, WhatIsNoHttp2IsAnError) {
+  PlayedServer server(Always(Answer("hi")));
+  HttpClient client(Http2Options(server));
+  EXPECT_THAT(Outcome(client.Get(kUrl)), StartsWith("DATA_LOSS"));
+}
+
+GREENLET_TEST(Http2Client, AnIdleConnectionEndsAfterItsTime) {
+  int ended = 0;
+  bool goodbye = false;
+  PlayedServer server([&](int, MemoryStream& stream) {
+    Peer peer(stream, &Echo);
+    peer.Run();
+    goodbye = peer.said_goodbye;
+    ++ended;
+  });
+  HttpClientOptions options = Http2Options(server);
+  options.idle_timeout = absl::Seconds(10);
+  HttpClient client(options);
+  EXPECT_EQ(Outcome(client.Get(kUrl)), "200 GET /x ");
+  Sleep(absl::Seconds(9));
+  EXPECT_EQ(ended, 0);
+  Sleep(absl::Seconds(2));
+  EXPECT_EQ(ended, 1);
+  EXPECT_TRUE(goodbye);
+  EXPECT_EQ(Outcome(client.Get(kUrl)), "200 GET /x ");
+  EXPECT_EQ(client.statistics().http2_connections, 2u);
+}
+
+GREENLET_TEST(Http2Client, ResponsesMayOutliveTheirClient) {
+  PlayedServer server(Serve([](Peer& peer, int32_t id, Peer::Asked&) {
+    peer.Answer(id, std::string(1 << 20, 'a'));
+  }));
+  auto client = std::make_unique<HttpClient>(Http2Options(server));
+  absl::StatusOr<ClientResponse> response = client->Get(kUrl);
+  ASSERT_TRUE(response.ok()) << response.status();
+  client.reset();
+  EXPECT_EQ(response->ReadAll(2 << 20)->size(), 1u << 20);
+}
+
+}  // namespace
+}  // namespace grove::http
