@@ -3,8 +3,8 @@
 //   bazel run //examples:http_server -- --port=8080 --root=/usr/share/doc
 //   curl http://127.0.0.1:8080/
 //   curl --data-binary @README.md http://127.0.0.1:8080/echo
-//   curl http://127.0.0.1:8080/files/
-//   curl -N http://127.0.0.1:8080/events?count=3
+//   curl --compressed http://127.0.0.1:8080/files/
+//   curl -N 'http://127.0.0.1:8080/events?count=3&every=1s'
 //   ws://127.0.0.1:8080/ws says back what it is sent
 //
 // SIGINT and SIGTERM end it cleanly: /healthz says 503 from then on, and for
@@ -24,12 +24,15 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "absl/time/time.h"
 #include "grove/examples/parse_flags.h"
 #include "grove/green/greenlet.h"
 #include "grove/green/hub_group.h"
 #include "grove/green/shutdown.h"
 #include "grove/green/sleep.h"
+#include "grove/net/http/compress.h"
+#include "grove/net/http/event_stream.h"
 #include "grove/net/http/router.h"
 #include "grove/net/http/server.h"
 #include "grove/net/http/static_files.h"
@@ -44,6 +47,10 @@ ABSL_FLAG(int, hubs, static_cast<int>(grove::AllowedCores().size()),
           "hubs, each a thread with its own listener; the default is one per core that "
           "this process may use");
 ABSL_FLAG(std::string, root, "", "the folder to serve below /files/; none if empty");
+ABSL_FLAG(bool, listing, true, "list folders that have no index.html");
+ABSL_FLAG(bool, precompressed, false,
+          "send name.br and name.gz, where they are, in place of name");
+ABSL_FLAG(bool, compress, true, "compress texts for clients that take it");
 ABSL_FLAG(std::string, tls_cert, "", "file with the certificate chain, in PEM, for TLS");
 ABSL_FLAG(std::string, tls_key, "", "file with its private key, in PEM");
 ABSL_FLAG(bool, access_log, false, "a line on stdout for each request");
@@ -56,6 +63,7 @@ namespace {
 
 using grove::examples::ParseFlags;
 using grove::examples::Refuse;
+using grove::http::EventStream;
 using grove::http::HttpServer;
 using grove::http::HttpServerOptions;
 using grove::http::Request;
@@ -83,22 +91,30 @@ void Echo(Request& request, ResponseWriter& response) {
   }
 }
 
-// Server-sent events: a number every tenth of a second, as many as ?count= says.
+// Server-sent events: a number each time that ?every= has passed, as many as ?count=
+// says. A client that connects again goes on behind the last one that it has seen.
 void Events(Request& request, ResponseWriter& response) {
   int count = 10;
-  absl::string_view query = request.query();
-  if (absl::StartsWith(query, "count=") &&
-      (!absl::SimpleAtoi(query.substr(6), &count) || count < 0)) {
-    response.Send(400, "text/plain", "count is no number\n").IgnoreError();
-    return;
+  absl::Duration every = absl::Milliseconds(100);
+  for (absl::string_view part : absl::StrSplit(request.query(), '&', absl::SkipEmpty())) {
+    const bool good = (absl::ConsumePrefix(&part, "count=") &&
+                       absl::SimpleAtoi(part, &count) && count >= 0) ||
+                      (absl::ConsumePrefix(&part, "every=") &&
+                       absl::ParseDuration(std::string(part), &every));
+    if (!good) {
+      response.Send(400, "text/plain", "?count=NUMBER&every=DURATION\n").IgnoreError();
+      return;
+    }
   }
-  response.headers().Set("Content-Type", "text/event-stream");
-  response.headers().Set("Cache-Control", "no-store");
-  for (int i = 0; i < count; ++i) {
-    if (i > 0) grove::Sleep(absl::Milliseconds(100));
-    if (!response.Write(absl::StrCat("id: ", i, "\ndata: ", i, "\n\n")).ok()) return;
-    if (!response.Flush().ok()) return;
-  }
+  grove::http::ServeEvents(request, response, [&](EventStream& events) {
+    int seen = -1;
+    if (!absl::SimpleAtoi(events.last_event_id().value_or("-1"), &seen)) seen = -1;
+    for (int i = 0; i < count; ++i) {
+      if (i > 0) grove::Sleep(every);
+      const std::string number = absl::StrCat(seen + 1 + i);
+      if (!events.Send({.data = number, .id = number}).ok()) return;
+    }
+  }).IgnoreError();
 }
 
 // A WebSocket: each message comes back as it is, up to 16 MiB, until either end closes.
@@ -125,6 +141,7 @@ void Health(Request&, ResponseWriter& response) {
 
 Router MakeRouter() {
   Router router;
+  if (absl::GetFlag(FLAGS_compress)) router.Use(grove::http::Compress());
   router.Handle("GET", "/healthz", &Health);
   router.Handle("GET", "/", &Hello);
   router.Handle("POST", "/echo", &Echo);
@@ -132,7 +149,11 @@ Router MakeRouter() {
   router.Handle("GET", "/events", &Events);
   router.Handle("GET", "/ws", &EchoMessages);
   if (const std::string root = absl::GetFlag(FLAGS_root); !root.empty()) {
-    router.Handle("GET", "/files/{path...}", grove::http::StaticFiles({.root = root}));
+    grove::http::StaticFilesOptions options;
+    options.root = root;
+    options.listing = absl::GetFlag(FLAGS_listing);
+    if (absl::GetFlag(FLAGS_precompressed)) options.precompressed = {"br", "gzip"};
+    router.Handle("GET", "/files/{path...}", grove::http::StaticFiles(options));
   }
   return router;
 }
@@ -175,8 +196,9 @@ void Serve(int listening_fd, const std::optional<TlsServerContext>& tls) {
 
 int main(int argc, char** argv) {
   ParseFlags(argc, argv,
-             "Serves HTTP/1.1.\n"
+             "Serves HTTP/1.1 and HTTP/2.\n"
              "  http_server [--host=127.0.0.1] [--port=8080] [--hubs=N] [--root=DIR] "
+             "[--nolisting] [--precompressed] [--nocompress] "
              "[--tls_cert=FILE --tls_key=FILE] [--access_log] [--drain_delay=0s] "
              "[--grace=5s]");
   const int hubs = absl::GetFlag(FLAGS_hubs);

@@ -3,6 +3,8 @@
 Usage: http_server_test.py HTTP_SERVER
 """
 
+import email
+import gzip
 import os
 import re
 import signal
@@ -179,7 +181,7 @@ class HttpServerTest(unittest.TestCase):
             for bad in [
                 "/files/../outside", "/files/%2e%2e/outside", "/files/..%2foutside",
                 "/files/sub/../../outside", "/files/out", "/files/passwd", "/files//etc/passwd",
-                "/files/.secret", "/files/fifo", "/files/", "/files/nothing",
+                "/files/.secret", "/files/fifo", "/files/nothing",
                 "/files/%2fetc%2fpasswd", "/files/sub/%00",
             ]:
                 with self.subTest(bad):
@@ -187,10 +189,109 @@ class HttpServerTest(unittest.TestCase):
                     self.assertRegex(answer, rb"^HTTP/1\.1 40[04] ")
             self.assertEqual(server.stop(), (0, "", ""))
 
+    def test_listing(self):
+        os.makedirs(TMP + "/listed/sub")
+        with open(TMP + "/listed/a b.txt", "wb") as f:
+            f.write(b"x")
+        with Server("--root=" + TMP + "/listed") as server:
+            page = server.curl(path="/files/").decode()
+            self.assertIn('<a href="./a%20b.txt">a b.txt</a>', page)
+            self.assertIn('<a href="./sub/">sub/</a>', page)
+        with Server("--root=" + TMP + "/listed", "--nolisting") as server:
+            self.assertIn(b" 404 ", server.curl("--head", path="/files/"))
+
+    def test_several_ranges(self):
+        data = os.urandom(500_000)
+        os.makedirs(TMP + "/ranges")
+        with open(TMP + "/ranges/a.bin", "wb") as f:
+            f.write(data)
+        with Server("--root=" + TMP + "/ranges") as server:
+            got = server.curl(
+                "--include", "--range", "0-99,200000-400000,-7", path="/files/a.bin")
+            message = email.message_from_bytes(got.split(b"\r\n", 1)[1])
+            self.assertEqual([p["Content-Range"] for p in message.get_payload()], [
+                "bytes 0-99/500000", "bytes 200000-400000/500000", "bytes 499993-499999/500000"])
+            self.assertTrue(got.find(b"\r\n\r\n" + data[200_000:400_001] + b"\r\n--") > 0)
+
+    def test_compression(self):
+        text = b"".join(b"line %d\n" % i for i in range(100_000))
+        os.makedirs(TMP + "/texts")
+        with open(TMP + "/texts/a.txt", "wb") as f:
+            f.write(text)
+        with Server("--root=" + TMP + "/texts") as server:
+            for coding in ["gzip", "deflate", "br"]:
+                ask = ["--header", "Accept-Encoding: " + coding]
+                with self.subTest(coding):
+                    head = server.curl("--head", *ask, path="/files/a.txt").decode()
+                    self.assertIn(f"Content-Encoding: {coding}\r\n", head)
+                    self.assertIn("Vary: Accept-Encoding\r\n", head)
+                    self.assertIn("ETag: W/", head)
+                    coded = server.curl(*ask, path="/files/a.txt")
+                    self.assertLess(len(coded), len(text) // 2)
+                    # curl decodes what it has asked for by itself.
+                    got = server.curl("--compressed", *ask, path="/files/a.txt")
+                    self.assertTrue(got == text)
+            # nothing but what it is to who does not ask, and to who wants a part
+            self.assertTrue(server.curl(path="/files/a.txt") == text)
+            part = server.curl("--compressed", "--range", "5-20000", path="/files/a.txt")
+            self.assertTrue(part == text[5:20001])
+            # 13 bytes are too few
+            self.assertNotIn(b"Content-Encoding", server.curl("--head", "--compressed"))
+        with Server("--root=" + TMP + "/texts", "--nocompress") as server:
+            head = server.curl("--head", "--compressed", path="/files/a.txt")
+            self.assertNotIn(b"Content-Encoding", head)
+
+    def test_precompressed(self):
+        os.makedirs(TMP + "/siblings")
+        for name, content in [("a.txt", b"plain"), ("a.txt.gz", gzip.compress(b"sibling"))]:
+            with open(TMP + "/siblings/" + name, "wb") as f:
+                f.write(content)
+        os.utime(TMP + "/siblings/a.txt", (1e9, 1e9))
+        with Server("--root=" + TMP + "/siblings", "--precompressed") as server:
+            self.assertEqual(server.curl(path="/files/a.txt"), b"plain")
+            self.assertEqual(server.curl("--compressed", path="/files/a.txt"), b"sibling")
+
     def test_events(self):
         with Server() as server:
             answer = server.curl("--no-buffer", path="/events?count=3").decode()
             self.assertEqual(answer, "".join(f"id: {i}\ndata: {i}\n\n" for i in range(3)))
+            head = server.curl("--head", path="/events").decode()
+            self.assertIn("Content-Type: text/event-stream\r\n", head)
+            self.assertIn("Cache-Control: no-store\r\n", head)
+            # One that connects again.
+            answer = server.curl(
+                "--no-buffer", "--compressed", "--header", "Last-Event-ID: 6",
+                path="/events?count=2").decode()
+            self.assertEqual(answer, "id: 7\ndata: 7\n\nid: 8\ndata: 8\n\n")
+            self.assertIn(b" 400 ", server.curl("--include", path="/events?count=x"))
+
+    def start_curl(self, server, path):
+        """curl -N that has got the first event, and waits for the second."""
+        curl = subprocess.Popen(
+            ["curl", "--silent", "--no-buffer", f"http://127.0.0.1:{server.port}{path}"],
+            stdout=subprocess.PIPE,
+        )
+        self.assertEqual([curl.stdout.readline() for _ in range(3)],
+                         [b"id: 0\n", b"data: 0\n", b"\n"])
+        return curl
+
+    def test_events_end_with_their_client(self):
+        with Server("--access_log") as server:
+            curl = self.start_curl(server, "/events?count=2&every=10h")
+            curl.kill()
+            curl.wait()
+            curl.stdout.close()
+            # The handler, which has nothing to send for hours, is told, and so it is logged.
+            self.assertIn('"GET /events?count=2&every=10h HTTP/1.1" 200',
+                          server.process.stdout.readline())
+
+    def test_events_end_when_the_server_does(self):
+        with Server("--grace=25s") as server:
+            curl = self.start_curl(server, "/events?count=2&every=10h")
+            self.assertEqual(server.stop(), (0, "", ""))
+            # The response was brought to its end: curl is content.
+            self.assertEqual(curl.communicate(timeout=30)[0], b"")
+            self.assertEqual(curl.returncode, 0)
 
     def test_requests_at_once(self):
         with Server() as server, server.connect() as s:

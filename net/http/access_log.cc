@@ -1,15 +1,19 @@
 #include "grove/net/http/access_log.h"
 
+#include <algorithm>
+#include <utility>
+
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/strip.h"
+#include "grove/hub/internal/check.h"
 
 namespace grove::http {
 namespace {
 
 // As \xNN, whatever is no plain character.
-void AppendQuoted(std::string* line, absl::string_view text) {
+void AppendEscaped(std::string* line, absl::string_view text) {
   if (text.empty()) text = "-";
-  line->push_back('"');
   for (unsigned char c : text) {
     if (c < 0x20 || c >= 0x7f || c == '"' || c == '\\') {
       absl::StrAppendFormat(line, "\\x%02x", c);
@@ -17,6 +21,11 @@ void AppendQuoted(std::string* line, absl::string_view text) {
       line->push_back(static_cast<char>(c));
     }
   }
+}
+
+void AppendQuoted(std::string* line, absl::string_view text) {
+  line->push_back('"');
+  AppendEscaped(line, text);
   line->push_back('"');
 }
 
@@ -42,16 +51,90 @@ absl::string_view HostOf(absl::string_view peer) {
   return peer;
 }
 
+// "80" of both.
+absl::string_view PortOf(absl::string_view peer) {
+  const size_t colon = peer.rfind(':');
+  return colon == peer.npos ? absl::string_view("-") : peer.substr(colon + 1);
+}
+
+std::string RequestLineOf(const AccessRecord& r) {
+  if (r.method.empty()) return {};
+  return absl::StrCat(r.method, " ", r.target, " HTTP/", r.version_major, ".",
+                      r.version_minor);
+}
+
+struct NamedField {
+  absl::string_view name;
+  void (*append)(const AccessRecord&, std::string*);
+};
+using R = const AccessRecord&;
+constexpr NamedField kFields[] = {
+    {"client_ip", [](R r, std::string* s) { AppendEscaped(s, HostOf(r.peer)); }},
+    {"client_port", [](R r, std::string* s) { AppendEscaped(s, PortOf(r.peer)); }},
+    {"date_time",
+     [](R r, std::string* s) {
+       *s += absl::FormatTime("%Y-%m-%dT%H:%M:%E6SZ", r.begin, absl::UTCTimeZone());
+     }},
+    {"request_line", [](R r, std::string* s) { AppendEscaped(s, RequestLineOf(r)); }},
+    {"method", [](R r, std::string* s) { AppendEscaped(s, r.method); }},
+    {"target", [](R r, std::string* s) { AppendEscaped(s, r.target); }},
+    {"host", [](R r, std::string* s) { AppendEscaped(s, r.host); }},
+    {"version",
+     [](R r, std::string* s) {
+       absl::StrAppend(s, "HTTP/", r.version_major, ".", r.version_minor);
+     }},
+    {"status_code", [](R r, std::string* s) { absl::StrAppend(s, r.status); }},
+    {"body_length", [](R r, std::string* s) { absl::StrAppend(s, r.body_bytes); }},
+    {"wall_seconds",
+     [](R r, std::string* s) {
+       absl::StrAppendFormat(s, "%.6f", absl::ToDoubleSeconds(r.duration));
+     }},
+    {"referer", [](R r, std::string* s) { AppendEscaped(s, r.referer); }},
+    {"user_agent", [](R r, std::string* s) { AppendEscaped(s, r.user_agent); }},
+};
+
 }  // namespace
+
+AccessLogFormat::AccessLogFormat(absl::string_view format) {
+  const absl::string_view all = format;
+  std::string text;
+  while (!format.empty()) {
+    const size_t brace = std::min(format.find('{'), format.size());
+    absl::StrAppend(&text, format.substr(0, brace));
+    format.remove_prefix(brace);
+    if (format.empty()) break;
+    if (absl::ConsumePrefix(&format, "{{")) {
+      text.push_back('{');
+      continue;
+    }
+    const size_t end = format.find('}');
+    GROVE_CHECK(end != format.npos, "AccessLogFormat: a brace is left open: '", all, "'");
+    const absl::string_view name = format.substr(1, end - 1);
+    format.remove_prefix(end + 1);
+    const NamedField* found = nullptr;
+    for (const NamedField& f : kFields) {
+      if (f.name == name) found = &f;
+    }
+    GROVE_CHECK(found != nullptr, "AccessLogFormat: there is no field '", name, "'");
+    pieces_.push_back({std::exchange(text, {}), found->append});
+  }
+  if (!text.empty()) pieces_.push_back({std::move(text), nullptr});
+}
+
+std::string AccessLogFormat::Format(const AccessRecord& record) const {
+  std::string line;
+  for (const Piece& piece : pieces_) {
+    line += piece.text;
+    if (piece.append != nullptr) piece.append(record, &line);
+  }
+  return line;
+}
 
 std::string FormatCommon(const AccessRecord& r) {
   std::string line = absl::StrCat(
       HostOf(r.peer), " - - [",
       absl::FormatTime("%d/%b/%Y:%H:%M:%S +0000", r.begin, absl::UTCTimeZone()), "] ");
-  AppendQuoted(&line, r.method.empty()
-                          ? std::string()
-                          : absl::StrCat(r.method, " ", r.target, " HTTP/",
-                                         r.version_major, ".", r.version_minor));
+  AppendQuoted(&line, RequestLineOf(r));
   absl::StrAppend(&line, " ", r.status, " ");
   if (r.body_bytes == 0) {
     line.push_back('-');

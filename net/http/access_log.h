@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
@@ -38,6 +39,34 @@ struct AccessRecord {
 std::string FormatCommon(const AccessRecord& record);
 std::string FormatCombined(const AccessRecord& record);
 std::string FormatJson(const AccessRecord& record);
+
+// AccessLogFormat
+//
+// A line of one's own:
+//
+//   AccessLogFormat format("{client_ip} {method} {target} {status_code} {wall_seconds}");
+//   {.access_log = [&](const AccessRecord& r) { puts(format.Format(r).c_str()); }}
+//
+// Names: client_ip, client_port, date_time (ISO 8601, UTC), request_line, method, target,
+// host, version, status_code, body_length, wall_seconds (with six digits), referer,
+// user_agent; "{{" is a brace. What a client has sent is escaped as in the formats above,
+// and "-" if there is none: put it into quotes where it may have blanks. A name that is
+// none of these, or a brace that is left open, is a fatal error.
+//
+// Threads: any, once it is made.
+class AccessLogFormat {
+ public:
+  explicit AccessLogFormat(absl::string_view format);
+  std::string Format(const AccessRecord& record) const;
+
+ private:
+  using Append = void (*)(const AccessRecord&, std::string*);
+  struct Piece {
+    std::string text;  // before the field
+    Append append;     // null: none
+  };
+  std::vector<Piece> pieces_;
+};
 
 }  // namespace grove::http
 

@@ -356,7 +356,7 @@ GREENLET_TEST_F(CompressTest, ALargeBodyLetsOthersRun) {
   EXPECT_TRUE(Decode("gzip", Parse(ReadToEnd(client)).body) == text);
   done = true;
   other.Join();
-  EXPECT_GE(turns, 4 << 20 >> 14);
+  EXPECT_GE(turns, 100);
 }
 
 GREENLET_TEST_F(CompressTest, AResponseThatWasInterruptedIsNotTakenForWhole) {

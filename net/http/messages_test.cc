@@ -1,11 +1,16 @@
 #include <gtest/gtest.h>
+#include <string.h>
 
+#include <algorithm>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "grove/net/http/access_log.h"
+#include "grove/net/http/cgi_variables.h"
 #include "grove/net/http/date.h"
 #include "grove/net/http/headers.h"
 #include "grove/net/http/request.h"
@@ -149,6 +154,95 @@ TEST(AccessLog, Formats) {
       "agent\":\"x\\u000ay\\u005c\",\"version\":\"1.1\",\"status\":200,\"body_"
       "bytes\":13,\"seconds\":0.001500}");
   EXPECT_EQ(FormatCommon({}).substr(0, 7), "- - - [");
+
+  const AccessLogFormat format(
+      "{client_ip} {client_port} {date_time} \"{request_line}\" {status_code} "
+      "{body_length} {wall_seconds} {{{method} {target} {host} {version} {referer} "
+      "\"{user_agent}\"}");
+  EXPECT_EQ(format.Format(r),
+            "::1 4000 1994-11-06T08:49:37.000000Z \"GET /a\\x22b HTTP/1.1\" 200 13 "
+            "0.001500 {GET /a\\x22b h HTTP/1.1 - \"x\\x0ay\\x5c\"}");
+  // Of a request that was refused there is little to say.
+  EXPECT_EQ(AccessLogFormat("{request_line} {client_port} {status_code}").Format({}),
+            "- - 0");
+  EXPECT_EQ(AccessLogFormat("plain").Format(r), "plain");
+}
+
+TEST(AccessLogDeathTest, AFormatThatIsNoneIsToldAtOnce) {
+  EXPECT_DEATH(AccessLogFormat("{nonsense}"), "there is no field 'nonsense'");
+  EXPECT_DEATH(AccessLogFormat("{method"), "left open");
+}
+
+class TextBody final : public RequestBody {
+ public:
+  TextBody(std::string text, size_t piece) : text_(std::move(text)), piece_(piece) {}
+  absl::StatusOr<size_t> Read(absl::Span<char> buffer) override {
+    const size_t n = std::min({buffer.size(), piece_, text_.size() - at_});
+    memcpy(buffer.data(), text_.data() + at_, n);
+    at_ += n;
+    return n;
+  }
+  std::optional<uint64_t> length() const override { return std::nullopt; }
+  HeaderView trailers() const override { return {}; }
+
+ private:
+  const std::string text_;
+  const size_t piece_;
+  size_t at_ = 0;
+};
+
+TEST(RequestBody, IsReadLineByLine) {
+  for (size_t piece : {1, 2, 3, 1000}) {
+    TextBody body("a\r\nbc\r\n\r\nrest", piece);
+    std::string rest;
+    EXPECT_EQ(*body.ReadUntil("\r\n", rest, 10), "a\r\n");
+    EXPECT_EQ(*body.ReadUntil("\r\n", rest, 4), "bc\r\n");
+    EXPECT_EQ(*body.ReadUntil("\r\n", rest, 2), "\r\n");
+    EXPECT_TRUE(absl::IsOutOfRange(body.ReadUntil("\r\n", rest, 10).status()));
+    EXPECT_EQ(rest, "rest");
+    EXPECT_TRUE(absl::IsResourceExhausted(body.ReadUntil("\r\n", rest, 4).status()));
+  }
+  TextBody endless(std::string(100'000, 'x'), 1000);
+  std::string rest;
+  EXPECT_TRUE(absl::IsResourceExhausted(endless.ReadUntil("\n", rest, 5000).status()));
+  EXPECT_LE(rest.size(), 9000u);
+}
+
+std::string Cgi(const Request& request) {
+  std::string all;
+  for (const auto& [name, value] : CgiVariables(request)) {
+    absl::StrAppend(&all, name, "=", value, "\n");
+  }
+  return all;
+}
+
+TEST(CgiVariables, AreThoseOfTheRfc) {
+  const std::vector<Field> fields = {
+      {"Host", "h:80"}, {"Content-Type", "t"}, {"content-length", "3"}, {"X-A", "1"},
+      {"x-a", "2"},     {"Cookie", "a=b"},     {"Cookie", "c=d"}};
+  Request request;
+  request.Set({.method = "POST",
+               .target = "/a%20b?c=%20",
+               .host = "h:80",
+               .peer = "[::1]:4000",
+               .secure = true,
+               .fields = fields});
+  EXPECT_EQ(Cgi(request),
+            "GATEWAY_INTERFACE=CGI/1.1\nREQUEST_METHOD=POST\nSCRIPT_NAME=\n"
+            "PATH_INFO=/a b\nQUERY_STRING=c=%20\nREQUEST_URI=/a%20b?c=%20\n"
+            "SERVER_PROTOCOL=HTTP/1.1\nSERVER_NAME=h\nSERVER_PORT=80\n"
+            "REMOTE_ADDR=::1\nREMOTE_PORT=4000\nHTTPS=on\nHTTP_HOST=h:80\n"
+            "CONTENT_TYPE=t\nCONTENT_LENGTH=3\nHTTP_X_A=1,2\nHTTP_COOKIE=a=b; c=d\n");
+}
+
+TEST(CgiVariables, NobodyPassesAFieldForAnother) {
+  const std::vector<Field> fields = {{"X_Forwarded_For", "1"}, {"Proxy", "http://evil"}};
+  Request request;
+  request.Set({.host = "[::1]", .fields = fields});
+  const std::string all = Cgi(request);
+  EXPECT_FALSE(absl::StrContains(all, "FORWARDED")) << all;
+  EXPECT_FALSE(absl::StrContains(all, "PROXY")) << all;
+  EXPECT_TRUE(absl::StrContains(all, "SERVER_NAME=::1\nSERVER_PORT=80\n")) << all;
 }
 
 }  // namespace

@@ -28,6 +28,32 @@ absl::StatusOr<std::string> RequestBody::ReadAll(size_t limit) {
   }
 }
 
+absl::StatusOr<std::string> RequestBody::ReadUntil(absl::string_view delimiter,
+                                                   std::string& rest, size_t limit) {
+  size_t looked = 0;
+  for (;;) {
+    const size_t at = absl::string_view(rest).find(delimiter, looked);
+    const size_t end = at == rest.npos ? rest.size() : at + delimiter.size();
+    if (end > limit || (at == rest.npos && end >= limit)) {
+      return absl::ResourceExhaustedError(
+          absl::StrCat("the delimiter is not within ", limit, " bytes"));
+    }
+    if (at != rest.npos) {
+      std::string found = rest.substr(0, end);
+      rest.erase(0, end);
+      return found;
+    }
+    looked = rest.size() - std::min(rest.size(), delimiter.size() - 1);
+    char buffer[4096];
+    const absl::StatusOr<size_t> n = Read(absl::MakeSpan(buffer));
+    if (!n.ok()) return n.status();
+    if (*n == 0) {
+      return absl::OutOfRangeError("the body ended before the delimiter");
+    }
+    rest.append(buffer, *n);
+  }
+}
+
 void Request::Set(const Parts& parts) {
   method_ = parts.method;
   target_ = parts.target;

@@ -46,6 +46,15 @@ class RequestBody {
   // All that is left; kResourceExhausted if that is more than `limit` bytes.
   absl::StatusOr<std::string> ReadAll(size_t limit);
 
+  // RequestBody::ReadUntil()
+  //
+  // Reads through `delimiter` and returns all up to its end, as Stream::ReadUntil(): a
+  // line, say. What was read beyond it is left in `rest`, which is looked at first the
+  // next time. kOutOfRange if the end comes first (what there was is in `rest`), and
+  // kResourceExhausted if the delimiter is not within the first `limit` bytes.
+  absl::StatusOr<std::string> ReadUntil(absl::string_view delimiter, std::string& rest,
+                                        size_t limit);
+
   // RequestBody::length()
   //
   // What the client said, whether it was read or not; nothing if it does not say
