@@ -51,7 +51,7 @@ std::vector<Benchmark> AllBenchmarks() {
   for (const auto& list :
        {MicroBenchmarks(), SyncBenchmarks(), TimerBenchmarks(), CrossHubBenchmarks(),
         SubprocessBenchmarks(), MemoryBenchmarks(), EchoBenchmarks(), TlsBenchmarks(),
-        HttpBenchmarks(), SocketBenchmarks(), PatchBenchmarks()}) {
+        HttpBenchmarks(), WebSocketBenchmarks(), SocketBenchmarks(), PatchBenchmarks()}) {
     all.insert(all.end(), list.begin(), list.end());
   }
   return all;

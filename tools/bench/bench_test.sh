@@ -24,6 +24,11 @@ for row in run["rows"]:
     assert row["met"] in (True, False), row
 END
 
+# WebSocket beside raw TCP, with real servers.
+table=$("$bench" --quick --only=websocket_100)
+echo "$table"
+grep -Eq '^WebSocket echo, 100 connections, CPU per message +[0-9.]+ us +.*1\.2' <<< "$table"
+
 # A name that no benchmark has is an error, and the names are listed.
 status=0
 errors=$("$bench" --only=nosuch 2>&1) || status=$?
