@@ -8,8 +8,10 @@ import os
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
+import tempfile
 import unittest
 
 import websockets
@@ -20,9 +22,9 @@ SERVER = sys.argv[1]
 class Server:
     """A running http_server on a free port."""
 
-    def __init__(self):
+    def __init__(self, *flags):
         self.process = subprocess.Popen(
-            [SERVER, "--port=0", "--hubs=2"], stdout=subprocess.PIPE, text=True
+            [SERVER, "--port=0", "--hubs=2", *flags], stdout=subprocess.PIPE, text=True
         )
         line = self.process.stdout.readline()
         match = re.fullmatch(r"listening on 127\.0\.0\.1:(\d+) \(2 hubs\)\n", line)
@@ -38,11 +40,11 @@ class Server:
             self.process.wait()
         self.process.stdout.close()
 
-    def connect(self, **options):
+    def connect(self, scheme="ws", **options):
         options.setdefault("open_timeout", 60)
         options.setdefault("close_timeout", 60)
         options.setdefault("max_size", 32 << 20)
-        return websockets.connect(f"ws://127.0.0.1:{self.port}/ws", **options)
+        return websockets.connect(f"{scheme}://127.0.0.1:{self.port}/ws", **options)
 
 
 class WebSocketTest(unittest.TestCase):
@@ -65,6 +67,35 @@ class WebSocketTest(unittest.TestCase):
 
         asyncio.run(run(None))
         asyncio.run(run("deflate"))
+
+    def test_over_tls(self):
+        folder = tempfile.mkdtemp(dir=os.environ.get("TEST_TMPDIR"))
+        cert, key = folder + "/cert.pem", folder + "/key.pem"
+        subprocess.run(
+            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+             "ec_paramgen_curve:P-256", "-nodes", "-keyout", key, "-out", cert,
+             "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"],
+            check=True, capture_output=True)
+        server = Server("--tls_cert=" + cert, "--tls_key=" + key)
+        self.addCleanup(server.__exit__)
+        trust = ssl.create_default_context(cafile=cert)
+
+        async def run():
+            origin = f"https://127.0.0.1:{server.port}"
+            async with server.connect("wss", ssl=trust, origin=origin) as ws:
+                # Many in one record, and one in many.
+                await asyncio.gather(*(ws.send(str(i)) for i in range(2000)))
+                for i in range(2000):
+                    self.assertEqual(await ws.recv(), str(i))
+                data = os.urandom(5_000_000)
+                await ws.send(data)
+                self.assertTrue(await ws.recv() == data)
+                await ws.close(4000)
+                self.assertEqual(ws.close_code, 4000)
+                server.process.send_signal(signal.SIGTERM)
+
+        asyncio.run(run())
+        self.assertEqual(server.process.wait(timeout=60), 0)
 
     def test_many_at_once(self):
         async def one(i):

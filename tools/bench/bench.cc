@@ -51,7 +51,8 @@ std::vector<Benchmark> AllBenchmarks() {
   for (const auto& list :
        {MicroBenchmarks(), SyncBenchmarks(), TimerBenchmarks(), CrossHubBenchmarks(),
         SubprocessBenchmarks(), MemoryBenchmarks(), EchoBenchmarks(), TlsBenchmarks(),
-        HttpBenchmarks(), GrpcBenchmarks(), SocketBenchmarks(), PatchBenchmarks()}) {
+        HttpBenchmarks(), WebSocketBenchmarks(), GrpcBenchmarks(), SocketBenchmarks(),
+        PatchBenchmarks()}) {
     all.insert(all.end(), list.begin(), list.end());
   }
   return all;

@@ -52,6 +52,7 @@ std::vector<Benchmark> EchoBenchmarks();        // echo.cc
 std::vector<Benchmark> TlsBenchmarks();         // tls.cc
 std::vector<Benchmark> HttpBenchmarks();        // http.cc
 std::vector<Benchmark> GrpcBenchmarks();        // grpc.cc
+std::vector<Benchmark> WebSocketBenchmarks();   // websocket.cc
 std::vector<Benchmark> SocketBenchmarks();      // sockets.cc
 std::vector<Benchmark> PatchBenchmarks();       // patch.cc
 

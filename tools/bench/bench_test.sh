@@ -28,6 +28,10 @@ END
 table=$("$bench" --quick --only=grpc_unary)
 echo "$table"
 grep -Eq '^gRPC, unary, 100 in flight, CPU per call +[0-9.]+ us +ratio <= 1.1 ' <<< "$table"
+# WebSocket beside raw TCP, with real servers.
+table=$("$bench" --quick --only=websocket_100)
+echo "$table"
+grep -Eq '^WebSocket echo, 100 connections, CPU per message +[0-9.]+ us +.*1\.2' <<< "$table"
 
 # A name that no benchmark has is an error, and the names are listed.
 status=0

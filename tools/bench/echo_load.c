@@ -10,6 +10,8 @@
 // reported is the memory of --server_pid before and after. With --reconnect each
 // connection does one request, tells its end, waits for the server's, and is replaced by
 // a new one: requests are connections then, and the latencies are those of the whole.
+// With --websocket each connection is made a WebSocket at /ws first, and requests are its
+// messages (RFC 6455), in one frame each.
 //
 // Exit status: 0; 1 if the server failed; 2 if this machine or the arguments do not allow
 // the test.
@@ -60,6 +62,7 @@ struct Options {
   int idle;
   const char* unix_name;
   int reconnect;
+  int websocket;
 };
 
 struct Connection {
@@ -72,10 +75,12 @@ struct Connection {
   int ending;  // waits for the server's end
 };
 
-static struct Options options = {"127.0.0.1", 0, 1, 64, 0.5, 2, 0, 0, NULL, 0};
+static struct Options options = {"127.0.0.1", 0, 1, 64, 0.5, 2, 0, 0, NULL, 0, 0};
 static struct sockaddr_storage server;
 static socklen_t server_size;
-static size_t request_size;  // options.bytes
+static size_t request_size;  // with the frame's header
+static size_t answer_size;
+static char* framed;  // of WebSocket: what is sent or expected
 static struct Connection* connections;
 static char*
     pattern;  // kPatterns + bytes; a request is a piece that begins below kPatterns
@@ -139,9 +144,37 @@ static double QuantileUs(double q) {
 
 // --- connections ----------------------------------------------------------------------
 
-static const char* RequestOf(const struct Connection* c) {
+static const char* MessageOf(const struct Connection* c) {
   const uint32_t index = (uint32_t)(c - connections);
   return pattern + (index * 31u + c->turn) % kPatterns;
+}
+
+// A whole binary message; returns its size. What a client sends is masked, here by zeros:
+// the work of the server is the same.
+static size_t Frame(const char* message, int masked) {
+  const size_t n = (size_t)options.bytes;
+  const int extra = n < 126 ? 0 : n < 65536 ? 2 : 8;
+  size_t at = 0;
+  framed[at++] = (char)0x82;
+  framed[at++] = (char)((masked ? 0x80 : 0) | (extra == 0   ? (int)n
+                                               : extra == 2 ? 126
+                                                            : 127));
+  for (int i = extra - 1; i >= 0; --i) framed[at++] = (char)(n >> (8 * i));
+  for (int i = 0; masked && i < 4; ++i) framed[at++] = 0;
+  memcpy(framed + at, message, n);
+  return at + n;
+}
+
+static const char* RequestOf(const struct Connection* c) {
+  if (!options.websocket) return MessageOf(c);
+  Frame(MessageOf(c), 1);
+  return framed;
+}
+
+static const char* AnswerOf(const struct Connection* c) {
+  if (!options.websocket) return MessageOf(c);
+  Frame(MessageOf(c), 0);
+  return framed;
 }
 
 static void Watch(int operation, struct Connection* c) {
@@ -190,14 +223,14 @@ static void Receive(struct Connection* c, int counting) {
     Fail(1, "connection %d ended: %s", (int)(c - connections),
          n == 0 ? "end of stream" : strerror(errno));
   }
-  if (c->got + (size_t)n > c->sent) {
+  if (c->got + (size_t)n > (options.websocket ? answer_size : c->sent)) {
     Fail(1, "connection %d got more bytes than it sent", (int)(c - connections));
   }
-  if (memcmp(buffer, RequestOf(c) + c->got, (size_t)n) != 0) {
+  if (memcmp(buffer, AnswerOf(c) + c->got, (size_t)n) != 0) {
     Fail(1, "connection %d got other bytes than it sent", (int)(c - connections));
   }
   c->got += (size_t)n;
-  if (c->got < request_size) return;
+  if (c->got < answer_size) return;
 
   if (options.reconnect) {
     if (shutdown(c->fd, SHUT_WR) != 0) Fail(1, "shutdown: %s", strerror(errno));
@@ -239,8 +272,23 @@ static void Connect(struct Connection* c, int index) {
   if (is_tcp) setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
 }
 
+static void MakeWebSocket(struct Connection* c) {
+  static const char request[] =
+      "GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+      "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+  const ssize_t sent = send(c->fd, request, sizeof request - 1, MSG_NOSIGNAL);
+  if (sent != (ssize_t)sizeof request - 1) Fail(1, "send: %s", strerror(errno));
+  size_t size = 0;
+  while (size < 4 || memcmp(buffer + size - 4, "\r\n\r\n", 4) != 0) {
+    const ssize_t n = recv(c->fd, buffer + size, 1, 0);
+    if (n <= 0 || ++size == sizeof buffer) Fail(1, "the server does not upgrade");
+  }
+  if (memcmp(buffer, "HTTP/1.1 101 ", 13) != 0) Fail(1, "the server does not upgrade");
+}
+
 // The first request of a connection that stands.
 static void Start(struct Connection* c) {
+  if (options.websocket) MakeWebSocket(c);
   const struct timeval none = {0};
   setsockopt(c->fd, SOL_SOCKET, SO_SNDTIMEO, &none, sizeof none);
   // SOCK_NONBLOCK from here on only: connecting was to wait.
@@ -360,10 +408,12 @@ static void ParseArguments(int argc, char** argv) {
       options.idle = 1;
     } else if (strcmp(argv[i], "--reconnect") == 0) {
       options.reconnect = 1;
+    } else if (strcmp(argv[i], "--websocket") == 0) {
+      options.websocket = 1;
     } else {
       Fail(2,
            "unknown argument %s (known: --host --port --unix --connections --bytes "
-           "--warmup --seconds --server_pid --idle --reconnect)",
+           "--warmup --seconds --server_pid --idle --reconnect --websocket)",
            argv[i]);
     }
   }
@@ -405,7 +455,7 @@ int main(int argc, char** argv) {
   ParseArguments(argc, argv);
   FindServer();
   RaiseDescriptorLimit();
-  request_size = (size_t)options.bytes;
+  request_size = answer_size = (size_t)options.bytes;
   // However the server misbehaves, this ends.
   signal(SIGALRM, &OnAlarm);
   alarm((unsigned)(options.warmup + options.seconds) + 60);
@@ -414,11 +464,18 @@ int main(int argc, char** argv) {
   connections = calloc((size_t)options.connections, sizeof *connections);
   if (pattern == NULL || connections == NULL) Fail(2, "out of memory");
   uint32_t random = 2463534242u;  // Marsaglia's xorshift
-  for (size_t i = 0; i < kPatterns + request_size; ++i) {
+  const size_t pattern_size = kPatterns + request_size;
+  for (size_t i = 0; i < pattern_size; ++i) {
     random ^= random << 13;
     random ^= random >> 17;
     random ^= random << 5;
     pattern[i] = (char)random;
+  }
+  if (options.websocket) {
+    framed = malloc(answer_size + 14);
+    if (framed == NULL) Fail(2, "out of memory");
+    request_size = Frame(pattern, 1);
+    answer_size = Frame(pattern, 0);
   }
 
   epoll_fd = epoll_create1(EPOLL_CLOEXEC);

@@ -1,0 +1,167 @@
+"""Talks in websocket_chat by Python's websockets; in two instances by a Redis server.
+
+Usage: websocket_chat_test.py WEBSOCKET_CHAT
+"""
+
+import asyncio
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import unittest
+
+import websockets
+
+CHAT = sys.argv[1]
+
+
+class Chat:
+    """A running websocket_chat on a free port."""
+
+    def __init__(self, *flags):
+        self.process = subprocess.Popen(
+            [CHAT, "--port=0", *flags], stdout=subprocess.PIPE, text=True)
+        line = self.process.stdout.readline()
+        match = re.fullmatch(r"listening on 127\.0\.0\.1:(\d+)\n", line)
+        assert match, line
+        self.port = int(match[1])
+
+    def end(self):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        self.process.stdout.close()
+
+    def enter(self, room, name):
+        return websockets.connect(
+            f"ws://127.0.0.1:{self.port}/chat?room={room}&name={name}",
+            open_timeout=60, close_timeout=60)
+
+
+class Redis:
+    """A redis-server on a free port, of its own."""
+
+    def __init__(self):
+        with socket.socket() as s:
+            s.bind(("127.0.0.1", 0))
+            self.port = s.getsockname()[1]
+        self.folder = tempfile.mkdtemp(dir=os.environ.get("TEST_TMPDIR"))
+        self.process = subprocess.Popen(
+            ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "",
+             "--dir", self.folder],
+            stdout=subprocess.PIPE, text=True)
+        for line in self.process.stdout:
+            if "Ready to accept connections" in line:
+                return
+        raise AssertionError("redis-server does not start")
+
+    def end(self):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+
+
+async def hear(ws):
+    return await asyncio.wait_for(ws.recv(), 60)
+
+
+class WebSocketChatTest(unittest.TestCase):
+    def start(self, *flags):
+        chat = Chat(*flags)
+        self.addCleanup(chat.end)
+        return chat
+
+    def test_a_room(self):
+        chat = self.start()
+
+        async def run():
+            async with chat.enter("r", "Ann") as ann:
+                self.assertEqual(await hear(ann), "* Ann has come")
+                async with chat.enter("other", "Eve") as eve, chat.enter("r", "B%C3%B6b") as bob:
+                    self.assertEqual(await hear(eve), "* Eve has come")
+                    self.assertEqual(await hear(ann), "* B\u00f6b has come")
+                    self.assertEqual(await hear(bob), "* B\u00f6b has come")
+                    await bob.send("hi <b>")
+                    await eve.send("alone")
+                    self.assertEqual(await hear(ann), "B\u00f6b: hi <b>")
+                    self.assertEqual(await hear(bob), "B\u00f6b: hi <b>")
+                    self.assertEqual(await hear(eve), "Eve: alone")
+                self.assertEqual(await hear(ann), "* B\u00f6b has left")
+                # Names that are not UTF-8 hold up nobody.
+                async with chat.enter("r", "%FF") as odd:
+                    await odd.send("x")
+                    await ann.send("still here")
+                    self.assertEqual(await hear(ann), "Ann: still here")
+                    self.assertEqual(await hear(odd), "Ann: still here")
+
+        asyncio.run(run())
+
+    def test_what_is_refused(self):
+        chat = self.start()
+
+        async def run():
+            for name in ["", "a" * 65, "%0a", "%00", "%zz"]:
+                with self.assertRaises(websockets.InvalidStatusCode) as caught:
+                    async with chat.enter("r", name):
+                        pass
+                self.assertEqual(caught.exception.status_code, 400)
+            for message, code in [(b"binary", 1003), ("x" * 2001, 1009)]:
+                async with chat.enter("r", "Ann") as ann:
+                    self.assertEqual(await hear(ann), "* Ann has come")
+                    await ann.send(message)
+                    with self.assertRaises(websockets.ConnectionClosed) as caught:
+                        await hear(ann)
+                        await hear(ann)
+                    self.assertEqual(caught.exception.rcvd.code, code)
+
+        asyncio.run(run())
+
+    def test_the_end(self):
+        chat = self.start()
+
+        async def run():
+            async with chat.enter("r", "Ann") as ann:
+                await hear(ann)
+                chat.process.send_signal(signal.SIGTERM)
+                with self.assertRaises(websockets.ConnectionClosed) as caught:
+                    await hear(ann)
+                    await hear(ann)
+                self.assertEqual(caught.exception.rcvd.code, 1001)
+
+        asyncio.run(run())
+        self.assertEqual(chat.process.wait(timeout=60), 0)
+
+    def test_two_instances_share_a_room(self):
+        redis = Redis()
+        self.addCleanup(redis.end)
+        flag = f"--redis=127.0.0.1:{redis.port}"
+        one, two = self.start(flag), self.start(flag)
+
+        async def run():
+            async with one.enter("r", "Ann") as ann:
+                self.assertEqual(await hear(ann), "* Ann has come")
+                async with two.enter("r", "Bob") as bob:
+                    self.assertEqual(await hear(ann), "* Bob has come")
+                    self.assertEqual(await hear(bob), "* Bob has come")
+                    for i in range(15):
+                        await ann.send(f"a\r\n{i}")
+                        self.assertEqual(await hear(bob), f"Ann: a\r\n{i}")
+                        self.assertEqual(await hear(ann), f"Ann: a\r\n{i}")
+                    await bob.send("b")
+                    self.assertEqual(await hear(ann), "Bob: b")
+                    self.assertEqual(await hear(bob), "Bob: b")
+                self.assertEqual(await hear(ann), "* Bob has left")
+                redis.process.kill()
+                redis.process.wait()
+                await ann.send("is anybody there?")
+                self.assertEqual(
+                    await hear(ann), "* the other instances cannot be reached")
+
+        asyncio.run(run())
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1])
