@@ -152,17 +152,22 @@ class ClientPeerTest : public GreenletTest {
     if (!started.ok()) return std::nullopt;
     return *std::move(started);
   }
-  // The first number behind `mark` in what the program says.
+  // Whether the program says a line with `mark` before it ends; all that it has said.
+  static bool SaysLine(PipeReader& out, const std::string& mark, std::string* text) {
+    char c = 0;
+    while (!absl::StrContains(*text, mark) || c != '\n') {
+      const absl::StatusOr<size_t> n = out.Read(absl::MakeSpan(&c, 1), Guard());
+      if (!n.ok() || *n == 0) return false;
+      text->push_back(c);
+    }
+    return true;
+  }
+  // What it says behind `mark`, up to the line's end.
   static std::string ReadPast(PipeReader& out, const std::string& mark) {
     std::string text;
-    char c;
-    while (!absl::StrContains(text, mark) || c != '\n') {
-      const absl::StatusOr<size_t> n = out.Read(absl::MakeSpan(&c, 1), Guard());
-      EXPECT_TRUE(n.ok() && *n > 0) << "no '" << mark << "' in:\n" << text;
-      if (!n.ok() || *n == 0) return text;
-      text.push_back(c);
-    }
-    return text.substr(text.find(mark) + mark.size());
+    const bool said = SaysLine(out, mark, &text);
+    EXPECT_TRUE(said) << "no '" << mark << "' in:\n" << text;
+    return said ? text.substr(text.find(mark) + mark.size()) : "";
   }
 
   void StartNginx() {
@@ -266,19 +271,27 @@ GREENLET_TEST_F(ClientPeerTest, NginxByHttp2) {
 
 GREENLET_TEST_F(ClientPeerTest, NghttpdByPriorKnowledge) {
   File("large.txt", large_);
-  // It takes no port 0, and says nothing of the one it has.
+  // It takes no port 0. Another program may take the one that was free before it does.
   int port = 0;
-  {
+  for (bool listens = false; !listens;) {
     absl::StatusOr<net::TcpListener> free =
         net::TcpListener::Listen(net::Address::Loopback(0));
     ASSERT_TRUE(free.ok()) << free.status();
     port = free->address().port();
+    free->Close();
+    process_ = Start({"/usr/bin/stdbuf", "-oL", "/usr/sbin/nghttpd", "--no-tls", "-v",
+                      "--address=127.0.0.1", "--echo-upload",
+                      absl::StrCat("--htdocs=", testing::TempDir()), absl::StrCat(port)},
+                     Stdio::Pipe(), Stdio::Pipe());
+    ASSERT_TRUE(process_);
+    std::string said;
+    listens = SaysLine(process_->out(), "listen", &said);
+    if (listens) break;
+    process_->Kill().IgnoreError();
+    SaysLine(process_->err(), "no such text", &said);
+    ASSERT_TRUE(process_->Wait(Guard()).ok());
+    ASSERT_THAT(said, HasSubstr("Address already in use"));
   }
-  process_ = Start({"/usr/bin/stdbuf", "-oL", "/usr/sbin/nghttpd", "--no-tls", "-v",
-                    "--address=127.0.0.1", "--echo-upload",
-                    absl::StrCat("--htdocs=", testing::TempDir()), absl::StrCat(port)});
-  ASSERT_TRUE(process_);
-  ReadPast(process_->out(), "listen");
   const Greenlet<> drain = Spawn([&] {
     char buffer[4096];
     for (;;) {

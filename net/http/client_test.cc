@@ -522,6 +522,18 @@ GREENLET_TEST(HttpClient, EachPhaseHasItsTime) {
                            .timeouts = ClientTimeouts{.total = absl::Seconds(30)}})),
       StartsWith("200 DEADLINE_EXCEEDED"));
   EXPECT_TRUE(took(absl::Seconds(30)));
+  // A producer has no time of its own, but what all of it has.
+  EXPECT_THAT(
+      Outcome(client.Send({.method = "PUT",
+                           .url = "http://a.test/head",
+                           .produce =
+                               [&](BodyWriter&) {
+                                 never.Wait();
+                                 return absl::OkStatus();
+                               },
+                           .timeouts = ClientTimeouts{.total = absl::Seconds(100)}})),
+      testing::AllOf(StartsWith("DEADLINE_EXCEEDED"), HasSubstr("producer")));
+  EXPECT_TRUE(took(absl::Seconds(100)));
   EXPECT_EQ(client.connections()["http://a.test:80"].size, 0u);
 }
 

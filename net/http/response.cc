@@ -6,8 +6,8 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "grove/net/http/internal/file_reader.h"
 #include "grove/net/http/status.h"
+#include "grove/net/internal/read_piece.h"
 
 namespace grove::http {
 namespace {
@@ -167,7 +167,7 @@ absl::Status ResponseWriter::SendFile(int fd, uint64_t offset, uint64_t count) {
   written_ = body_bytes_ = count;
   if (count <= kSmallFile) {
     const std::unique_ptr<char[]> buffer(new char[count]);
-    if (http_internal::TryReadFile(fd, offset, {buffer.get(), count}) == count) {
+    if (net::net_internal::TryReadPiece(fd, offset, {buffer.get(), count}) == count) {
       return SendWhole({buffer.get(), count}, count, true);
     }
   }
@@ -206,7 +206,7 @@ absl::Status ResponseWriter::WriteFile(int fd, uint64_t offset, uint64_t count) 
   while (count > 0) {
     const size_t wanted = static_cast<size_t>(std::min<uint64_t>(count, piece));
     const absl::StatusOr<size_t> n =
-        http_internal::ReadFile(fd, offset, {buffer.get(), wanted});
+        net::net_internal::ReadPiece(fd, offset, {buffer.get(), wanted}, "a file");
     if (!n.ok() || *n == 0) {
       Spoil();
       return n.ok() ? absl::DataLossError(absl::StrCat("the file has ", count,

@@ -10,12 +10,15 @@
 
 namespace grove::net::net_internal {
 
+size_t TryReadPiece(int fd, uint64_t offset, absl::Span<char> buffer) {
+  const iovec v{buffer.data(), buffer.size()};
+  const ssize_t n = preadv2(fd, &v, 1, static_cast<off_t>(offset), RWF_NOWAIT);
+  return n > 0 ? static_cast<size_t>(n) : 0;
+}
+
 absl::StatusOr<size_t> ReadPiece(int fd, uint64_t offset, absl::Span<char> buffer,
                                  absl::string_view name, Deadline deadline) {
-  const iovec v{buffer.data(), buffer.size()};
-  const ssize_t cached = preadv2(fd, &v, 1, static_cast<off_t>(offset), RWF_NOWAIT);
-  if (cached >= 0) return static_cast<size_t>(cached);
-  // EAGAIN: on a disk; EOPNOTSUPP: its file system does not tell. All else the pool sees.
+  if (const size_t n = TryReadPiece(fd, offset, buffer); n > 0) return n;
   static ThreadPool& pool = ThreadPool::Named("files");
   return pool.Apply(
       [&]() -> absl::StatusOr<size_t> {

@@ -11,8 +11,13 @@
 
 namespace grove::net::net_internal {
 
+// Reads what is in the page cache (preadv2(2), RWF_NOWAIT), and says how much that is; 0
+// if it is not there, if the file has ended, or if the file system does not tell. Does
+// not block.
+size_t TryReadPiece(int fd, uint64_t offset, absl::Span<char> buffer);
+
 // Reads from a file at `offset`, which may have ended there (0): at once what is in the
-// page cache (preadv2(2), RWF_NOWAIT), and the rest on a thread of the pool "files".
+// page cache, and the rest on a thread of the pool "files".
 //
 // Blocks: for the pool. Deadline: kDeadlineExceeded. Kill: throws, once the pool is done
 //     with the buffer. Threads: any with a hub.

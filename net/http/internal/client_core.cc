@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "grove/net/dial.h"
 
 namespace grove::http::http_internal {
@@ -159,8 +160,10 @@ absl::StatusOr<ClientCore::Route> ClientCore::Find(const Call& call,
       // Somebody else may have been faster: one is enough.
       if ((route.session = SessionOf(key)) != nullptr) return route;
       ++statistics_.http2_connections;
-      route.session = sessions_[key] = std::make_shared<Http2Session>(
-          std::move(connection->stream), connection->peer, &options_);
+      route.session = std::make_shared<Http2Session>(std::move(connection->stream),
+                                                     connection->peer, &options_);
+      // What was there, if anything was, ends behind the map's back: that may block.
+      const auto before = std::exchange(sessions_[key], route.session);
       DropUnused();
       return route;
     }
@@ -170,13 +173,15 @@ absl::StatusOr<ClientCore::Route> ClientCore::Find(const Call& call,
 }
 
 std::shared_ptr<Http2Session> ClientCore::SessionOf(const std::string& key) {
-  const auto it = sessions_.find(key);
-  if (it == sessions_.end()) return nullptr;
-  if (it->second->usable()) return it->second;
-  // Its end waits for its greenlets: out of the map first.
-  const std::shared_ptr<Http2Session> gone = std::move(it->second);
-  sessions_.erase(it);
-  return nullptr;
+  for (;;) {
+    const auto it = sessions_.find(key);
+    if (it == sessions_.end()) return nullptr;
+    if (it->second->usable()) return it->second;
+    // Out of the map first: its end waits for its greenlets, and meanwhile somebody else
+    // may make one.
+    const std::shared_ptr<Http2Session> gone = std::move(it->second);
+    sessions_.erase(it);
+  }
 }
 
 // Of servers that nobody has asked for a while.
@@ -273,7 +278,9 @@ absl::Status ClientCore::Connect(const Call& call, const Url& url, const Proxy* 
       }
     }
     absl::StatusOr<SecuredStream> secured =
-        options_.secure(std::move(connection.stream), url.host(),
+        // Certificates and SNI know names without a dot at their end (RFC 6066, 3).
+        options_.secure(std::move(connection.stream),
+                        std::string(absl::StripSuffix(url.host(), ".")),
                         PhaseDeadline(call.timeouts.tls, call.total));
     if (!secured.ok()) return PhaseStatus("the TLS handshake", secured.status());
     connection.stream = std::move(secured->stream);

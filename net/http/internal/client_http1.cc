@@ -300,7 +300,8 @@ absl::Status Http1Exchange::SendBeside(absl::string_view head,
       absl::Status readable;
       Helper watcher{Spawn({.name = "HTTP client: early response"},
                            [&] { readable = stream.WaitReadable(); })};
-      Wait({sender.greenlet, watcher.greenlet}, {.count = 1});
+      Wait({sender.greenlet, watcher.greenlet},
+           {.deadline = parameters_.total, .count = 1});
       if (!watcher.greenlet.ready()) break;  // all is sent, or was to be
       // What went wrong, reading tells below.
       if (!readable.ok()) break;
@@ -316,7 +317,10 @@ absl::Status Http1Exchange::SendBeside(absl::string_view head,
     keep_ = false;
     if (head_->status >= 300) return absl::OkStatus();
   }
-  sender.greenlet.Join();
+  if (!sender.greenlet.Join(parameters_.total)) {
+    return absl::DeadlineExceededError(
+        absl::StrCat("sending the request: ", peer_, ": the producer is late"));
+  }
   if (thrown) std::rethrow_exception(thrown);
   if (!sender_ended) producer_failed_ = true;
   if (producer_failed_) return sent;

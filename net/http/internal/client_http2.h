@@ -46,7 +46,6 @@ struct Http2Fields {
 // One request and its response, between the session and who waits for it.
 struct Http2Stream {
   int32_t id = -1;
-  bool by_head = false;
 
   // What has come.
   Http2Fields fields;

@@ -100,7 +100,6 @@ absl::Status Http2Exchange::Run(const OutgoingRequest& request) {
     return absl::UnavailableError(
         absl::StrCat("request to ", session_->peer(), ": the connection has ended"));
   }
-  stream_->by_head = request.method == "HEAD";
   const bool produced = request.produce != nullptr;
   stream_->out = produced ? absl::string_view() : request.body;
   stream_->out_end = !produced;
