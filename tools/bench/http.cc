@@ -1,25 +1,23 @@
-// grove's HTTP server beside nginx, under wrk, on the same core, in turn.
+// grove's HTTP server beside nginx, under wrk, and beside nghttpd, under h2load: on the
+// same core, in turn.
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <sys/socket.h>
-#include <unistd.h>
+#include <sys/types.h>
 
 #include <filesystem>
 #include <fstream>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "tools/bench/bench.h"
 #include "tools/bench/hub_thread.h"
 #include "tools/bench/load.h"
+#include "tools/bench/peers.h"
 #include "tools/bench/process.h"
 extern "C" {
 #include "tools/bench/process_usage.h"
@@ -28,39 +26,21 @@ extern "C" {
 namespace grove::bench {
 namespace {
 
-sockaddr_in Loopback(int port) {
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  address.sin_port = htons(static_cast<uint16_t>(port));
-  return address;
-}
-
-// nginx takes no port 0.
-int FreePort() {
-  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in address = Loopback(0);
-  socklen_t size = sizeof address;
-  const bool bound = bind(fd, reinterpret_cast<sockaddr*>(&address), size) == 0 &&
-                     getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) == 0;
-  close(fd);
-  if (!bound) throw BenchError("no free port");
-  return ntohs(address.sin_port);
-}
-
-bool Connects(int port) {
-  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in address = Loopback(port);
-  const bool connected =
-      connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
-  close(fd);
-  return connected;
-}
+// What is measured.
+struct HttpCase {
+  std::string name;
+  int connections = 100;
+  bool file = false;   // of 10 KiB, and not 13 bytes
+  bool tls = false;    // 1.3
+  bool http2 = false;  // one connection with so many streams, and not so many connections
+  double target = 1;
+};
 
 // One process of nginx that answers with the same 13 bytes, or with files of `root`.
 class Nginx {
  public:
-  explicit Nginx(int core, const std::string& root = {}) : port_(FreePort()) {
+  Nginx(int core, const std::string& root, const Certificate* certificate)
+      : port_(FreePort()) {
     char folder[] = "/tmp/grove_bench_nginx.XXXXXX";
     if (mkdtemp(folder) == nullptr) throw BenchError("no folder for nginx");
     folder_ = folder;
@@ -71,18 +51,18 @@ class Nginx {
         << "client_body_temp_path " << folder_ << "/b; proxy_temp_path " << folder_
         << "/p; fastcgi_temp_path " << folder_ << "/f; uwsgi_temp_path " << folder_
         << "/u; scgi_temp_path " << folder_ << "/s;\nserver { listen 127.0.0.1:" << port_
-        << "; location / { "
+        << (certificate == nullptr
+                ? std::string("; ")
+                : " ssl; ssl_protocols TLSv1.3; ssl_certificate " + certificate->chain() +
+                      "; ssl_certificate_key " + certificate->key() + "; ")
+        << "location / { "
         << (root.empty() ? std::string("return 200 \"Hello, world!\";")
                          : "sendfile on; open_file_cache off; root " + root + ";")
         << " } } }\n";
     process_ = std::make_unique<Process>(
         std::vector<std::string>{"nginx", "-c", folder_ + "/conf"},
         ProcessOptions{.core = core, .capture_stderr = true});
-    const absl::Time until = absl::Now() + absl::Seconds(10);
-    while (!Connects(port_)) {
-      if (absl::Now() > until) throw BenchError("nginx does not listen");
-      absl::SleepFor(absl::Milliseconds(10));
-    }
+    AwaitListening(port_, "nginx");
   }
   ~Nginx() {
     process_.reset();
@@ -99,8 +79,27 @@ class Nginx {
   std::unique_ptr<Process> process_;
 };
 
-// Of the line "  291317 requests in 4.01s, 31.95MB read".
-double RequestsIn(const std::string& output) {
+// nghttpd, with one thread, serves a folder.
+class Nghttpd {
+ public:
+  Nghttpd(int core, const std::string& root)
+      : port_(FreePort()),
+        process_({"nghttpd", "--no-tls", "--address=127.0.0.1", "--htdocs=" + root,
+                  absl::StrCat(port_)},
+                 {.core = core, .capture_stderr = true}) {
+    AwaitListening(port_, "nghttpd");
+  }
+
+  pid_t pid() const { return process_.pid(); }
+  int port() const { return port_; }
+
+ private:
+  const int port_;
+  Process process_;
+};
+
+// Of wrk's line "  291317 requests in 4.01s, 31.95MB read".
+double RequestsOfWrk(const std::string& output) {
   const size_t at = output.find(" requests in ");
   if (at == output.npos || output.find("Socket errors") != output.npos ||
       output.find("Non-2xx") != output.npos) {
@@ -109,21 +108,39 @@ double RequestsIn(const std::string& output) {
   return atof(output.c_str() + output.rfind('\n', at) + 1);
 }
 
-Echo MeasureHttp(const Run& run, pid_t server, int port, int connections,
+// Of h2load's "requests: 9 total, 9 started, 9 done, 9 succeeded, 0 failed, 0 errored".
+double RequestsOfH2load(const std::string& output) {
+  const size_t at = output.find(" done, ");
+  if (at == output.npos || output.find(" 0 failed, 0 errored") == output.npos ||
+      output.find(" 0 4xx, 0 5xx") == output.npos) {
+    throw BenchError("h2load: " + output);
+  }
+  return atof(output.c_str() + at + 7);
+}
+
+Echo MeasureHttp(const Run& run, pid_t server, int port, const HttpCase& what,
                  const std::string& path) {
+  const std::string url =
+      absl::StrCat(what.tls ? "https" : "http", "://127.0.0.1:", port, path);
   const auto load = [&](int seconds) {
-    const std::vector<std::string> command = {
-        "wrk", "--threads=1", absl::StrCat("--connections=", connections),
-        absl::StrCat("--duration=", seconds, "s"),
-        absl::StrCat("http://127.0.0.1:", port, path)};
-    Process wrk(command, {.core = CoreNumber(kLoadCore), .capture_stderr = true});
-    return OutputOfLoad(wrk, absl::Seconds(70));
+    std::vector<std::string> command;
+    if (what.http2) {
+      command = {"h2load", "--clients=1",
+                 absl::StrCat("--max-concurrent-streams=", what.connections),
+                 absl::StrCat("--duration=", seconds), url};
+    } else {
+      command = {"wrk", "--threads=1", absl::StrCat("--connections=", what.connections),
+                 absl::StrCat("--duration=", seconds, "s"), url};
+    }
+    Process process(command, {.core = CoreNumber(kLoadCore), .capture_stderr = true});
+    const std::string output = OutputOfLoad(process, absl::Seconds(70));
+    return what.http2 ? RequestsOfH2load(output) : RequestsOfWrk(output);
   };
   if (!run.quick) load(1);
   const int seconds = run.quick ? 1 : 3;
   const int64_t cpu = CpuNsOf(server);
   const int64_t wait = WaitNsOf(server);
-  const double requests = RequestsIn(load(seconds));
+  const double requests = load(seconds);
   if (requests < 1) throw BenchError("not a single request was answered");
   return {.cpu_us = static_cast<double>(CpuNsOf(server) - cpu) / 1e3 / requests,
           .requests_per_s = requests / seconds,
@@ -133,21 +150,23 @@ Echo MeasureHttp(const Run& run, pid_t server, int port, int connections,
           .wait_percent = static_cast<double>(WaitNsOf(server) - wait) / 1e7 / seconds};
 }
 
-// A folder with "10k.bin", if it is asked for.
+// A folder with files of 10 KiB and of 13 bytes.
 class Files {
  public:
-  explicit Files(bool wanted) {
-    if (!wanted) return;
+  Files() {
     char folder[] = "/tmp/grove_bench_files.XXXXXX";
     if (mkdtemp(folder) == nullptr) throw BenchError("no folder for files");
     root_ = folder;
     std::ofstream(root_ + "/10k.bin") << std::string(10 << 10, 'x');
+    std::ofstream(root_ + "/hello.txt") << "Hello, world!";
     // nginx may be another user by itself.
     std::filesystem::permissions(root_, std::filesystem::perms(0755));
   }
+  Files(const Files&) = delete;
+  Files& operator=(const Files&) = delete;
   ~Files() {
     std::error_code ignored;
-    if (!root_.empty()) std::filesystem::remove_all(root_, ignored);
+    std::filesystem::remove_all(root_, ignored);
   }
   const std::string& root() const { return root_; }
 
@@ -155,53 +174,79 @@ class Files {
   std::string root_;
 };
 
-Echo MeasureGrove(const Run& run, int connections, const Files& files) {
-  std::vector<std::string> command = {FindBinary("examples/http_server"), "--hubs=1"};
-  if (!files.root().empty()) command.push_back("--root=" + files.root());
+Echo MeasureGrove(const Run& run, const HttpCase& what, const Files& files,
+                  const Certificate* certificate) {
+  std::vector<std::string> command = {FindBinary("examples/http_server"), "--hubs=1",
+                                      "--root=" + files.root()};
+  if (certificate != nullptr) {
+    command.push_back("--tls_cert=" + certificate->chain());
+    command.push_back("--tls_key=" + certificate->key());
+  }
   Server server(AtAnyPort(command), CoreNumber(kServerCore));
   const std::string& port = server.address_flags().back();  // --port=N
   const Echo echo =
-      MeasureHttp(run, server.pid(), atoi(port.c_str() + port.find('=') + 1), connections,
-                  files.root().empty() ? "/" : "/files/10k.bin");
+      MeasureHttp(run, server.pid(), atoi(port.c_str() + port.find('=') + 1), what,
+                  what.file ? "/files/10k.bin" : "/");
   server.Stop();
   return echo;
 }
 
-Echo MeasureNginx(const Run& run, int connections, const Files& files) {
-  const Nginx server(CoreNumber(kServerCore), files.root());
-  return MeasureHttp(run, server.pid(), server.port(), connections,
-                     files.root().empty() ? "/" : "/10k.bin");
+Echo MeasurePeer(const Run& run, const HttpCase& what, const Files& files,
+                 const Certificate* certificate) {
+  if (what.http2) {
+    const Nghttpd server(CoreNumber(kServerCore), files.root());
+    return MeasureHttp(run, server.pid(), server.port(), what, "/hello.txt");
+  }
+  const Nginx server(CoreNumber(kServerCore), what.file ? files.root() : std::string(),
+                     certificate);
+  return MeasureHttp(run, server.pid(), server.port(), what,
+                     what.file ? "/10k.bin" : "/");
 }
 
-void RunHttp(Run& run, const std::string& name, int connections, bool file,
-             double target) {
-  const Files files(file);
+void RunHttp(Run& run, const HttpCase& what) {
+  const Files files;
+  std::optional<Certificate> own;
+  if (what.tls) own.emplace();
+  const Certificate* certificate = own ? &*own : nullptr;
   Pairs pairs;
   for (int i = 0; i < run.repetitions(); ++i) {
-    if (i % 2 == 0) pairs.raw.push_back(MeasureNginx(run, connections, files));
-    pairs.grove.push_back(MeasureGrove(run, connections, files));
-    if (i % 2 == 1) pairs.raw.push_back(MeasureNginx(run, connections, files));
+    if (i % 2 == 0) pairs.raw.push_back(MeasurePeer(run, what, files, certificate));
+    pairs.grove.push_back(MeasureGrove(run, what, files, certificate));
+    if (i % 2 == 1) pairs.raw.push_back(MeasurePeer(run, what, files, certificate));
   }
   Row cpu = RowOf(
-      name + ", CPU per request", "us", [](const Echo& e) { return e.cpu_us; }, pairs);
-  cpu.target = {Target::kRatioAtMost, target};
-  cpu.note = WithWait(absl::StrCat("the peer is nginx; ", cpu.note), pairs);
+      what.name + ", CPU per request", "us", [](const Echo& e) { return e.cpu_us; },
+      pairs);
+  cpu.target = {Target::kRatioAtMost, what.target};
+  cpu.note = WithWait(
+      absl::StrCat("the peer is ", what.http2 ? "nghttpd; " : "nginx; ", cpu.note),
+      pairs);
   run.table.Add(cpu);
   run.table.Add(RowOf(
-      name + ", rate", "requests/s", [](const Echo& e) { return e.requests_per_s; },
+      what.name + ", rate", "requests/s", [](const Echo& e) { return e.requests_per_s; },
       pairs));
 }
 
-void RunHttp100(Run& run) { RunHttp(run, "HTTP, 100 connections", 100, false, 1); }
-void RunHttp1000(Run& run) { RunHttp(run, "HTTP, 1000 connections", 1'000, false, 1); }
-void RunHttpStatic(Run& run) { RunHttp(run, "HTTP, file of 10 KiB", 100, true, 1.1); }
+void RunHttp100(Run& run) { RunHttp(run, {.name = "HTTP, 100 connections"}); }
+void RunHttp1000(Run& run) {
+  RunHttp(run, {.name = "HTTP, 1000 connections", .connections = 1'000});
+}
+void RunHttpStatic(Run& run) {
+  RunHttp(run, {.name = "HTTP, file of 10 KiB", .file = true, .target = 1.1});
+}
+void RunHttpTls(Run& run) {
+  RunHttp(run, {.name = "HTTP over TLS 1.3, 100 connections", .tls = true});
+}
+void RunHttp2(Run& run) { RunHttp(run, {.name = "HTTP/2, 100 streams", .http2 = true}); }
 
 }  // namespace
 
 std::vector<Benchmark> HttpBenchmarks() {
   return {{"http_100", 240, &RunHttp100},
           {"http_1000", 240, &RunHttp1000},
-          {"http_static", 240, &RunHttpStatic}};
+          {"http_static", 240, &RunHttpStatic},
+          {"http_tls", 240, &RunHttpTls},
+          {"http2_100", 240, &RunHttp2}};
 }
 
 }  // namespace grove::bench

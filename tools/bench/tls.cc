@@ -1,11 +1,8 @@
 // grove's TLS beside servers by hand, and beside nginx: under the same load, on the same
 // core, in turn.
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -23,37 +20,11 @@
 #include "absl/time/time.h"
 #include "tools/bench/bench.h"
 #include "tools/bench/hub_thread.h"
+#include "tools/bench/peers.h"
 #include "tools/bench/process.h"
 
 namespace grove::bench {
 namespace {
-
-// A folder with a certificate that is made for this run.
-class Certificate {
- public:
-  Certificate() {
-    char name[] = "/tmp/grove_bench_XXXXXX";
-    if (mkdtemp(name) == nullptr) throw BenchError("no temporary folder");
-    folder_ = name;
-    Process openssl({"openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
-                     "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj",
-                     "/CN=bench", "-keyout", key(), "-out", chain()},
-                    {.capture_stderr = true});
-    const std::string output = openssl.ReadAll(absl::Seconds(20));
-    if (openssl.Wait(absl::Seconds(5)) != 0) throw BenchError("openssl: " + output);
-  }
-  Certificate(const Certificate&) = delete;
-  ~Certificate() {
-    for (const std::string& f : {key(), chain(), File("nginx.conf")}) unlink(f.c_str());
-    rmdir(folder_.c_str());
-  }
-  std::string File(const std::string& name) const { return folder_ + "/" + name; }
-  std::string chain() const { return File("chain.pem"); }
-  std::string key() const { return File("key.pem"); }
-
- private:
-  std::string folder_;
-};
 
 struct Server {
   std::unique_ptr<Process> process;
@@ -75,30 +46,6 @@ Server StartOwn(const std::string& binary, const Certificate& certificate,
   return {std::move(process), line.substr(line.rfind(':') + 1)};
 }
 
-// Whether somebody accepts connections at that port.
-bool Listens(int port) {
-  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_port = htons(static_cast<uint16_t>(port));
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  const bool ok = connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) == 0;
-  close(fd);
-  return ok;
-}
-
-int FreePort() {
-  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in address{};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof address;
-  bind(fd, reinterpret_cast<sockaddr*>(&address), size);
-  getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size);
-  close(fd);
-  return ntohs(address.sin_port);
-}
-
 Server StartNginx(const Certificate& certificate) {
   const int port = FreePort();
   std::ofstream(certificate.File("nginx.conf"))
@@ -112,10 +59,7 @@ Server StartNginx(const Certificate& certificate) {
       std::vector<std::string>{"nginx", "-c", certificate.File("nginx.conf"), "-p",
                                certificate.File("")},
       ProcessOptions{.core = CoreNumber(0)});
-  for (int i = 0; !Listens(port); ++i) {
-    if (i == 100) throw BenchError("nginx does not listen (is nginx-light installed?)");
-    absl::SleepFor(absl::Milliseconds(50));
-  }
+  AwaitListening(port, "nginx (is nginx-light installed?)");
   return {std::move(process), absl::StrCat(port)};
 }
 

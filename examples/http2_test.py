@@ -1,0 +1,130 @@
+"""Runs http_server, and speaks HTTP/2 with it by curl, nghttp and h2load.
+
+Usage: http2_test.py HTTP_SERVER
+"""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import unittest
+
+SERVER = sys.argv[1]
+TMP = tempfile.mkdtemp(dir=os.environ.get("TEST_TMPDIR"))
+
+
+class Server:
+    """A running http_server on a free port."""
+
+    def __init__(self, *flags):
+        self.process = subprocess.Popen(
+            [SERVER, "--port=0", "--hubs=1", *flags],
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        line = self.process.stdout.readline()
+        match = re.fullmatch(r"listening on (127\.0\.0\.1:\d+) \(1 hubs\)\n", line)
+        assert match, (line, self.process.stderr.read())
+        self.address = match[1]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+        self.process.stdout.close()
+        self.process.stderr.close()
+
+    def stop(self):
+        """Its exit status and what it said last."""
+        self.process.send_signal(signal.SIGTERM)
+        out, err = self.process.communicate(timeout=60)
+        return self.process.returncode, out, err
+
+
+def run(*command, data=None):
+    """What it prints; it has to succeed."""
+    done = subprocess.run(command, input=data, capture_output=True, timeout=120)
+    assert done.returncode == 0, (command, done.returncode, done.stdout, done.stderr)
+    return done.stdout
+
+
+def curl(*words, data=None):
+    return run("curl", "--silent", "--show-error", "--max-time", "60", *words, data=data)
+
+
+class Http2Test(unittest.TestCase):
+    def test_curl_by_prior_knowledge(self):
+        data = os.urandom(3_000_000)
+        with Server() as server:
+            url = f"http://{server.address}"
+            prior = "--http2-prior-knowledge"
+            head, body = curl(prior, "--include", url + "/").decode().split("\r\n\r\n")
+            self.assertEqual(body, "Hello, world!")
+            self.assertTrue(head.startswith("HTTP/2 200 \r\n"), head)
+            self.assertIn("\r\ncontent-length: 13", head)
+            self.assertTrue(curl(prior, "--data-binary", "@-", url + "/echo", data=data) == data)
+            self.assertIn(b"HTTP/2 404 ", curl(prior, "--head", url + "/nowhere"))
+            events = curl(prior, "--no-buffer", url + "/events?count=3")
+            self.assertEqual(events.count(b"\ndata: "), 3)
+            # The same port speaks HTTP/1.1.
+            self.assertTrue(curl("--include", url + "/").startswith(b"HTTP/1.1 200 OK"))
+            self.assertEqual(server.stop(), (0, "", ""))
+
+    def test_files(self):
+        data = os.urandom(1_000_000)
+        with open(TMP + "/a.bin", "wb") as f:
+            f.write(data)
+        with Server("--root=" + TMP) as server:
+            url = f"http://{server.address}/files/a.bin"
+            prior = "--http2-prior-knowledge"
+            self.assertTrue(curl(prior, url) == data)
+            self.assertTrue(curl(prior, "--range", "5-700000", url) == data[5:700001])
+
+    def test_tls_agrees_upon_it(self):
+        chain, key = TMP + "/chain.pem", TMP + "/key.pem"
+        run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+            "-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext",
+            "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", chain)
+        with Server(f"--tls_cert={chain}", f"--tls_key={key}") as server:
+            url = f"https://{server.address}/"
+            trust = ["--cacert", chain, "--include"]
+            self.assertTrue(curl(*trust, url).startswith(b"HTTP/2 200"))
+            self.assertTrue(curl(*trust, "--http1.1", url).startswith(b"HTTP/1.1 200"))
+            seen = run("openssl", "s_client", "-connect", server.address, "-alpn", "h2,http/1.1",
+                       data=b"")
+            self.assertIn(b"ALPN protocol: h2", seen)
+
+    def test_nghttp(self):
+        with Server() as server:
+            # Ten at once, on one connection.
+            out = run("nghttp", "--stat", "--null-out", "--multiply=10",
+                      f"http://{server.address}/").decode()
+            self.assertEqual(len(re.findall(r" 200 +\S+ /\n", out)), 10, out)
+
+    def test_h2load(self):
+        with Server() as server:
+            out = run("h2load", "--requests=5000", "--clients=10", "--max-concurrent-streams=50",
+                      f"http://{server.address}/").decode()
+            self.assertIn("5000 succeeded, 0 failed, 0 errored", out)
+
+    def test_a_drain_under_load_loses_nothing(self):
+        with Server("--grace=50s", "--access_log") as server:
+            load = subprocess.Popen(
+                ["h2load", "--duration=100", "--clients=5", "--max-concurrent-streams=20",
+                 f"http://{server.address}/"], stdout=subprocess.PIPE, text=True)
+            for _ in range(1000):
+                server.process.stdout.readline()
+            status, _, errors = server.stop()
+            self.assertEqual((status, errors), (0, ""))
+            # Its clients have come to their end with the connections, and so does it.
+            load.send_signal(signal.SIGINT)
+            out = load.communicate(timeout=120)[0]
+            if match := re.search(r"(\d+) failed, (\d+) errored", out):
+                self.assertEqual(match.groups(), ("0", "0"), out)
+
+
+if __name__ == "__main__":
+    unittest.main(argv=sys.argv[:1])
