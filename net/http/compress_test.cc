@@ -391,6 +391,37 @@ GREENLET_TEST_F(CompressTest, AResponseThatWasInterruptedIsNotTakenForWhole) {
   }
 }
 
+GREENLET_TEST_F(CompressTest, ATimeoutWithinTheEndCutsTheConnection) {
+  StartWith(
+      [](Request& request, ResponseWriter& response) {
+        response.headers().Set("Content-Type", "text/plain");
+        // Each 16 KiB may end by the timeout: within Write(), Send() or Finish().
+        Timeout timeout(absl::ZeroDuration());
+        if (request.path() == "/send") {
+          response.Send(Text(60'000)).IgnoreError();
+        } else {
+          response.Write(Text(4 << 20)).IgnoreError();
+          response.Finish().IgnoreError();
+        }
+        Sleep(absl::Seconds(1));
+      },
+      {}, {.on_exception = [](const Request&, std::exception_ptr) {}});
+  for (const char* path : {"/send", "/pieces"}) {
+    MemoryStream client = Connect();
+    const std::string ask = Get(path, "Accept-Encoding: gzip\r\n");
+    Write(client, ask + ask);
+    const std::string all = ReadToEnd(client);
+    // Either whole, or the connection ends within it: no second response behind a half.
+    const size_t second = all.find("HTTP/1.1", 1);
+    const Answer first = Parse(all.substr(0, second));
+    if (second != all.npos) {
+      bool whole = false;
+      Decode("gzip", first.body, &whole);
+      EXPECT_TRUE(whole) << path;
+    }
+  }
+}
+
 // --- requests ---------------------------------------------------------------------
 
 class DecompressTest : public HttpTest {
