@@ -261,7 +261,13 @@ GREENLET_TEST_F(CompressTest, WithoutIdentityAllIsCompressedOr406) {
   EXPECT_EQ(calls, 1);
 }
 
-GREENLET_TEST_F(CompressTest, FilesAreCompressedToo) {
+// What is not in the page cache is read by a pool, which is of the real world.
+class CompressFilesTest : public CompressTest {
+ protected:
+  GreenletTestOptions Options() const override { return {.clock = Clock::Real()}; }
+};
+
+GREENLET_TEST_F(CompressFilesTest, FilesAreCompressedToo) {
   const std::string text = Text(300'000);
   const std::string path = std::string(getenv("TEST_TMPDIR")) + "/text";
   const int fd = open(path.c_str(), O_CREAT | O_RDWR | O_CLOEXEC, 0600);
@@ -382,6 +388,37 @@ GREENLET_TEST_F(CompressTest, AResponseThatWasInterruptedIsNotTakenForWhole) {
     EXPECT_EQ(decoded.size(), 100'000 + text.size() + 4);
   } else {
     EXPECT_FALSE(whole);
+  }
+}
+
+GREENLET_TEST_F(CompressTest, ATimeoutWithinTheEndCutsTheConnection) {
+  StartWith(
+      [](Request& request, ResponseWriter& response) {
+        response.headers().Set("Content-Type", "text/plain");
+        // Each 16 KiB may end by the timeout: within Write(), Send() or Finish().
+        Timeout timeout(absl::ZeroDuration());
+        if (request.path() == "/send") {
+          response.Send(Text(60'000)).IgnoreError();
+        } else {
+          response.Write(Text(4 << 20)).IgnoreError();
+          response.Finish().IgnoreError();
+        }
+        Sleep(absl::Seconds(1));
+      },
+      {}, {.on_exception = [](const Request&, std::exception_ptr) {}});
+  for (const char* path : {"/send", "/pieces"}) {
+    MemoryStream client = Connect();
+    const std::string ask = Get(path, "Accept-Encoding: gzip\r\n");
+    Write(client, ask + ask);
+    const std::string all = ReadToEnd(client);
+    // Either whole, or the connection ends within it: no second response behind a half.
+    const size_t second = all.find("HTTP/1.1", 1);
+    const Answer first = Parse(all.substr(0, second));
+    if (second != all.npos) {
+      bool whole = false;
+      Decode("gzip", first.body, &whole);
+      EXPECT_TRUE(whole) << path;
+    }
   }
 }
 

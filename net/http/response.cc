@@ -238,6 +238,12 @@ bool ResponseWriter::BeginEncoding(std::optional<uint64_t> size) {
 absl::Status ResponseWriter::Encode(absl::string_view data, BodyEncoder::Step step) {
   if (encoder_broken_) return absl::DataLossError("an earlier piece was not encoded");
   // Also if it throws: what came behind a gap would be worse than nothing.
+  struct SpoilUnlessDone {
+    ResponseWriter* const response;
+    ~SpoilUnlessDone() {
+      if (response->encoder_broken_) response->Spoil();
+    }
+  } guard{this};
   encoder_broken_ = true;
   absl::Status status = encoder_->Encode(data, step, &encoded_);
   encoder_broken_ = !status.ok();
@@ -252,7 +258,6 @@ absl::Status ResponseWriter::EncodeAndSend(absl::string_view data,
     encoded_.clear();
     if (absl::Status s = Encode(piece, data.empty() ? step : BodyEncoder::Step::kMore);
         !s.ok()) {
-      Spoil();
       return s;
     }
     if (encoded_.empty()) continue;
@@ -278,7 +283,6 @@ absl::Status ResponseWriter::SendEncoded(absl::string_view body) {
     if (absl::Status s = Encode(
             piece, body.empty() ? BodyEncoder::Step::kEnd : BodyEncoder::Step::kMore);
         !s.ok()) {
-      Spoil();
       return s;
     }
   } while (!body.empty());

@@ -200,7 +200,9 @@ class ResponseWriter {
   void Reset(bool is_head);
   // What is only needed until the end of this one.
   void DropEncoder() {
-    if (encoder_) encoder_.reset();
+    if (!encoder_) return;
+    encoder_.reset();
+    std::string().swap(encoded_);
   }
 
  private:

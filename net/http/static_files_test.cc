@@ -23,6 +23,8 @@ namespace {
 
 class StaticFilesTest : public HttpTest {
  protected:
+  // The pool that looks names up is of the real world.
+  GreenletTestOptions Options() const override { return {.clock = Clock::Real()}; }
   void SetUp() override {
     top_ = std::string(getenv("TEST_TMPDIR")) + "/files.XXXXXX";
     ASSERT_NE(mkdtemp(top_.data()), nullptr);
