@@ -203,8 +203,7 @@ absl::StatusOr<WebSocket> DialWebSocket(absl::string_view url,
   const size_t end = std::min(rest.size(), rest.find_first_of("/?#"));
   const absl::string_view authority = rest.substr(0, end);
   rest.remove_prefix(end);
-  std::string target(rest);
-  if (!absl::StartsWith(target, "/")) target.insert(0, "/");
+  const std::string target = absl::StrCat(absl::StartsWith(rest, "/") ? "" : "/", rest);
   if (absl::StrContains(authority, '@')) return bad("it has a user in it");
   absl::string_view host = authority;
   int port = 80;

@@ -11,8 +11,10 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "grove/green/greenlet.h"
+#include "grove/green/hub_scope.h"
 #include "grove/green/sleep.h"
 #include "grove/green/testing/greenlet_test.h"
+#include "grove/net/http/internal/websocket_core.h"
 #include "grove/net/http/internal/websocket_handshake.h"
 #include "grove/net/http/server.h"
 #include "grove/net/http/websocket_test_util.h"
@@ -30,6 +32,40 @@ using net::MemoryStreamPair;
 constexpr char kGood[] =
     "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: "
     "Upgrade\r\nSec-WebSocket-Accept: KEY\r\n\r\n";
+
+// Of a connection that is a WebSocket already.
+WebSocket Over(net::Stream& stream) {
+  const auto core = std::make_shared<http_internal::WebSocketCore>(/*is_client=*/true,
+                                                                   WebSocketOptions());
+  core->Open(&stream, nullptr, {}, {});
+  return http_internal::WebSocketCore::Wrap(core);
+}
+
+TEST(WebSocketDeathTest, TwoThatReceiveAtOnceAreAFatalError) {
+  EXPECT_DEATH(
+      {
+        HubScope scope;
+        MemoryStreamPair pair;
+        WebSocket ws = Over(pair.near);
+        const Greenlet<> first = Spawn([&] { ws.Receive().status().IgnoreError(); });
+        Yield();
+        ws.Receive().status().IgnoreError();
+      },
+      "two greenlets receive from the WebSocket of memory.far at once");
+}
+
+TEST(WebSocketDeathTest, ItsEndWhileOneReceivesIsAFatalError) {
+  EXPECT_DEATH(
+      {
+        HubScope scope;
+        MemoryStreamPair pair;
+        std::optional<WebSocket> ws = Over(pair.near);
+        const Greenlet<> first = Spawn([&] { ws->Receive().status().IgnoreError(); });
+        Yield();
+        ws.reset();
+      },
+      "a WebSocket is destroyed while a greenlet uses it");
+}
 
 struct Asked {
   absl::StatusOr<WebSocket> ws = absl::UnknownError("nothing");

@@ -139,6 +139,11 @@ absl::StatusOr<net::Stream*> Http1Response::SendUpgrade(absl::string_view protoc
     return absl::UnavailableError("upgrade a connection: the server comes to its end");
   }
   absl::StrAppend(&x.out, "HTTP/1.1 101 ", ReasonOf(101), "\r\n");
+  // RFC 9110, 6.4.1: it has no body. The rest is ours to say.
+  for (absl::string_view name :
+       {"Content-Length", "Transfer-Encoding", "Connection", "Upgrade", "Date"}) {
+    headers().Remove(name);
+  }
   for (size_t i = 0; i < headers().size(); ++i) {
     absl::StrAppend(&x.out, headers()[i].name, ": ", headers()[i].value, "\r\n");
   }

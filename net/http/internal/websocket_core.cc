@@ -134,6 +134,8 @@ absl::Status WebSocketCore::WaitForInput(Deadline deadline, bool* looked) {
 void WebSocketCore::KeepAlive() {
   if (std::exchange(heard_, false)) {
     pinged_ = false;
+  } else if (pinged_ && (writer_.locked() || has_controls())) {
+    // It has not gone out: the peer is busy with what is sent before it.
   } else if (pinged_) {
     return Break(absl::UnavailableError(
         absl::StrCat("websocket: ", stream_->Describe(), " does not answer a ping")));
