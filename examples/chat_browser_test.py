@@ -60,6 +60,15 @@ class Page:
         self.ws = ws
         self.calls = 0
 
+    async def loaded(self):
+        """Chromium may still be at an empty page, in whose place that of the chat comes."""
+        while True:
+            try:
+                return await self.run("""await until(() => document.getElementById("text") &&
+                    document.readyState === "complete");""")
+            except (AssertionError, KeyError):
+                await asyncio.sleep(0.01)
+
     async def run(self, script):
         self.calls += 1
         until = """const until = async is => {
@@ -96,7 +105,7 @@ class ChatBrowserTest(unittest.TestCase):
                 page = Page(ws)
                 hear = lambda: asyncio.wait_for(ann.recv(), 120)
                 self.assertEqual(await hear(), "* Ann has come")
-                await page.run('await until(() => document.readyState === "complete");')
+                await page.loaded()
                 await page.run(ENTER)
                 self.assertEqual(await hear(), "* B\u00f6b has come")
                 await page.run(SAY)
