@@ -145,7 +145,10 @@ class WebSocketChatTest(unittest.TestCase):
                 self.assertEqual(await hear(ann), "* Ann has come")
                 async with two.enter("r", "Bob") as bob:
                     self.assertEqual(await hear(ann), "* Bob has come")
-                    self.assertEqual(await hear(bob), "* Bob has come")
+                    # What Redis passes on may arrive after he has come.
+                    while (first := await hear(bob)) == "* Ann has come":
+                        pass
+                    self.assertEqual(first, "* Bob has come")
                     for i in range(15):
                         await ann.send(f"a\r\n{i}")
                         self.assertEqual(await hear(bob), f"Ann: a\r\n{i}")
