@@ -263,6 +263,25 @@ PlayedServer::Play EndsAtTheSecond(int* requests) {
   };
 }
 
+GREENLET_TEST(HttpClient, NorDoTheyAnswerWhoWaitsInLineForTheConnection) {
+  PlayedServer server([](int number, net::MemoryStream& stream) {
+    ReadRequestHead(stream);
+    if (number > 0) {
+      stream.Write(Answer("good")).IgnoreError();
+    } else {
+      stream.Write(Answer(std::string(20'000, 'x')) + Answer("evil")).IgnoreError();
+    }
+    ReadRequestHead(stream);
+  });
+  HttpClientOptions options = server.options();
+  options.max_connections = 1;
+  HttpClient client(std::move(options));
+  Greenlet<std::string> first = Spawn([&] { return Outcome(client.Get("http://h/a")); });
+  Greenlet<std::string> second = Spawn([&] { return Outcome(client.Get("http://h/b")); });
+  EXPECT_EQ(*second.Get(), "200 good");
+  EXPECT_EQ(first.Get()->size(), 20'004u);
+}
+
 GREENLET_TEST(HttpClient, WhatMayBeDoneTwiceIsSentAgainOnAFreshConnection) {
   for (const char* method : {"GET", "HEAD", "PUT", "DELETE", "OPTIONS"}) {
     int requests = 0;
@@ -480,6 +499,72 @@ GREENLET_TEST(HttpClient, ABodyWaitsUntilTheServerWantsIt) {
 }
 
 // --- times and ends
+
+// Says once that there is something to read when there is nothing, as a stream may; TLS
+// does when a ticket has come.
+class FalselyReadable final : public net::Stream {
+ public:
+  explicit FalselyReadable(std::unique_ptr<net::Stream> stream)
+      : stream_(std::move(stream)) {}
+
+  absl::StatusOr<std::optional<size_t>> TryRead(absl::Span<char> b) override {
+    return stream_->TryRead(b);
+  }
+  absl::StatusOr<size_t> TryWrite(absl::string_view d) override {
+    return stream_->TryWrite(d);
+  }
+  absl::Status ShutdownWrite() override { return stream_->ShutdownWrite(); }
+  absl::Status ShutdownRead() override { return stream_->ShutdownRead(); }
+  void Close() override { stream_->Close(); }
+  bool closed() const override { return stream_->closed(); }
+  std::string Describe() const override { return stream_->Describe(); }
+
+ private:
+  absl::StatusOr<size_t> DoRead(absl::Span<char> b, Deadline d) override {
+    return stream_->Read(b, d);
+  }
+  absl::StatusOr<size_t> DoReadScatter(absl::Span<const absl::Span<char>> b,
+                                       Deadline d) override {
+    return stream_->ReadScatter(b, d);
+  }
+  absl::Status DoWaitReadable(Deadline d) override {
+    return std::exchange(lies_, false) ? absl::OkStatus() : stream_->WaitReadable(d);
+  }
+  absl::Status DoWrite(absl::string_view data, Deadline d) override {
+    return stream_->Write(data, d);
+  }
+  absl::Status DoWriteGather(absl::Span<const absl::string_view> p, Deadline d) override {
+    return stream_->WriteGather(p, d);
+  }
+
+  const std::unique_ptr<net::Stream> stream_;
+  bool lies_ = true;
+};
+
+GREENLET_TEST(HttpClient, WhatIsNoAnswerDoesNotHoldUpTheBody) {
+  PlayedServer server([](int, net::MemoryStream& stream) {
+    ReadRequestHead(stream);
+    if (ReadThrough(stream, "body") == "body") stream.Write(Answer("ok")).IgnoreError();
+  });
+  for (bool expects : {true, false}) {
+    HttpClientOptions options = server.options();
+    options.dial = [dial = server.dialer()](
+                       const ClientEndpoint& to,
+                       Deadline by) -> absl::StatusOr<std::unique_ptr<net::Stream>> {
+      return std::make_unique<FalselyReadable>(*dial(to, by));
+    };
+    HttpClient client(std::move(options));
+    const auto produce = [](BodyWriter& body) {
+      Sleep(absl::Minutes(2));  // longer than a response's head may take
+      return body.Write("body");
+    };
+    ClientRequest request{.method = "POST", .url = "http://h/"};
+    request.expect_continue = expects;
+    request.produce = produce;
+    request.produced_length = 4;
+    EXPECT_EQ(Outcome(client.Send(request)), "200 ok");
+  }
+}
 
 GREENLET_TEST(HttpClient, EachPhaseHasItsTime) {
   Event never;

@@ -37,6 +37,17 @@ bool IsCompressible(absl::string_view content_type,
   return false;
 }
 
+bool ForbidsTransform(const HeaderMap& headers) {
+  for (size_t i = 0; i < headers.size(); ++i) {
+    const Field f = headers[i];
+    if (absl::EqualsIgnoreCase(f.name, "cache-control") &&
+        HasListMember(f.value, "no-transform")) {
+      return true;
+    }
+  }
+  return false;
+}
+
 // The middleware's part of one response.
 class Encoder final : public BodyEncoder {
  public:
@@ -49,7 +60,7 @@ class Encoder final : public BodyEncoder {
     HeaderMap& headers = response.headers();
     if (!MayHaveBody(response.status()) || response.status() == 206 ||
         headers.Get("Content-Range") || headers.Get("Content-Encoding") ||
-        HasListMember(headers.Get("Cache-Control").value_or(""), "no-transform")) {
+        ForbidsTransform(headers)) {
       return false;
     }
     // All that follows is the same for all clients, but for those without identity.

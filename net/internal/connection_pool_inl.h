@@ -6,6 +6,7 @@
 #include <limits>
 #include <utility>
 
+#include "grove/green/deadline_scope.h"
 #include "grove/green/timeout.h"
 #include "grove/hub/internal/check.h"
 #include "grove/net/connection_pool.h"
@@ -79,6 +80,7 @@ void ConnectionPool<T>::GiveBack(Entry entry) {
     const Entry gone = std::move(entry);
   } else if (auto* waiter = static_cast<Waiter*>(FirstInLine())) {
     waiter->has_place = true;
+    entry.idle_since = Now();
     waiter->entry.emplace(std::move(entry));
     waiter->Notify();
   } else if (idle_.size() >= options_.max_idle) {
@@ -149,14 +151,11 @@ absl::StatusOr<typename ConnectionPool<T>::Lease> ConnectionPool<T>::Get(
       return Late();
     }
     if (!waiter.has_place) return Closed();
-    if (waiter.entry) {
-      ++counts_.lent;
-      return Lease(this, *std::move(waiter.entry));
-    }
+    idle = std::move(waiter.entry);
   }
   Place place(this);
   while (idle) {
-    // It has been looked at by nobody while it was idle.
+    // It has been looked at by nobody while it was idle, or since it was given back.
     const bool fresh = idle->generation == generation_ && Now() < ExpiryOf(*idle);
     if (fresh && IsAlive(*idle) && !closed_) {
       place.Keep();
@@ -209,7 +208,10 @@ void ConnectionPool<T>::NeedMaintenance(MonotonicNanos when) {
   if (maintainer_ && !maintainer_.ready()) {
     TellAt(when);
   } else {
-    maintainer_ = Spawn({.name = name_ + " maintainer"}, [this] { Maintain(); });
+    // It outlives who is the first to need it, and what time that one has.
+    WithoutDeadline([this] {
+      maintainer_ = Spawn({.name = name_ + " maintainer"}, [this] { Maintain(); });
+    });
   }
 }
 

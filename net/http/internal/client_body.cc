@@ -10,6 +10,8 @@ namespace grove::http::http_internal {
 namespace {
 
 constexpr size_t kCompressedBuffer = 8192;
+// A small body may be larger compressed than not.
+constexpr uint64_t kLeastCompressed = 1 << 20;
 
 }  // namespace
 
@@ -87,6 +89,12 @@ absl::StatusOr<size_t> ClientBody::ReadDecompressed(absl::Span<char> buffer) {
     if (!n.ok()) return n;
     ended_ = *n == 0;
     any_ = any_ || *n > 0;
+    // What makes nothing of itself counts as well.
+    compressed_read_ += *n;
+    if (compressed_read_ > std::max(limits_.decompressed, kLeastCompressed)) {
+      return absl::ResourceExhaustedError(absl::StrCat(
+          "the body is larger than ", limits_.decompressed, " bytes, compressed"));
+    }
     pending_ = absl::string_view(compressed_).substr(0, *n);
   }
 }

@@ -65,6 +65,7 @@ class ClientBody {
   std::string compressed_;
   absl::string_view pending_;
   bool any_ = false;
+  uint64_t compressed_read_ = 0;
   bool ended_ = false;
 };
 

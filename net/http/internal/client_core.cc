@@ -13,15 +13,17 @@ namespace {
 
 // What a redirect may say before it is cheaper to let its connection go.
 constexpr size_t kRedirectBody = 16 << 10;
+constexpr absl::Duration kRedirectTime = absl::Seconds(1);
 
 std::string OperationOf(const OutgoingRequest& request) {
   return absl::StrCat(request.method, " ", request.url.ForLog());
 }
 
-// Reads a little more, so that the connection can be used again.
-void DropBody(IncomingBody& body) {
+// Reads a little more, so that the connection can be used again; not for long, since a
+// new one costs less.
+void DropBody(IncomingBody& body, Deadline until) {
   char buffer[4096];
-  for (size_t done = 0; done < kRedirectBody;) {
+  for (size_t done = 0; done < kRedirectBody && !until.HasPassed();) {
     const absl::StatusOr<size_t> n = body.Read(absl::MakeSpan(buffer));
     if (!n.ok() || *n == 0) return;
     done += *n;
@@ -66,6 +68,10 @@ ClientCore::ClientCore(HttpClientOptions options)
 absl::StatusOr<ClientResponse> ClientCore::Send(const ClientRequest& request) {
   ++statistics_.requests;
   if (!proxies_.ok()) return proxies_.status();
+  if (!IsFieldValue(options_.user_agent)) {
+    return absl::InvalidArgumentError(
+        "HttpClientOptions::user_agent is no field's value");
+  }
   if (absl::Status s = CheckRequest(request); !s.ok()) return s;
   absl::StatusOr<Url> url = Url::Parse(request.url);
   if (!url.ok()) return WithPrefix(request.method, url.status());
@@ -95,7 +101,11 @@ absl::StatusOr<ClientResponse> ClientCore::Send(const ClientRequest& request) {
           ClientBody::Limits{options_.max_body, options_.max_decompressed}));
     }
     ++statistics_.redirects;
-    DropBody(*response->body);
+    // HTTP/2's connection goes on without it.
+    if (response->head->version_major < 2) {
+      DropBody(*response->body,
+               PhaseDeadline(std::min(call.timeouts.body, kRedirectTime), call.total));
+    }
   }
 }
 

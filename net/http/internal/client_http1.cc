@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "grove/green/greenlet.h"
 #include "grove/green/interrupt.h"
+#include "grove/green/sleep.h"
 #include "grove/green/status.h"
 #include "grove/green/timeout.h"
 #include "grove/green/wait.h"
@@ -65,6 +66,19 @@ absl::StatusOr<size_t> ClientConnection::Fill(Deadline deadline) {
     throw;
   }
   input.resize(size + n.value_or(0));
+  return n;
+}
+
+absl::StatusOr<std::optional<size_t>> ClientConnection::TryFill() {
+  if (at == input.size()) {
+    input.clear();
+    at = 0;
+  }
+  const size_t size = input.size();
+  input.resize(size + 8192);
+  const absl::StatusOr<std::optional<size_t>> n =
+      stream->TryRead(absl::MakeSpan(&input[size], 8192));
+  input.resize(size + (n.ok() ? n->value_or(0) : 0));
   return n;
 }
 
@@ -238,6 +252,16 @@ absl::Status Http1Exchange::SendWhole(absl::string_view head,
   return s.ok() || sent.ok() || begun_ ? s : sent;
 }
 
+namespace {
+
+// Whether what goes wrong for who reads has gone wrong for the sender, too.
+bool SenderEnds(const Greenlet<>& sender) {
+  if (!sender.ready()) Yield();
+  return sender.ready();
+}
+
+}  // namespace
+
 absl::Status Http1Exchange::SendBody(const OutgoingRequest& request) {
   if (request.produce == nullptr) return WriteAll({request.body});
   Writer writer(this, request.produced_length);
@@ -274,6 +298,10 @@ absl::Status Http1Exchange::SendBeside(absl::string_view head,
       const absl::Status s = stream.WaitReadable(continue_by);
       if (absl::IsDeadlineExceeded(s)) break;
       if (!s.ok()) return s;
+      // It may have been woken by what is no answer: TLS's tickets.
+      const absl::StatusOr<std::optional<size_t>> n = connection_->TryFill();
+      if (!n.ok()) return n.status();
+      if (!n->has_value()) continue;
     }
     if (absl::Status s = ReadOneHead(request.method, &final); !s.ok()) return s;
   }
@@ -303,12 +331,20 @@ absl::Status Http1Exchange::SendBeside(absl::string_view head,
       Wait({sender.greenlet, watcher.greenlet},
            {.deadline = parameters_.total, .count = 1});
       if (!watcher.greenlet.ready()) break;  // all is sent, or was to be
-      // What went wrong, reading tells below.
-      if (!readable.ok()) break;
+      if (readable.ok()) {
+        const absl::StatusOr<std::optional<size_t>> n = connection_->TryFill();
+        if (n.ok() && !n->has_value()) continue;
+        readable = n.status();
+      }
+      if (!readable.ok()) {
+        // A sender that has failed as well says more; one that waits for what it is to
+        // send would not know for long.
+        if (SenderEnds(sender.greenlet)) break;
+        return readable;
+      }
     }
     if (absl::Status s = ReadOneHead(request.method, &final); !s.ok()) {
-      // Not an answer: then the sender says more, if it has failed as well.
-      if (begun_ || absl::IsDeadlineExceeded(s)) return s;
+      if (begun_ || absl::IsDeadlineExceeded(s) || !SenderEnds(sender.greenlet)) return s;
       break;
     }
   }

@@ -36,6 +36,8 @@ struct ClientConnection {
   absl::string_view unread() const { return absl::string_view(input).substr(at); }
   // Reads more; 0 is the end.
   absl::StatusOr<size_t> Fill(Deadline deadline);
+  // The same without waiting: nullopt if there is nothing now.
+  absl::StatusOr<std::optional<size_t>> TryFill();
   void Drop();
   // Nothing that would have to be there has come.
   bool Alive();

@@ -29,20 +29,20 @@ absl::string_view View(const uint8_t* data, size_t size) {
 // --- fields
 // ------------------------------------------------------------------------------
 
-void Http2Fields::Clear() {
+void ClientHttp2Fields::Clear() {
   text.clear();
   entries.clear();
   status = 0;
 }
 
-void Http2Fields::Add(absl::string_view name, absl::string_view value) {
+void ClientHttp2Fields::Add(absl::string_view name, absl::string_view value) {
   const size_t begin = text.size();
   absl::StrAppend(&text, name, value);
   entries.push_back({begin, begin + name.size(), text.size()});
 }
 
-std::vector<Field> Http2Fields::View(const std::string& text,
-                                     const std::vector<Entry>& entries) {
+std::vector<Field> ClientHttp2Fields::View(const std::string& text,
+                                           const std::vector<Entry>& entries) {
   std::vector<Field> fields;
   const absl::string_view all(text);
   for (const Entry& e : entries) {
@@ -61,7 +61,7 @@ struct Http2Session::Callbacks {
   }
 
   static int OnBeginHeaders(nghttp2_session*, const nghttp2_frame* frame, void* user) {
-    if (Http2Stream* stream = Of(user).Find(frame->hd.stream_id)) {
+    if (ClientHttp2Stream* stream = Of(user).Find(frame->hd.stream_id)) {
       stream->begun = true;
       stream->fields.Clear();
     }
@@ -71,7 +71,7 @@ struct Http2Session::Callbacks {
   static int OnHeader(nghttp2_session*, const nghttp2_frame* frame, const uint8_t* name,
                       size_t name_size, const uint8_t* value, size_t value_size, uint8_t,
                       void* user) {
-    Http2Stream* stream = Of(user).Find(frame->hd.stream_id);
+    ClientHttp2Stream* stream = Of(user).Find(frame->hd.stream_id);
     if (stream == nullptr || !stream->failure.ok()) return 0;
     // One that is refused is reset; others go on.
     return Of(user).TakeField(*stream, View(name, name_size), View(value, value_size))
@@ -81,7 +81,7 @@ struct Http2Session::Callbacks {
 
   static int OnData(nghttp2_session* session, uint8_t, int32_t id, const uint8_t* data,
                     size_t size, void* user) {
-    if (Http2Stream* stream = Of(user).Find(id)) {
+    if (ClientHttp2Stream* stream = Of(user).Find(id)) {
       stream->data.append(reinterpret_cast<const char*>(data), size);
       stream->changed.Set();
     }
@@ -101,7 +101,7 @@ struct Http2Session::Callbacks {
       self.room_.Set();  // perhaps there is room for more
       self.room_.Clear();
     }
-    Http2Stream* stream = self.Find(frame->hd.stream_id);
+    ClientHttp2Stream* stream = self.Find(frame->hd.stream_id);
     if (stream == nullptr || !stream->failure.ok()) return 0;
     if (frame->hd.type == NGHTTP2_HEADERS && !self.TakeHeaders(*stream)) {
       nghttp2_submit_rst_stream(session, NGHTTP2_FLAG_NONE, stream->id,
@@ -119,7 +119,7 @@ struct Http2Session::Callbacks {
   static int OnNotSent(nghttp2_session*, const nghttp2_frame* frame, int error,
                        void* user) {
     if (frame->hd.type != NGHTTP2_HEADERS) return 0;
-    if (Http2Stream* stream = Of(user).Find(frame->hd.stream_id)) {
+    if (ClientHttp2Stream* stream = Of(user).Find(frame->hd.stream_id)) {
       stream->refused = true;  // nobody has seen it
       Of(user).FailStream(
           *stream, absl::UnavailableError(absl::StrCat("the request was not sent: ",
@@ -135,7 +135,7 @@ struct Http2Session::Callbacks {
 
   static ssize_t ReadBody(nghttp2_session*, int32_t id, uint8_t* buffer, size_t size,
                           uint32_t* flags, nghttp2_data_source*, void* user) {
-    Http2Stream* stream = Of(user).Find(id);
+    ClientHttp2Stream* stream = Of(user).Find(id);
     if (stream == nullptr || stream->out_stopped) return NGHTTP2_ERR_DEFERRED;
     const size_t n = stream->out.copy(reinterpret_cast<char*>(buffer), size);
     stream->out.remove_prefix(n);
@@ -214,11 +214,18 @@ Http2Session::~Http2Session() {
   stream_->Close();
 }
 
+void Http2Session::Doubt(uint64_t received) {
+  if (dead_ || received_ != received) return;
+  going_away_ = true;
+  room_.Set();
+  to_write_.Set();
+}
+
 bool Http2Session::usable() const {
   return !dead_ && !going_away_ && nghttp2_session_check_request_allowed(session_) != 0;
 }
 
-Http2Stream* Http2Session::Find(int32_t id) {
+ClientHttp2Stream* Http2Session::Find(int32_t id) {
   const auto it = streams_.find(id);
   return it == streams_.end() ? nullptr : it->second.get();
 }
@@ -234,7 +241,7 @@ bool Http2Session::WaitForRoom(Deadline deadline) {
 }
 
 absl::Status Http2Session::Submit(const OutgoingRequest& request,
-                                  const std::shared_ptr<Http2Stream>& stream) {
+                                  const std::shared_ptr<ClientHttp2Stream>& stream) {
   std::vector<std::pair<std::string, std::string>> fields;
   const HeaderMap& headers = *request.headers;
   fields.emplace_back(":method", request.method);
@@ -285,7 +292,7 @@ absl::Status Http2Session::Submit(const OutgoingRequest& request,
   return absl::OkStatus();
 }
 
-void Http2Session::Leave(Http2Stream& stream) {
+void Http2Session::Leave(ClientHttp2Stream& stream) {
   streams_.erase(stream.id);
   if (!stream.closed && !dead_) {
     nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, stream.id, NGHTTP2_CANCEL);
@@ -295,13 +302,13 @@ void Http2Session::Leave(Http2Stream& stream) {
   if (usable()) room_.Clear();
 }
 
-void Http2Session::Consumed(Http2Stream& stream, size_t n) {
+void Http2Session::Consumed(ClientHttp2Stream& stream, size_t n) {
   if (dead_ || stream.closed) return;
   nghttp2_session_consume_stream(session_, stream.id, n);
   to_write_.Set();
 }
 
-void Http2Session::Resume(Http2Stream& stream) {
+void Http2Session::Resume(ClientHttp2Stream& stream) {
   if (dead_ || stream.closed) return;
   nghttp2_session_resume_data(session_, stream.id);
   to_write_.Set();
@@ -317,6 +324,7 @@ void Http2Session::ReadLoop() {
       return Fail(absl::UnavailableError(absl::StrCat(
           "response of ", peer_, ": the connection ended before the response did")));
     }
+    received_ += *n;
     const ssize_t taken = nghttp2_session_mem_recv(
         session_, reinterpret_cast<const uint8_t*>(buffer.get()), *n);
     if (taken < 0) {
@@ -341,7 +349,7 @@ void Http2Session::WriteLoop() {
     }
     if (absl::Status s = WriteOut(); !s.ok()) return Fail(s);
     if (nghttp2_session_want_read(session_) == 0 &&
-        nghttp2_session_want_write(session_) == 0 && !going_away_) {
+        nghttp2_session_want_write(session_) == 0 && !(going_away_ && streams_.empty())) {
       // It has said so to the server, by GOAWAY.
       return Fail(absl::DataLossError(
           absl::StrCat("response of ", peer_, ": what came is no HTTP/2")));
@@ -386,7 +394,7 @@ void Http2Session::Fail(const absl::Status& status) {
   stream_->Close();
 }
 
-void Http2Session::FailStream(Http2Stream& stream, absl::Status status) {
+void Http2Session::FailStream(ClientHttp2Stream& stream, absl::Status status) {
   if (stream.failure.ok() && !stream.ended) stream.failure = std::move(status);
   stream.changed.Set();
   stream.out_changed.Set();
@@ -398,7 +406,7 @@ void Http2Session::CloseStream(int32_t id, uint32_t error_code) {
   const auto it = streams_.find(id);
   if (it == streams_.end()) return;
   // What has come can still be read; for the session it is over.
-  const std::shared_ptr<Http2Stream> stream = std::move(it->second);
+  const std::shared_ptr<ClientHttp2Stream> stream = std::move(it->second);
   streams_.erase(it);
   stream->closed = true;
   room_.Set();
@@ -414,9 +422,9 @@ void Http2Session::CloseStream(int32_t id, uint32_t error_code) {
 }
 
 // nghttp2 has looked at it: pseudo fields and names are right.
-bool Http2Session::TakeField(Http2Stream& stream, absl::string_view name,
+bool Http2Session::TakeField(ClientHttp2Stream& stream, absl::string_view name,
                              absl::string_view value) {
-  Http2Fields& fields = stream.fields;
+  ClientHttp2Fields& fields = stream.fields;
   const auto refuse = [&](absl::StatusCode code, absl::string_view why) {
     FailStream(stream,
                absl::Status(code, absl::StrCat("response of ", peer_, ": ", why)));
@@ -446,11 +454,11 @@ bool Http2Session::TakeField(Http2Stream& stream, absl::string_view name,
   return true;
 }
 
-bool Http2Session::TakeHeaders(Http2Stream& stream) {
-  Http2Fields& fields = stream.fields;
+bool Http2Session::TakeHeaders(ClientHttp2Stream& stream) {
+  ClientHttp2Fields& fields = stream.fields;
   if (stream.has_head) {
     stream.trailer_text = std::move(fields.text);
-    stream.trailers = Http2Fields::View(stream.trailer_text, fields.entries);
+    stream.trailers = ClientHttp2Fields::View(stream.trailer_text, fields.entries);
     return true;
   }
   if (fields.status < 200) {
@@ -464,7 +472,7 @@ bool Http2Session::TakeHeaders(Http2Stream& stream) {
   head->version_minor = 0;
   head->status = fields.status;
   head->text = std::move(fields.text);
-  head->fields = Http2Fields::View(head->text, fields.entries);
+  head->fields = ClientHttp2Fields::View(head->text, fields.entries);
   uint64_t length = 0;
   const auto announced = head->headers().Get("content-length");
   if (announced && absl::SimpleAtoi(*announced, &length)) head->content_length = length;

@@ -26,7 +26,7 @@
 namespace grove::http::http_internal {
 
 // Fields as they come, one after the other.
-struct Http2Fields {
+struct ClientHttp2Fields {
   std::string text;
   struct Entry {
     size_t name, value, end;
@@ -41,14 +41,14 @@ struct Http2Fields {
                                  const std::vector<Entry>& entries);
 };
 
-// Http2Stream
+// ClientHttp2Stream
 //
 // One request and its response, between the session and who waits for it.
-struct Http2Stream {
+struct ClientHttp2Stream {
   int32_t id = -1;
 
   // What has come.
-  Http2Fields fields;
+  ClientHttp2Fields fields;
   int interim = 0;
   std::unique_ptr<ResponseHead> head;  // of the final response
   bool has_head = false;
@@ -92,6 +92,11 @@ class Http2Session {
 
   // Whether it takes new requests.
   bool usable() const;
+  // How much has come. Doubt() is told what that was when something was asked that was
+  // not answered in time: if nothing at all has come since, the network may be gone, of
+  // which TCP tells only after minutes, and no new requests are taken.
+  uint64_t received() const { return received_; }
+  void Doubt(uint64_t received);
   size_t active() const { return streams_.size(); }
   const std::string& peer() const { return peer_; }
 
@@ -99,11 +104,11 @@ class Http2Session {
   // allows; false at the deadline, or once it is not usable.
   bool WaitForRoom(Deadline deadline);
   absl::Status Submit(const OutgoingRequest& request,
-                      const std::shared_ptr<Http2Stream>& stream);
+                      const std::shared_ptr<ClientHttp2Stream>& stream);
   // The rest of it is nobody's.
-  void Leave(Http2Stream& stream);
-  void Consumed(Http2Stream& stream, size_t n);
-  void Resume(Http2Stream& stream);
+  void Leave(ClientHttp2Stream& stream);
+  void Consumed(ClientHttp2Stream& stream, size_t n);
+  void Resume(ClientHttp2Stream& stream);
   const HttpClientOptions& options() const { return *options_; }
 
  private:
@@ -114,19 +119,21 @@ class Http2Session {
   absl::Status WriteOut();
   // All that is under way has failed.
   void Fail(const absl::Status& status);
-  Http2Stream* Find(int32_t id);
-  void FailStream(Http2Stream& stream, absl::Status status);
+  ClientHttp2Stream* Find(int32_t id);
+  void FailStream(ClientHttp2Stream& stream, absl::Status status);
   void CloseStream(int32_t id, uint32_t error_code);
-  bool TakeField(Http2Stream& stream, absl::string_view name, absl::string_view value);
-  bool TakeHeaders(Http2Stream& stream);
+  bool TakeField(ClientHttp2Stream& stream, absl::string_view name,
+                 absl::string_view value);
+  bool TakeHeaders(ClientHttp2Stream& stream);
 
   const std::unique_ptr<net::Stream> stream_;
   const std::string peer_;
   const HttpClientOptions* const options_;
   nghttp2_session* session_ = nullptr;
-  std::map<int32_t, std::shared_ptr<Http2Stream>> streams_;
+  std::map<int32_t, std::shared_ptr<ClientHttp2Stream>> streams_;
   bool dead_ = false;
   bool going_away_ = false;
+  uint64_t received_ = 0;
   absl::Status why_;
   AutoResetEvent to_write_;
   Event room_;
@@ -162,11 +169,12 @@ class Http2Exchange final : public IncomingBody {
   absl::Status WaitForHead(const bool* sender_done);
 
   const std::shared_ptr<Http2Session> session_;
-  const std::shared_ptr<Http2Stream> stream_;
+  const std::shared_ptr<ClientHttp2Stream> stream_;
   const ClientTimeouts timeouts_;
   const Deadline total_;
   bool producer_failed_ = false;
   bool left_ = true;
+  uint64_t received_before_ = 0;  // by the session, when the wait began
 };
 
 }  // namespace grove::http::http_internal

@@ -46,7 +46,7 @@ class Http2Exchange::Writer final : public BodyWriter {
       return absl::InvalidArgumentError(absl::StrCat(
           "the body is ", left_, " bytes shorter than the ", *length_, " announced"));
     }
-    Http2Stream& stream = *exchange_->stream_;
+    ClientHttp2Stream& stream = *exchange_->stream_;
     stream.out_end = true;
     exchange_->session_->Resume(stream);
     return absl::OkStatus();
@@ -55,10 +55,10 @@ class Http2Exchange::Writer final : public BodyWriter {
 
  private:
   absl::Status WritePiece(absl::string_view piece) {
-    Http2Stream& stream = *exchange_->stream_;
+    ClientHttp2Stream& stream = *exchange_->stream_;
     // The piece is the caller's again, in whatever way this ends.
     struct Lent {
-      Http2Stream* stream;
+      ClientHttp2Stream* stream;
       ~Lent() { stream->out = {}; }
     } lent{&stream};
     const Deadline deadline = PhaseDeadline(exchange_->timeouts_.send, exchange_->total_);
@@ -85,7 +85,7 @@ class Http2Exchange::Writer final : public BodyWriter {
 Http2Exchange::Http2Exchange(std::shared_ptr<Http2Session> session,
                              ClientTimeouts timeouts, Deadline total)
     : session_(std::move(session)),
-      stream_(std::make_shared<Http2Stream>()),
+      stream_(std::make_shared<ClientHttp2Stream>()),
       timeouts_(timeouts),
       total_(total) {}
 
@@ -106,6 +106,7 @@ absl::Status Http2Exchange::Run(const OutgoingRequest& request) {
   stream_->out_done = !produced && request.body.empty();
   if (absl::Status s = session_->Submit(request, stream_); !s.ok()) return s;
   left_ = false;
+  received_before_ = session_->received();
 
   absl::Status sent;
   bool sender_done = !produced;
@@ -113,7 +114,7 @@ absl::Status Http2Exchange::Run(const OutgoingRequest& request) {
   std::exception_ptr thrown;
   // The body is the caller's again, and the producer has ended, however this is left.
   struct Sender {
-    Http2Stream* stream;
+    ClientHttp2Stream* stream;
     Greenlet<> greenlet;
     ~Sender() {
       stream->out_stopped = true;
@@ -126,7 +127,7 @@ absl::Status Http2Exchange::Run(const OutgoingRequest& request) {
     sender.greenlet = Spawn({.name = "HTTP client: body"}, [&] {
       struct Done {
         bool* done;
-        Http2Stream* stream;
+        ClientHttp2Stream* stream;
         ~Done() {
           *done = true;
           stream->changed.Set();
@@ -159,7 +160,7 @@ absl::Status Http2Exchange::Run(const OutgoingRequest& request) {
 }
 
 absl::Status Http2Exchange::WaitForHead(const bool* sender_done) {
-  Http2Stream& stream = *stream_;
+  ClientHttp2Stream& stream = *stream_;
   const bool by_string = *sender_done;
   size_t left = stream.out.size();
   Deadline send_by = PhaseDeadline(timeouts_.send, total_);
@@ -177,14 +178,16 @@ absl::Status Http2Exchange::WaitForHead(const bool* sender_done) {
     if (sent && !head_by) head_by = PhaseDeadline(timeouts_.head, total_);
     const Deadline deadline = sent ? *head_by : by_string ? send_by : total_;
     if (!stream.changed.Wait(deadline)) {
+      session_->Doubt(received_before_);
       return Late(sent ? "waiting for the response" : "sending the request", *session_);
     }
   }
 }
 
 absl::StatusOr<size_t> Http2Exchange::Read(absl::Span<char> buffer) {
-  Http2Stream& stream = *stream_;
+  ClientHttp2Stream& stream = *stream_;
   const Deadline deadline = PhaseDeadline(timeouts_.body, total_);
+  received_before_ = session_->received();
   for (;;) {
     if (stream.at < stream.data.size()) {
       const size_t n = stream.data.copy(buffer.data(), buffer.size(), stream.at);
@@ -207,6 +210,7 @@ absl::StatusOr<size_t> Http2Exchange::Read(absl::Span<char> buffer) {
     if (!stream.failure.ok()) return stream.failure;
     if (!stream.changed.Wait(deadline)) {
       if (!std::exchange(left_, true)) session_->Leave(stream);
+      session_->Doubt(received_before_);
       stream.failure = Late("waiting for the body", *session_);
       return stream.failure;
     }

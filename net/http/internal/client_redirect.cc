@@ -24,10 +24,10 @@ bool IsReserved(absl::string_view name) {
                         "upgrade", "expect", "http2-settings"});
 }
 
-// Those that are another origin's no business (RFC 9110, 15.4).
+// Those that are another origin's no business (RFC 9110, 15.4): also keys and tokens that
+// have other names.
 bool IsForOriginOnly(absl::string_view name) {
-  return IsOneOf(name,
-                 {"authorization", "cookie", "cookie2", "www-authenticate", "host"});
+  return IsSecretField(name) || IsOneOf(name, {"www-authenticate", "host"});
 }
 
 // Those that say something of a body.

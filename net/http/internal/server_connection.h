@@ -197,10 +197,10 @@ class ServerConnection final : public CoreConnection {
   const bool secure_;
   std::unique_ptr<Exchange> exchange_;
   std::unique_ptr<UpgradedStream> upgraded_;  // once it has another protocol
-  bool keep_ = true;      // it goes on after this response
-  bool close_ = false;    // it must not
-  bool serving_ = false;  // it has a request whose head was read
-  bool unread_ = false;   // the client may still be sending
+  bool keep_ = true;                          // it goes on after this response
+  bool close_ = false;                        // it must not
+  bool serving_ = false;                      // it has a request whose head was read
+  bool unread_ = false;                       // the client may still be sending
   bool timed_out_ = false;
   bool is_http2_ = false;
   bool writing_ = false;

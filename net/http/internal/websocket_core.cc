@@ -7,6 +7,7 @@
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "grove/green/deadline_scope.h"
 #include "grove/green/hub_scope.h"
 #include "grove/green/timeout.h"
 #include "grove/hub/internal/check.h"
@@ -139,7 +140,7 @@ void WebSocketCore::KeepAlive() {
   } else if (pinged_) {
     return Break(absl::UnavailableError(
         absl::StrCat("websocket: ", stream_->Describe(), " does not answer a ping")));
-  } else {
+  } else if (!close_queued_) {  // behind a close frame nothing may follow
     pinged_ = true;
     ping_ = "";
   }
@@ -425,8 +426,10 @@ absl::Status WebSocketCore::CloseStream(Deadline deadline) {
 void WebSocketCore::Drain() {
   drains_ = true;
   if (drainer_ || closed_ || stream_ == nullptr) return;
-  drainer_ =
-      Spawn({.name = "websocket close"}, [this] { Close(1001, "", {}).IgnoreError(); });
+  WithoutDeadline([this] {
+    drainer_ =
+        Spawn({.name = "websocket close"}, [this] { Close(1001, "", {}).IgnoreError(); });
+  });
 }
 
 void WebSocketCore::Abandon() {

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "grove/green/deadline_scope.h"
 #include "grove/green/greenlet.h"
 #include "grove/green/status.h"
 #include "grove/net/http/internal/websocket_core.h"
@@ -205,9 +206,12 @@ void WebSocketCore::TryWriteControls() {
     EncodeControls();
     if (absl::Status s = PushControls(); !s.ok()) return Break(std::move(s));
     if (controls_.empty()) continue;
-    flusher_ = Spawn({.name = "websocket control frames"}, [this] {
-      const absl::Status s = WriteControls({});
-      if (!s.ok() && failure_.ok()) Break(s);
+    // It has a time of its own, and not that of who notices first.
+    WithoutDeadline([this] {
+      flusher_ = Spawn({.name = "websocket control frames"}, [this] {
+        const absl::Status s = WriteControls({});
+        if (!s.ok() && failure_.ok()) Break(s);
+      });
     });
     return;
   }
