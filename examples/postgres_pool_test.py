@@ -82,7 +82,10 @@ class PostgresPoolTest(testing.ExampleTest):
                     "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
                     "WHERE application_name = 'killed'"))
             code, out, err = p.end()
-            self.assertEqual((code, err), (0, ""))
+            self.assertEqual(code, 0)
+            # libpq itself says it of one that ends before the program has it.
+            said = "FATAL:  terminating connection due to administrator command"
+            self.assertLessEqual(set(err.splitlines()), {said})
             queries, sessions, discarded, broken = self.parse(out)
             self.assertEqual(queries, 300)
             self.assertGreater(discarded + broken, 0)

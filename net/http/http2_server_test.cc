@@ -9,10 +9,12 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "grove/green/deadline_scope.h"
 #include "grove/green/greenlet.h"
 #include "grove/green/interrupt.h"
 #include "grove/green/sleep.h"
 #include "grove/green/testing/greenlet_test.h"
+#include "grove/green/timeout.h"
 #include "grove/net/http/access_log.h"
 #include "grove/net/http/server.h"
 #include "grove/net/http/testing/http2_peer.h"
@@ -434,7 +436,7 @@ GREENLET_TEST_F(Http2ServerTest, AHeadThatUnpacksToMuchIsRefused) {
   block += std::string(3000, 'v');
   block += std::string(10'000, static_cast<char>(0x80 | 62));  // 6.1: entry 62
   peer_->Send(Http2Frame(NGHTTP2_HEADERS, kEnd | kEndHead, 1, block));
-  EXPECT_EQ(peer_->Await(1).status, "431");
+  EXPECT_EQ(peer_->Await(1).reset, NGHTTP2_INTERNAL_ERROR);
   EXPECT_EQ(server_->statistics().requests, 0u);
   peer_->Get(3, "/");
   EXPECT_EQ(peer_->Await(3).body, "hello");
@@ -449,6 +451,19 @@ GREENLET_TEST_F(Http2ServerTest, ABodyThatIsTooLargeFails) {
       {.max_body = 1000});
   peer_->Send(PostHead(1) + Data(1, std::string(1001, 'x'), 0));
   EXPECT_EQ(peer_->Await(1).status, "413");
+}
+
+// CVE-2019-9514: resets that the client provokes, and does not read.
+GREENLET_TEST_F(Http2ServerTest, AClientThatOnlyProvokesResetsIsCutOff) {
+  Start([](Request&, ResponseWriter&) { Sleep(absl::Minutes(1)); },
+        {.http2 = {.max_streams = 1}}, {.capacity = 1000});
+  Greenlet<> flood = Spawn([&] {
+    for (uint32_t i = 0; i < 40'000; ++i) peer_->Get(2 * i + 1, "/");
+  });
+  Sleep(absl::Seconds(1));
+  peer_->ReadToEnd();
+  flood.Join();
+  EXPECT_EQ(peer_->goaways(), std::vector<uint32_t>{NGHTTP2_ENHANCE_YOUR_CALM});
 }
 
 // --- times ------------------------------------------------------------------------
@@ -519,6 +534,64 @@ GREENLET_TEST_F(Http2ServerTest, AResponseThatIsTakenByteByByteIsReset) {
   EXPECT_FALSE(sent);
 }
 
+// The frame that nghttp2 keeps while nothing can be written must not be filled any more.
+GREENLET_TEST_F(Http2ServerTest, AResponseMayBeGivenUpWhileItsFramesWait) {
+  for (bool client_ends : {false, true}) {
+    bool timed_out = false;
+    Start(
+        [&](Request& request, ResponseWriter& response) {
+          if (request.path() != "/large") return Hello(request, response);
+          const std::string body(300'000, 'x');
+          timed_out = absl::IsDeadlineExceeded(
+              WithTimeout(absl::Seconds(5), [&] { return response.Send(body); }));
+        },
+        {}, {.capacity = 1000});
+    peer_->Send(Window(0, 1 << 20));
+    peer_->Get(1, "/large");
+    peer_->Send(Window(1, 1 << 20));
+    Sleep(absl::Seconds(1));
+    if (client_ends) stream_.ShutdownWrite().IgnoreError();
+    Sleep(absl::Seconds(10));
+    EXPECT_EQ(timed_out, !client_ends);
+    if (client_ends) {
+      peer_->ReadToEnd();
+    } else {
+      EXPECT_EQ(peer_->Await(1).reset, NGHTTP2_INTERNAL_ERROR);
+      peer_->Get(3, "/");
+      EXPECT_EQ(peer_->Await(3).body, "hello");
+    }
+    TearDown();
+  }
+}
+
+// The connection's writer has nothing to do with the time of who made it.
+GREENLET_TEST_F(Http2ServerTest, ADeadlineOfOneHandlerIsNotThatOfOthers) {
+  Start(
+      [&](Request& request, ResponseWriter& response) {
+        if (request.path() != "/hasty") return Hello(request, response);
+        DeadlineScope scope(absl::Seconds(1));
+        response.Send(std::string(200'000, 'x')).IgnoreError();
+      },
+      {}, {.capacity = 1000});
+  peer_->Send(Window(0, 1 << 20));
+  peer_->Get(1, "/hasty");
+  peer_->Send(Window(1, 1 << 20));
+  Sleep(absl::Seconds(10));
+  peer_->Get(3, "/");
+  EXPECT_EQ(peer_->Await(3).body, "hello");
+}
+
+// All of the body is out, but its end is not.
+GREENLET_TEST_F(Http2ServerTest, AResponseThatJustFillsTheWindowIsNotWaitedForInVain) {
+  Start([&](Request&, ResponseWriter& response) {
+    EXPECT_TRUE(response.Write(std::string(65'535, 'x')).ok());
+    EXPECT_TRUE(response.Flush().ok());
+  });
+  peer_->set_updates_windows(false);
+  peer_->Get(1, "/");
+  EXPECT_EQ(peer_->Await(1).reset, NGHTTP2_INTERNAL_ERROR);
+}
+
 GREENLET_TEST_F(Http2ServerTest, AClientThatReadsNothingIsCut) {
   bool sent = true;
   Event ended;
@@ -575,6 +648,33 @@ GREENLET_TEST_F(Http2ServerTest, WhatDoesNotEndInTimeIsCut) {
   Settle();
   EXPECT_EQ(server_->Stop(absl::Seconds(1)).cut, 1u);
   EXPECT_TRUE(killed);
+}
+
+GREENLET_TEST_F(Http2ServerTest, OneThatIsKilledBeforeItBeginsHoldsUpNoOther) {
+  Event never;
+  Start([&](Request&, ResponseWriter&) { never.Wait(); });
+  peer_->Get(1, "/");
+  Settle();
+  // The server's greenlet has read it, and has made a handler that has not run.
+  Greenlet<> killer = Spawn([&] { EXPECT_EQ(server_->Stop().cut, 1u); });
+  peer_->Get(3, "/");
+  killer.Join();
+}
+
+GREENLET_TEST_F(Http2ServerTest, ADrainEndsWithAClientThatDoesNotListen) {
+  Start(&Hello);
+  peer_->Get(1, "/");
+  peer_->Await(1);
+  Greenlet<net::StopReport> stop = Spawn([&] { return server_->Stop(absl::Hours(1)); });
+  // It asks on and on, and answers no ping.
+  uint32_t id = 3;
+  for (; id < 2001 && !stop.ready(); id += 2) {
+    peer_->Get(id, "/");
+    Sleep(absl::Milliseconds(100));
+  }
+  EXPECT_LT(id, 200u);
+  stream_.Close();
+  EXPECT_EQ(stop.Get()->cut, 0u);
 }
 
 GREENLET_TEST_F(Http2ServerTest, TheLastRequestOfAConnectionIsSaid) {

@@ -54,11 +54,17 @@ nghttp2_session_callbacks* Http2Connection::Callbacks() {
           return Of(user_data)->OnSend({reinterpret_cast<const char*>(data), size});
         });
     nghttp2_session_callbacks_set_send_data_callback(
-        c, [](nghttp2_session*, nghttp2_frame*, const uint8_t* head, size_t size,
-              nghttp2_data_source* source, void* user_data) {
+        c, [](nghttp2_session*, nghttp2_frame* frame, const uint8_t* head, size_t size,
+              nghttp2_data_source*, void* user_data) {
           return Of(user_data)->OnSendData(
               {reinterpret_cast<const char*>(head), kHttp2FrameHead}, size,
-              *static_cast<Http2Stream*>(source->ptr));
+              frame->hd.stream_id);
+        });
+    // Fields that do not fit: the client must not wait for them.
+    nghttp2_session_callbacks_set_on_frame_not_send_callback(
+        c, [](nghttp2_session*, const nghttp2_frame* frame, int, void* user_data) {
+          Of(user_data)->OnNotSent(*frame);
+          return 0;
         });
     return c;
   }();
@@ -93,10 +99,10 @@ int Http2Connection::OnBeginHeaders(const nghttp2_frame& frame) {
 int Http2Connection::OnHeader(const nghttp2_frame& frame, nghttp2_rcbuf* name,
                               nghttp2_rcbuf* value) {
   Http2Stream* const stream = StreamOf(frame.hd.stream_id);
-  if (stream == nullptr) return 0;
+  // What is not wanted nghttp2 then unpacks, since it must, but does not look at.
+  if (stream == nullptr) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
   if (frame.headers.cat == NGHTTP2_HCAT_REQUEST) {
-    stream->TakeHeader(name, value);
-    return 0;
+    return stream->TakeHeader(name, value) ? 0 : NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
   }
   if (stream->TakeTrailer(name, value)) return 0;
   stream->body.Fail(400, absl::InvalidArgumentError("too many trailers"));
@@ -131,6 +137,11 @@ void Http2Connection::OnData(int32_t id, absl::string_view data) {
 // A response that is complete before the request is: the rest is not wanted (RFC 9113,
 // 8.1).
 void Http2Connection::OnSent(const nghttp2_frame& frame) {
+  if (frame.hd.type == NGHTTP2_GOAWAY && draining_ && !drained_ && !ending_) {
+    // Behind it, for pings overtake what is queued.
+    nghttp2_submit_ping(session_, NGHTTP2_FLAG_NONE, nullptr);
+    return;
+  }
   if (frame.hd.type != NGHTTP2_HEADERS && frame.hd.type != NGHTTP2_DATA) return;
   if ((frame.hd.flags & NGHTTP2_FLAG_END_STREAM) == 0) return;
   const int32_t id = frame.hd.stream_id;
@@ -155,12 +166,23 @@ ssize_t Http2Connection::OnSend(absl::string_view data) {
   return static_cast<ssize_t>(data.size());
 }
 
-int Http2Connection::OnSendData(absl::string_view head, size_t size,
-                                Http2Stream& stream) {
+// A frame that would not go out at once is kept by nghttp2, also where the stream was
+// reset in the meantime: then there is nothing any more to put into it.
+int Http2Connection::OnSendData(absl::string_view head, size_t size, int32_t id) {
+  Http2Stream* const stream = StreamOf(id);
+  if (stream == nullptr || stream->response.lost()) {
+    return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+  }
   if (out_.size() >= kHttp2Batch) return NGHTTP2_ERR_WOULDBLOCK;
   out_.append(head.data(), head.size());
-  stream.response.MoveTo(out_, size);
+  stream->response.MoveTo(out_, size);
   return 0;
+}
+
+void Http2Connection::OnNotSent(const nghttp2_frame& frame) {
+  if (frame.hd.type != NGHTTP2_HEADERS || StreamOf(frame.hd.stream_id) == nullptr) return;
+  nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, frame.hd.stream_id,
+                            NGHTTP2_INTERNAL_ERROR);
 }
 
 }  // namespace grove::http::http_internal

@@ -7,12 +7,20 @@
 #include <utility>
 
 #include "absl/status/statusor.h"
+#include "grove/green/deadline_scope.h"
 #include "grove/green/hub_scope.h"
 #include "grove/green/timeout.h"
 #include "grove/net/http/status.h"
 #include "grove/net/internal/wait_in.h"
 
 namespace grove::http::http_internal {
+namespace {
+
+// Frames that are to be sent: resets that a client provokes and does not read (as
+// CVE-2019-9514).
+constexpr size_t kMaxQueued = 10'000;
+
+}  // namespace
 
 class Http2Connection::HandlerScope {
  public:
@@ -31,17 +39,22 @@ class Http2Connection::HandlerScope {
   Http2Stream* stream_;
 };
 
-Http2Connection::Http2Connection(ServerCore* core, net::Stream* stream, bool secure)
+Http2Connection::Http2Connection(ServerCore* core, net::Stream* stream, bool secure,
+                                 bool input_shut)
     : CoreConnection(core),
       stream_(*stream),
       secure_(secure),
+      input_shut_(input_shut),
       peer_(stream->Describe()) {}
 
 Http2Connection::~Http2Connection() {
   Shield shield;
   CloseStreams();
-  for (Http2Stream* s = first_; s; s = s->next) {
+  for (Http2Stream* s = first_; s != nullptr;) {
+    // One that has not begun ends at once, and is not in the list any more.
+    Http2Stream* const next = s->next;
     if (s->handler_runs) s->handler.KillSoon();
+    s = next;
   }
   while (handlers_ > 0) {
     net::net_internal::WaitIn(handler_waiters_, "the end of handlers");
@@ -61,7 +74,7 @@ void Http2Connection::Run(absl::string_view input) {
   Read();
   // Whoever has ended the connection gets no more responses; handlers learn it from what
   // they read and write.
-  CloseStreams();
+  if (!input_shut_) CloseStreams();
   while (handlers_ > 0) {
     net::net_internal::WaitIn(handler_waiters_, "the end of handlers");
   }
@@ -120,13 +133,14 @@ void Http2Connection::Read() {
 void Http2Connection::Feed(absl::string_view input) {
   const ssize_t n = nghttp2_session_mem_recv(
       session_, reinterpret_cast<const uint8_t*>(input.data()), input.size());
-  if (n < 0) {
+  const bool flood = n == NGHTTP2_ERR_FLOODED ||
+                     n == NGHTTP2_ERR_TOO_MANY_CONTINUATIONS ||
+                     nghttp2_session_get_outbound_queue_size(session_) > kMaxQueued;
+  if (n < 0 || flood) {
     // No preface, a flood, no memory: what nghttp2 does not say itself.
     ++core_->statistics_.refused;
     deaf_ = true;
     CloseStreams();
-    const bool flood =
-        n == NGHTTP2_ERR_FLOODED || n == NGHTTP2_ERR_TOO_MANY_CONTINUATIONS;
     End(flood                    ? NGHTTP2_ENHANCE_YOUR_CALM
         : n == NGHTTP2_ERR_NOMEM ? NGHTTP2_INTERNAL_ERROR
                                  : NGHTTP2_PROTOCOL_ERROR);
@@ -144,10 +158,19 @@ void Http2Connection::ScheduleWrite() {
   if (writing_ || broken_) return;
   writing_ = true;
   // It comes behind the handlers that are ready, and finds what they have made.
-  writer_ = Spawn({.name = "http2 writer"}, [this] { WriteAll(); });
+  // It is the connection's, whatever time the handler has that is the first to write.
+  WithoutDeadline(
+      [this] { writer_ = Spawn({.name = "http2 writer"}, [this] { WriteAll(); }); });
 }
 
 void Http2Connection::WriteAll() {
+  // A writer that is killed leaves half a frame: nothing can follow.
+  struct OnThrow {
+    ~OnThrow() {
+      if (stream != nullptr) stream->Close();
+    }
+    net::Stream* stream;
+  } on_throw{&stream_};
   writing_ = true;
   out_ = core_->TakeOutput();
   for (;;) {
@@ -158,6 +181,7 @@ void Http2Connection::WriteAll() {
     out_.clear();
     if (broken_) break;
   }
+  on_throw.stream = nullptr;
   core_->GiveBackOutput(std::move(out_));
   writing_ = false;
   if (broken_) {
@@ -202,7 +226,11 @@ void Http2Connection::StartRequest(Http2Stream& stream, bool has_body) {
   }
   if (stream.refused() != 0) {
     stream.Refuse(stream.refused(), stream.reason());
-    Log(stream);
+    try {
+      Log(stream);
+    } catch (...) {
+      // There are nghttp2's frames below; a log that fails is no reason to break those.
+    }
     return;
   }
   ++handlers_;
@@ -220,6 +248,8 @@ void Http2Connection::CallHandler(Http2Stream& stream) {
     } else if (!response.finished()) {
       response.Spoil();
     }
+  } else if (stream.closed()) {
+    response.Finish().IgnoreError();  // nobody is there to take it
   } else if (response.untouched() && stream.body.failed_with() != 0) {
     stream.Refuse(stream.body.failed_with(), stream.body.failure().message());
   } else if (absl::Status s = response.Finish(); !s.ok() && !stream.closed()) {
@@ -288,7 +318,6 @@ void Http2Connection::Drain() {
   if (std::exchange(draining_, true) || session_ == nullptr) return;
   for (Http2Stream* s = first_; s != nullptr; s = s->next) s->response.WakeWatchers();
   nghttp2_submit_shutdown_notice(session_);
-  nghttp2_submit_ping(session_, NGHTTP2_FLAG_NONE, nullptr);
   ScheduleWrite();
 }
 
@@ -342,7 +371,9 @@ bool Http2Connection::Look(MonotonicNanos now) {
 
 // Since a look that found it in this phase first.
 absl::Duration Http2Connection::InPhaseFor(Phase phase, MonotonicNanos now) {
-  if (seen_phase_ != phase || seen_phases_ != phases_) {
+  // Only a wait for requests begins anew when one has ended.
+  const bool anew = phase == Phase::kIdle && seen_phases_ != phases_;
+  if (seen_phase_ != phase || anew) {
     seen_phase_ = phase;
     seen_phases_ = phases_;
     seen_at_ = now;
@@ -354,7 +385,13 @@ void Http2Connection::LookAtStream(Http2Stream& stream, MonotonicNanos now) {
   using Verdict = net::net_internal::PeerPace::Verdict;
   if (stream.closed()) return;
   const HttpServerOptions& options = core_->options();
+  if (stream.response.reset()) return;  // it is on its way
   const bool reads = stream.in_head || stream.body.reader_waits();
+  // Where its window is open, the stream waits for others, not for its client.
+  const bool writes =
+      stream.response.blocked() &&
+      (nghttp2_session_get_stream_remote_window_size(session_, stream.id) <= 0 ||
+       nghttp2_session_get_remote_window_size(session_) <= 0);
   const absl::Duration idle = stream.in_head               ? options.head_timeout
                               : stream.body.reader_waits() ? options.body_timeout
                                                            : options.stall_timeout;
@@ -362,7 +399,7 @@ void Http2Connection::LookAtStream(Http2Stream& stream, MonotonicNanos now) {
       {.bytes_read = stream.body.received(),
        .bytes_written = stream.response.sent(),
        .reader_waits = reads,
-       .writer_waits = stream.response.blocked()},
+       .writer_waits = writes},
       now, {.idle = idle, .min_rate = options.min_rate, .grace = options.min_rate_grace});
   if (verdict == Verdict::kFine) return;
   ++core_->statistics_.timed_out;

@@ -34,7 +34,10 @@ inline constexpr size_t kHttp2Batch = 64 << 10;
 // inside of it.
 class Http2Connection final : public CoreConnection {
  public:
-  Http2Connection(ServerCore* core, net::Stream* stream, bool secure);
+  // `input_shut`: reading was ended for a drain already, but what had come is to be
+  // answered.
+  Http2Connection(ServerCore* core, net::Stream* stream, bool secure,
+                  bool input_shut = false);
   ~Http2Connection();
 
   // Until its end. `input` was read already.
@@ -70,7 +73,8 @@ class Http2Connection final : public CoreConnection {
   void OnSent(const nghttp2_frame& frame);
   void OnStreamClose(int32_t id, uint32_t error_code);
   ssize_t OnSend(absl::string_view data);
-  int OnSendData(absl::string_view head, size_t size, Http2Stream& stream);
+  int OnSendData(absl::string_view head, size_t size, int32_t id);
+  void OnNotSent(const nghttp2_frame& frame);
 
   bool Start();
   void Read();
@@ -92,6 +96,7 @@ class Http2Connection final : public CoreConnection {
 
   net::Stream& stream_;
   const bool secure_;
+  const bool input_shut_;
   const std::string peer_;
   nghttp2_session* session_ = nullptr;
   Http2Stream* first_ = nullptr;

@@ -3,6 +3,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "grove/hub/internal/check.h"
 #include "grove/net/http/internal/http2_connection.h"
 #include "grove/net/http/internal/http2_stream.h"
 #include "grove/net/http/status.h"
@@ -133,6 +134,7 @@ ssize_t Http2Response::Offer(size_t max, uint32_t* flags) {
 }
 
 void Http2Response::MoveTo(std::string& to, size_t count) {
+  GROVE_CHECK(count <= pending(), "HTTP/2: a frame of more than there is");
   sent_ += count;
   const size_t copied = std::min(count, out_.size() - out_begin_);
   to.append(out_, out_begin_, copied);
@@ -197,6 +199,7 @@ absl::Status Http2Response::SendWhole(absl::string_view body,
 }
 
 absl::Status Http2Response::SendWholeFile(int fd, uint64_t offset, uint64_t count) {
+  ended_ = count == 0;
   if (absl::Status s = SendHead(count, count > 0); !s.ok()) return s;
   std::string piece;
   while (count > 0) {
@@ -228,6 +231,10 @@ absl::Status Http2Response::SendPiece(absl::string_view data) {
     if (absl::Status s = WaitUntilSent(); !s.ok()) return s;
     if (data.size() > kCopied) return SendBorrowed(data);
   }
+  if (out_begin_ > 0 && out_begin_ >= out_.size() - out_begin_) {
+    out_.erase(0, out_begin_);
+    out_begin_ = 0;
+  }
   out_.append(data.data(), data.size());
   return absl::OkStatus();
 }
@@ -241,6 +248,12 @@ absl::Status Http2Response::EndBody() {
   ended_ = true;
   Resume();
   return absl::OkStatus();
+}
+
+// One that did not get to its end, since something was thrown, is none.
+void Http2Response::End() {
+  DropEncoder();
+  if (head_sent() && !ended_) Spoil();
 }
 
 void Http2Response::WakeWatchers() { net::net_internal::WakeAll(watchers_); }

@@ -15,6 +15,8 @@ namespace {
 
 // What each field costs beside its text (RFC 9113, 6.5.2).
 constexpr size_t kFieldOverhead = 32;
+// A head of so many times max_head is not answered by 431, but reset.
+constexpr size_t kFarTooMuch = 4;
 // What DropText() keeps.
 constexpr size_t kKeep = 16 << 10;
 
@@ -74,6 +76,7 @@ void Http2Stream::Clear() {
   head_.Clear();
   trailers_.Clear();
   method_ = path_ = authority_ = {};
+  seen_ = 0;
   refused_ = 0;
   reason_ = "";
   closed_ = false;
@@ -94,20 +97,26 @@ void Http2Stream::RefuseLater(int status, const char* reason) {
   reason_ = reason;
 }
 
-void Http2Stream::TakeHeader(nghttp2_rcbuf* name, nghttp2_rcbuf* value) {
+bool Http2Stream::TakeHeader(nghttp2_rcbuf* name, nghttp2_rcbuf* value) {
   const HttpServerOptions& options = connection->options();
-  if (refused_ != 0) return;
   const size_t size = TextOf(name).size() + TextOf(value).size() + kFieldOverhead;
+  seen_ += size;
+  if (seen_ > kFarTooMuch * options.max_head) return false;
+  if (refused_ != 0) return true;
   if (head_.size() + size > options.max_head) {
-    return RefuseLater(431, "the head is too large");
+    RefuseLater(431, "the head is too large");
+    return true;
   }
   const absl::string_view name_text = head_.Hold(name);
   const absl::string_view value_text = head_.Hold(value);
-  if (absl::StartsWith(name_text, ":")) return TakePseudo(name_text, value_text);
-  if (head_.fields().size() >= options.max_fields) {
-    return RefuseLater(431, "too many header fields");
+  if (absl::StartsWith(name_text, ":")) {
+    TakePseudo(name_text, value_text);
+  } else if (head_.fields().size() >= options.max_fields) {
+    RefuseLater(431, "too many header fields");
+  } else {
+    head_.Add({name_text, value_text});
   }
-  head_.Add({name_text, value_text});
+  return true;
 }
 
 void Http2Stream::TakePseudo(absl::string_view name, absl::string_view value) {
@@ -235,6 +244,11 @@ void Http2Body::Take(absl::string_view data) {
     stream_.connection->Consume(stream_, data.size());
     return;
   }
+  // A reader that always leaves something does not make it grow.
+  if (in_begin_ > 0 && in_begin_ >= unread()) {
+    in_.erase(0, in_begin_);
+    in_begin_ = 0;
+  }
   in_.append(data.data(), data.size());
   net::net_internal::WakeAll(readers_);
 }
@@ -253,6 +267,8 @@ void Http2Body::Fail(int status, absl::Status failure) {
 
 absl::StatusOr<size_t> Http2Body::Read(absl::Span<char> buffer) {
   if (buffer.empty()) return size_t{0};
+  // Others run now and then; before anything is taken, since it may throw.
+  green_internal::Scheduler::Get().CountOperation();
   for (;;) {
     if (failed_with_ != 0) return failure_;
     if (unread() > 0) {
@@ -264,7 +280,6 @@ absl::StatusOr<size_t> Http2Body::Read(absl::Span<char> buffer) {
         in_begin_ = 0;
       }
       stream_.connection->Consume(stream_, n);
-      green_internal::Scheduler::Get().CountOperation();
       return n;
     }
     if (ended_) return size_t{0};

@@ -111,7 +111,8 @@ class Http2Response final : public ResponseWriter {
   // Of the body, what waits to be sent.
   size_t pending() const { return out_.size() - out_begin_ + borrowed_.size(); }
   // It is for the client to take it, not for the handler to say that it may go.
-  bool blocked() const { return pending() > 0 && !deferred_; }
+  bool blocked() const { return !deferred_ && !reset_ && (pending() > 0 || ended_); }
+  bool reset() const { return reset_; }
   uint64_t sent() const { return sent_; }
   // For nghttp2: how much of a frame of at most `max` there is, and what it ends; and
   // that much of it, behind `to`.
@@ -121,7 +122,7 @@ class Http2Response final : public ResponseWriter {
   void Drop();
   bool lost() const { return lost_; }
   // Its handler has returned.
-  void End() { DropEncoder(); }
+  void End();
   // The client has gone, or the server comes to its end.
   void WakeWatchers();
 
@@ -169,8 +170,9 @@ class Http2Stream {
   // For another request.
   void Clear();
 
-  // A field of the request's head. Too many of them are forgotten, and refused later.
-  void TakeHeader(nghttp2_rcbuf* name, nghttp2_rcbuf* value);
+  // A field of the request's head. Too many of them are forgotten, and refused later;
+  // false if they are so many that nobody means well.
+  bool TakeHeader(nghttp2_rcbuf* name, nghttp2_rcbuf* value);
   // False if there are too many.
   bool TakeTrailer(nghttp2_rcbuf* name, nghttp2_rcbuf* value);
   // The head is complete: makes the request, or sets refused().
@@ -212,6 +214,7 @@ class Http2Stream {
   absl::string_view method_;
   absl::string_view path_;
   absl::string_view authority_;
+  size_t seen_ = 0;  // of the head, with what was forgotten
   int refused_ = 0;
   const char* reason_ = "";
   bool closed_ = false;

@@ -77,6 +77,7 @@ void ServerConnection::Drain() {
     return;
   }
   if (phase_ != Phase::kFirstByte && phase_ != Phase::kIdle) return;
+  input_shut_ = true;
   if (!stream_.closed()) (void)stream_.ShutdownRead();
 }
 

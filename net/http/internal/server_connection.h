@@ -150,6 +150,9 @@ class ServerConnection final : public CoreConnection {
   // Until its end. Not empty: what was read, if the client speaks HTTP/2.
   std::string Run();
 
+  // A drain has ended its input.
+  bool input_shut() const { return input_shut_; }
+
   bool Look(MonotonicNanos now) override;
   // Ends it if it has no request.
   void Drain() override;
@@ -203,6 +206,7 @@ class ServerConnection final : public CoreConnection {
   bool unread_ = false;                       // the client may still be sending
   bool timed_out_ = false;
   bool is_http2_ = false;
+  bool input_shut_ = false;
   bool writing_ = false;
   bool broken_ = false;    // a write has failed: nothing may follow
   bool to_flush_ = false;  // in the core's list

@@ -45,7 +45,8 @@ ServerCore::ServerCore(Handler handler, HttpServerOptions options)
     : handler_(std::move(handler)),
       options_(std::move(options)),
       shortest_time_(std::min({options_.head_timeout, options_.first_byte_timeout,
-                               options_.idle_timeout, options_.body_timeout})) {}
+                               options_.idle_timeout, options_.body_timeout,
+                               options_.stall_timeout, options_.min_rate_grace})) {}
 
 ServerCore::~ServerCore() {
   Shield shield;
@@ -75,13 +76,15 @@ void ServerCore::Serve(net::Stream& stream, bool secure, absl::string_view alpn)
     Http2Connection connection(this, &stream, secure);
     return connection.Run({});
   }
+  bool input_shut = false;
   std::string begin;  // of HTTP/2, which the client speaks without asking
   {
     ServerConnection connection(this, &stream, secure);
     begin = connection.Run();
+    input_shut = connection.input_shut();
   }
   if (begin.empty()) return;
-  Http2Connection connection(this, &stream, secure);
+  Http2Connection connection(this, &stream, secure, input_shut);
   connection.Run(begin);
 }
 
