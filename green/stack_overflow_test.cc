@@ -163,7 +163,7 @@ TEST(StackOverflowDeathTest, AnotherFaultIsNotClaimed) {
         HubScope scope;
         Spawn([] { WriteToNowhere(); }).Join();
       },
-      DiedOfAFault, Not(HasSubstr("grove:")));
+      DiedOfAFault, Not(HasSubstr("grove: ")));
 }
 
 TEST(StackOverflowDeathTest, AnOverflowOfTheThreadsOwnStackIsNotClaimed) {
@@ -173,7 +173,7 @@ TEST(StackOverflowDeathTest, AnOverflowOfTheThreadsOwnStackIsNotClaimed) {
         Yield();
         Recurse(0);
       },
-      DiedOfAFault, Not(HasSubstr("grove:")));
+      DiedOfAFault, Not(HasSubstr("grove: ")));
 }
 
 TEST(StackOverflowDeathTest, ASignalThatSomebodySendsKillsAsEver) {
@@ -183,7 +183,7 @@ TEST(StackOverflowDeathTest, ASignalThatSomebodySendsKillsAsEver) {
         raise(SIGSEGV);
         _exit(0);
       },
-      DiedOfAFault, Not(HasSubstr("grove:")));
+      DiedOfAFault, Not(HasSubstr("grove: ")));
 }
 
 // The program's own handler, set before its first hub.
