@@ -162,13 +162,15 @@ std::optional<TlsServerContext> MakeTls() {
   const std::string cert = absl::GetFlag(FLAGS_tls_cert);
   const std::string key = absl::GetFlag(FLAGS_tls_key);
   if (cert.empty() && key.empty()) return std::nullopt;
-  absl::StatusOr<TlsServerContext> context = TlsServerContext::Make(
-      {.identities = {{.chain_file = cert, .key_file = key}}, .alpn = {"h2", "http/1.1"}});
+  absl::StatusOr<TlsServerContext> context =
+      TlsServerContext::Make({.identities = {{.chain_file = cert, .key_file = key}},
+                              .alpn = {"h2", "http/1.1"}});
   if (!context.ok()) Refuse(std::string(context.status().message()));
   return *std::move(context);
 }
 
-void Serve(int listening_fd, const std::optional<TlsServerContext>& tls) {
+void Serve(int listening_fd, const std::optional<TlsServerContext>& tls,
+           const Router& router) {
   HttpServerOptions options;
   if (absl::GetFlag(FLAGS_access_log)) {
     options.access_log = [](const grove::http::AccessRecord& record) {
@@ -178,10 +180,9 @@ void Serve(int listening_fd, const std::optional<TlsServerContext>& tls) {
   }
   TcpListener listener = *TcpListener::Adopt(listening_fd);
   const auto server =
-      tls ? std::make_unique<HttpServer>(TlsListener(std::move(listener), *tls),
-                                         MakeRouter(), std::move(options))
-          : std::make_unique<HttpServer>(std::move(listener), MakeRouter(),
-                                         std::move(options));
+      tls ? std::make_unique<HttpServer>(TlsListener(std::move(listener), *tls), router,
+                                         std::move(options))
+          : std::make_unique<HttpServer>(std::move(listener), router, std::move(options));
   const grove::ShutdownHook drain =
       grove::OnShutdown(grove::ShutdownPhase::kDrain, "http",
                         [&](grove::Deadline d) { server->Stop(d.Remaining()); });
@@ -225,7 +226,8 @@ int main(int argc, char** argv) {
   std::vector<int> fds;
   for (TcpListener& l : *listeners) fds.push_back(l.Release());
 
-  const auto serve = [&](int i) { Serve(fds[i], tls); };
+  const Router router = MakeRouter();  // each hub takes a copy
+  const auto serve = [&](int i) { Serve(fds[i], tls, router); };
   std::optional<grove::HubGroup> group;
   grove::Greenlet<> alone;
   if (hubs > 1) {

@@ -28,6 +28,7 @@ def grove_dependencies():
         headers = ["absl/base/config.h"],
         pkg_config = {
             "absl/base:core_headers": ["absl_core_headers"],
+            "absl/cleanup:cleanup": ["absl_cleanup"],
             "absl/container:inlined_vector": ["absl_inlined_vector"],
             "absl/debugging:stacktrace": ["absl_stacktrace"],
             "absl/debugging:symbolize": ["absl_symbolize"],

@@ -24,10 +24,6 @@ for row in run["rows"]:
     assert row["met"] in (True, False), row
 END
 
-# Programs of its own, too: servers and a load.
-table=$("$bench" --quick --only=grpc_unary)
-echo "$table"
-grep -Eq '^gRPC, unary, 100 in flight, CPU per call +[0-9.]+ us +ratio <= 1.1 ' <<< "$table"
 # WebSocket beside raw TCP, with real servers.
 table=$("$bench" --quick --only=websocket_100)
 echo "$table"

@@ -1,16 +1,11 @@
 #ifndef GROVE_EXAMPLES_GRPC_BRIDGE_CLIENT_H_
 #define GROVE_EXAMPLES_GRPC_BRIDGE_CLIENT_H_
 
-#include <grpcpp/grpcpp.h>
 #include <grpcpp/support/client_callback.h>
 
 #include <algorithm>
-#include <utility>
 
 #include "grove/examples/grpc/bridge/completion.h"
-#include "grove/examples/grpc/bridge/streams.h"
-#include "grove/green/deadline_scope.h"
-#include "grove/hub/deadline.h"
 
 // Calls of gRPC's that block a greenlet, and not its thread.
 namespace grove::bridge {
@@ -33,7 +28,7 @@ namespace grove::bridge {
 // scope's and that comes first.
 //
 // Threads: the hub of who made it.
-template <typename Reactor, typename Base>
+template <typename Base, typename Reactor = typename Base::Reactor>
 class ClientCall final : public Base {
  public:
   // Does not block. The context has to outlive the call, as has what `start` refers to.
@@ -41,83 +36,61 @@ class ClientCall final : public Base {
   ClientCall(grpc::ClientContext* context, F&& start, Deadline deadline = {})
       : Base(nullptr), context_(context) {
     deadline = std::min(deadline, CurrentDeadline());
-    if (!deadline.infinite()) {
-      context->set_deadline(
-          std::min(context->deadline(), SystemTimeIn(deadline.Remaining())));
-    }
+    const auto end = absl::ToChronoTime(absl::Now() + deadline.Remaining());
+    context->set_deadline(std::min(context->deadline(), end));
     done_.Arm();
-    std::forward<F>(start)(static_cast<Reactor*>(this));
+    start(static_cast<Reactor*>(this));
     // Operations come from elsewhere than reactions: gRPC is to wait for them.
-    if constexpr (kStreams) this->AddHold();
+    if constexpr (requires { &Reactor::AddHold; }) this->AddHold();
     this->StartCall();
   }
   // Cancels the call, if it has not been finished, and blocks, shielded, until gRPC has
   // let go of it, which needs no answer of the server's.
   ~ClientCall() {
     if (!done_.armed()) return;
-    context_->TryCancel();
-    Release();
-    done_.WaitShielded();
-  }
-
-  // ClientCall::WritesDone()
-  //
-  // There will be no more messages from here; none may be on its way. Does not block.
-  void WritesDone() requires requires(Reactor r) { r.StartWritesDone(); }
-  {
-    if (!std::exchange(writes_done_, true)) this->StartWritesDone();
+    const Shield shield;
+    Cancel();
+    Finish();
   }
 
   // ClientCall::Finish()
   //
   // How the call has ended. Writes no more, and drops what was not read: no other
-  // greenlet may be reading or writing.
+  // greenlet may be reading or writing. May be called again, and says the same.
   //
   // Blocks: until it has ended.
   // Deadline: returns DEADLINE_EXCEEDED.
   // Kill: throws. The destructor, or Cancel(), then ends the call.
   grpc::Status Finish() {
-    if constexpr (requires(Reactor r) { r.StartWritesDone(); }) WritesDone();
-    if constexpr (requires { &Base::Read; }) this->DropRest();
-    Release();
+    if constexpr (requires { &Reactor::StartWritesDone; }) this->WritesDone();
+    if constexpr (requires { &Reactor::StartRead; })
+      while (this->Read(nullptr)) continue;
+    if constexpr (requires { &Reactor::AddHold; })
+      if (std::exchange(held_, false)) this->RemoveHold();
     done_.Wait();
     return status_;
   }
 
-  // Does not block; what waits returns soon.
-  void Cancel() { context_->TryCancel(); }
+  void Cancel() override { context_->TryCancel(); }
 
  private:
-  static constexpr bool kStreams = requires(Reactor r) { r.AddHold(); };
-
-  void Release() {
-    if constexpr (kStreams) {
-      if (!std::exchange(released_, true)) this->RemoveHold();
-    }
-  }
-  void CancelCall() override { Cancel(); }
   void OnDone(const grpc::Status& status) override {
     status_ = status;
     done_.Done(true);
   }
 
   grpc::ClientContext* const context_;
-  bool writes_done_ = false;
-  bool released_ = false;
+  bool held_ = true;
   grpc::Status status_;
-  Completion done_;
+  Completion done_{nullptr};
 };
 
 template <typename In>
-using ClientReader =
-    ClientCall<grpc::ClientReadReactor<In>, Reads<Side<grpc::ClientReadReactor<In>>, In>>;
+using ClientReader = ClientCall<Side<grpc::ClientReadReactor<In>, In>>;
 template <typename Out>
-using ClientWriter = ClientCall<grpc::ClientWriteReactor<Out>,
-                                Writes<Side<grpc::ClientWriteReactor<Out>>, Out>>;
+using ClientWriter = ClientCall<Side<grpc::ClientWriteReactor<Out>, Nothing, Out>>;
 template <typename Out, typename In>
-using ClientStream =
-    ClientCall<grpc::ClientBidiReactor<Out, In>,
-               Writes<Reads<Side<grpc::ClientBidiReactor<Out, In>>, In>, Out>>;
+using ClientStream = ClientCall<Side<grpc::ClientBidiReactor<Out, In>, In, Out>>;
 
 // Call()
 //
@@ -137,13 +110,10 @@ grpc::Status Call(Stub& stub,
                                         grpc::ClientUnaryReactor*),
                   grpc::ClientContext* context, const Request& request,
                   Response* response, Deadline deadline = {}) {
-  ClientCall<grpc::ClientUnaryReactor, Side<grpc::ClientUnaryReactor>> call(
-      context,
-      [&](grpc::ClientUnaryReactor* reactor) {
-        (stub.async()->*method)(context, &request, response, reactor);
-      },
-      deadline);
-  return call.Finish();
+  const auto start = [&](grpc::ClientUnaryReactor* reactor) {
+    (stub.async()->*method)(context, &request, response, reactor);
+  };
+  return ClientCall<Side<grpc::ClientUnaryReactor>>(context, start, deadline).Finish();
 }
 
 }  // namespace grove::bridge

@@ -1,23 +1,9 @@
 #ifndef GROVE_EXAMPLES_GRPC_BRIDGE_SERVER_H_
 #define GROVE_EXAMPLES_GRPC_BRIDGE_SERVER_H_
 
-#include <grpcpp/grpcpp.h>
-#include <grpcpp/support/server_callback.h>
-
-#include <atomic>
-#include <cstddef>
-#include <memory>
-#include <utility>
-#include <vector>
-
-#include "absl/status/status.h"
-#include "absl/time/time.h"
 #include "grove/examples/grpc/bridge/completion.h"
-#include "grove/examples/grpc/bridge/streams.h"
-#include "grove/green/deadline_scope.h"
-#include "grove/green/greenlet.h"
+#include "grove/green/blocking.h"
 #include "grove/green/hub_group.h"
-#include "grove/hub/hub.h"
 
 // gRPC's server with handlers that are greenlets: a service of its callback API hands
 // each call to a Bridge, which runs the handler on one of its hubs.
@@ -36,6 +22,8 @@
 //   }
 namespace grove::bridge {
 
+using CallContext = grpc::CallbackServerContext;
+
 // ServerCall
 //
 // One call, and the greenlet that handles it.
@@ -46,74 +34,94 @@ namespace grove::bridge {
 // reported as that of any greenlet, and the client is told INTERNAL, and nothing else of
 // it.
 //
+// Held by OnDone(), by the greenlet or what is to become it, and by letters.
+//
 // Threads: the handler's hub. It and the context end with the handler.
 class ServerCall : protected Counted {
  public:
-  grpc::CallbackServerContext& context() { return *context_; }
+  CallContext& context() { return *context_; }
   // Whether the client does not want the answer any more.
-  bool cancelled() const { return cancelled_; }
+  bool cancelled() const { return status_.error_code() == grpc::CANCELLED; }
 
  protected:
-  // Held by OnDone() and by the greenlet, or what is to become it.
-  ServerCall(grpc::CallbackServerContext* context, const HubHandle& hub)
-      : Counted(2), context_(context), hub_(hub) {}
+  ServerCall(CallContext* context, const HubHandle& hub) : context_(context), hub_(hub) {}
 
   // On gRPC's threads:
-  void Begin();
-  void Cancelled();
+  void Begin() {
+    if (!hub_.PostLetter(&begin_)) OnBegin(false);
+  }
+  void Cancelled() {
+    Ref();
+    if (!hub_.PostLetter(&cancel_)) Unref();
+  }
   // On the hub; Finish() also elsewhere, if the hub has ended.
   virtual grpc::Status Handle() = 0;
   virtual void Finish(grpc::Status status) = 0;
 
  private:
-  struct Note : Letter {
-    Note(Deliver deliver, ServerCall* c) : Letter(deliver), call(c) {}
-    ServerCall* const call;
-  };
-  // Owned by the greenlet's function: it ends with that, also if it never ran.
-  struct Ender {
-    void operator()(ServerCall* call) const { call->End(); }
-  };
-  static void OnBegin(Letter* letter, bool hub_alive);
-  static void OnCancelled(Letter* letter, bool hub_alive);
-  void Run();
-  void End();
+  // The end is owned by the greenlet's function: it comes with that, also if it never
+  // ran, or if a spawn hook has killed it already.
+  void OnBegin(bool hub_alive) {
+    absl::Cleanup end = [this] { End(); };
+    if (hub_alive) greenlet_ = Spawn([this, end = std::move(end)] { Run(); });
+    Unref();
+  }
+  void OnCancelled(bool hub_alive) {
+    if (hub_alive && greenlet_) {
+      status_ = {grpc::CANCELLED, "cancelled"};
+      greenlet_.KillSoon();
+    }
+    Unref();
+  }
+  void Run() {
+    const auto at = context_->deadline();
+    const Deadline end = at == at.max() ? Deadline() : absl::FromChrono(at) - absl::Now();
+    try {
+      if (!WithDeadline(end, [this] { status_ = Handle(); }).ok())
+        status_ = {grpc::DEADLINE_EXCEEDED, "the deadline has passed"};
+    } catch (const GreenletExit&) {
+      throw;
+    } catch (...) {
+      status_ = {grpc::INTERNAL, "internal error"};
+      throw;
+    }
+  }
+  // From Finish() on OnDone() may come at any time, and with it the end of the context.
+  // No kill comes any more: those find no greenlet.
+  void End() {
+    greenlet_ = {};
+    Finish(std::move(status_));
+    Unref();
+  }
 
-  grpc::CallbackServerContext* const context_;
+  CallContext* const context_;
   const HubHandle& hub_;  // the bridge's
-  Note begin_{&ServerCall::OnBegin, this};
-  Note cancel_{&ServerCall::OnCancelled, this};
+  Note<ServerCall, &ServerCall::OnBegin> begin_{this};
+  Note<ServerCall, &ServerCall::OnCancelled> cancel_{this};
   AnyGreenlet greenlet_;  // until it ends
-  bool cancelled_ = false;
-  bool returned_ = false;
-  grpc::Status status_;
+  // What the client gets, unless the handler says something else.
+  grpc::Status status_{grpc::UNAVAILABLE, "shutting down"};
 };
 
 template <typename In>
-using ServerReader = Reads<Side<grpc::ServerReadReactor<In>>, In>;
+using ServerReader = Side<grpc::ServerReadReactor<In>, In>;
 template <typename Out>
-using ServerWriter = Writes<Side<grpc::ServerWriteReactor<Out>>, Out>;
+using ServerWriter = Side<grpc::ServerWriteReactor<Out>, Nothing, Out>;
 template <typename In, typename Out>
-using ServerStream = Writes<Reads<Side<grpc::ServerBidiReactor<In, Out>>, In>, Out>;
+using ServerStream = Side<grpc::ServerBidiReactor<In, Out>, In, Out>;
 
-// A call whose handler is `fn(call, side)`.
-template <typename Reactor, typename Base, typename F>
-class ServerCallOf final : public Base, public ServerCall {
- public:
-  static Reactor* Begin(grpc::CallbackServerContext* context, const HubHandle& hub,
-                        F fn) {
-    auto* call = new ServerCallOf(context, hub, std::move(fn));
-    call->ServerCall::Begin();
-    return call;
+// A call whose handler is `fn(call, side)`. It begins when it is made.
+template <typename Base, typename F>
+struct ServerCallOf final : ServerCall, Base {
+  ServerCallOf(CallContext* context, const HubHandle& hub, F fn)
+      : ServerCall(context, hub), Base(this), fn_(std::move(fn)) {
+    Begin();
   }
-
- private:
-  ServerCallOf(grpc::CallbackServerContext* context, const HubHandle& hub, F fn)
-      : Base(this), ServerCall(context, hub), fn_(std::move(fn)) {}
+  typename Base::Reactor* reactor() { return this; }
 
   grpc::Status Handle() override { return fn_(*this, static_cast<Base&>(*this)); }
-  void Finish(grpc::Status status) override { Reactor::Finish(std::move(status)); }
-  void CancelCall() override { context().TryCancel(); }
+  void Finish(grpc::Status status) override { Base::Reactor::Finish(std::move(status)); }
+  void Cancel() override { context().TryCancel(); }
   void OnCancel() override { Cancelled(); }
   void OnDone() override { Unref(); }
   // Lets gRPC call the two above where it is, and not by a thread of its executor: they
@@ -125,8 +133,8 @@ class ServerCallOf final : public Base, public ServerCall {
 
 // Bridge
 //
-// The hubs on which handlers run, by turns. It has to outlive the server; the hubs need
-// not: what then comes is answered UNAVAILABLE.
+// The hubs on which handlers run, by turns: at least one. It has to outlive the server;
+// the hubs need not: what then comes is answered UNAVAILABLE.
 //
 // A handler is called as handler(ServerCall&, ...) with what its method says below, and
 // returns a grpc::Status. It is copied into each call: let it be small.
@@ -141,48 +149,36 @@ class Bridge {
 
   // handler(call, const In&, Out*)
   template <typename In, typename Out, typename Handler>
-  grpc::ServerUnaryReactor* Unary(grpc::CallbackServerContext* context, const In* request,
-                                  Out* response, Handler handler) {
-    return Begin<grpc::ServerUnaryReactor, Side<grpc::ServerUnaryReactor>>(
-        context, [=](ServerCall& call, auto&) mutable {
-          return handler(call, *request, response);
-        });
+  auto* Unary(CallContext* context, const In* in, Out* out, Handler handler) {
+    return Begin<Side<grpc::ServerUnaryReactor>>(
+        context, [=](auto& call, auto&) mutable { return handler(call, *in, out); });
   }
 
   // handler(call, ServerReader<In>&, Out*)
   template <typename In, typename Out, typename Handler>
-  grpc::ServerReadReactor<In>* ClientStreaming(grpc::CallbackServerContext* context,
-                                               Out* response, Handler handler) {
-    return Begin<grpc::ServerReadReactor<In>, ServerReader<In>>(
-        context, [=](ServerCall& call, ServerReader<In>& reader) mutable {
-          return handler(call, reader, response);
-        });
+  auto* ClientStreaming(CallContext* context, Out* out, Handler handler) {
+    return Begin<ServerReader<In>>(
+        context, [=](auto& call, auto& in) mutable { return handler(call, in, out); });
   }
 
   // handler(call, const In&, ServerWriter<Out>&)
   template <typename Out, typename In, typename Handler>
-  grpc::ServerWriteReactor<Out>* ServerStreaming(grpc::CallbackServerContext* context,
-                                                 const In* request, Handler handler) {
-    return Begin<grpc::ServerWriteReactor<Out>, ServerWriter<Out>>(
-        context, [=](ServerCall& call, ServerWriter<Out>& writer) mutable {
-          return handler(call, *request, writer);
-        });
+  auto* ServerStreaming(CallContext* context, const In* in, Handler handler) {
+    return Begin<ServerWriter<Out>>(
+        context, [=](auto& call, auto& out) mutable { return handler(call, *in, out); });
   }
 
   // handler(call, ServerStream<In, Out>&)
   template <typename In, typename Out, typename Handler>
-  grpc::ServerBidiReactor<In, Out>* Bidi(grpc::CallbackServerContext* context,
-                                         Handler handler) {
-    return Begin<grpc::ServerBidiReactor<In, Out>, ServerStream<In, Out>>(
-        context, std::move(handler));
+  auto* Bidi(CallContext* context, Handler handler) {
+    return Begin<ServerStream<In, Out>>(context, std::move(handler));
   }
 
  private:
-  template <typename Reactor, typename Base, typename F>
-  Reactor* Begin(grpc::CallbackServerContext* context, F fn) {
-    const size_t turn = next_.fetch_add(1, std::memory_order_relaxed);
-    return ServerCallOf<Reactor, Base, F>::Begin(context, hubs_[turn % hubs_.size()],
-                                                 std::move(fn));
+  template <typename Base, typename F>
+  typename Base::Reactor* Begin(CallContext* context, F fn) {
+    const HubHandle& hub = hubs_[next_++ % hubs_.size()];
+    return (new ServerCallOf<Base, F>(context, hub, std::move(fn)))->reactor();
   }
 
   std::vector<HubHandle> hubs_;
@@ -193,15 +189,21 @@ class Bridge {
 //
 // The same code (they are numbered alike) and the same words, which the client gets to
 // see.
-grpc::Status ToGrpc(const absl::Status& status);
+inline grpc::Status ToGrpc(const absl::Status& status) {
+  return {static_cast<grpc::StatusCode>(status.code()), std::string(status.message())};
+}
 
 // StopServer()
 //
 // Takes no new calls, lets those that there are go on for `grace`, and then cancels them.
 //
 // Blocks: until all calls have ended.
-// Kill: throws, when all calls have ended.
-void StopServer(grpc::Server& server, absl::Duration grace);
+// Kill: does not end it; the next blocking call throws.
+inline void StopServer(grpc::Server& server, absl::Duration grace) {
+  const Shield shield;
+  const auto end = absl::ToChronoTime(absl::Now() + grace);
+  if (!Blocking([&] { server.Shutdown(end); }).ok()) server.Shutdown(end);
+}
 
 }  // namespace grove::bridge
 
