@@ -265,6 +265,26 @@ GREENLET_TEST_F(BridgeTest, FinishDropsWhatWasNotRead) {
 
 // --- errors ---
 
+GREENLET_TEST_F(BridgeTest, AnEndStaysAnEnd) {
+  service_->talk = [](ServerCall&, ServerStream<Question, Answer>& stream) {
+    for (Question q; stream.Read(&q);) stream.Write(Answer());
+    return grpc::Status::OK;
+  };
+  grpc::ClientContext context;
+  ClientStream<Question, Answer> talk(
+      &context, [&](auto* r) { stub_->async()->Talk(&context, r); });
+  // The last message, and then once more that it was that.
+  EXPECT_TRUE(talk.Write(question_, grpc::WriteOptions().set_last_message()));
+  EXPECT_FALSE(talk.Write(question_));
+  talk.WritesDone();
+  while (talk.Read(&answer_)) continue;
+  EXPECT_FALSE(talk.Read(&answer_));
+  EXPECT_TRUE(talk.Finish().ok());
+  EXPECT_TRUE(talk.Finish().ok());
+  EXPECT_FALSE(talk.Read(&answer_));
+  EXPECT_FALSE(talk.Write(question_));
+}
+
 GREENLET_TEST_F(BridgeTest, StatusesAreCarriedOver) {
   absl::Status wanted;
   service_->ask = [&](ServerCall&, const Question&, Answer*) { return ToGrpc(wanted); };
