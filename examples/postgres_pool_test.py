@@ -80,16 +80,17 @@ class PostgresPoolTest(testing.ExampleTest):
             while ended < 9 and p.process.poll() is None:
                 ended += int(self.sql(
                     "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
-                    "WHERE application_name = 'killed'"))
+                    "WHERE application_name = 'killed' AND state = 'active'"))
             code, out, err = p.end()
             self.assertEqual(code, 0)
             # libpq itself says it of one that ends before the program has it.
             said = "FATAL:  terminating connection due to administrator command"
             self.assertLessEqual(set(err.splitlines()), {said})
-            queries, sessions, discarded, broken = self.parse(out)
+            # More than the pool holds were ended within a query, and yet all were answered.
+            queries, _, discarded, broken = self.parse(out)
             self.assertEqual(queries, 300)
+            self.assertGreater(ended, 3)
             self.assertGreater(discarded + broken, 0)
-            self.assertGreater(sessions, 3)
 
     def test_errors_are_told(self):
         nobody = f"host=127.0.0.1 port={free_port()}"
