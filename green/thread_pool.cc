@@ -1,7 +1,6 @@
 #include "grove/green/thread_pool.h"
 
 #include <atomic>
-#include <cstdlib>
 #include <utility>
 
 #include "grove/green/timeout.h"
@@ -53,8 +52,7 @@ ThreadPool::~ThreadPool() {
 ThreadPool& ThreadPool::Default() { return Named("default"); }
 
 // A list that only grows, without a lock, which a forked child might find locked. The
-// pools are never destroyed: their threads may run until the process has ended; but those
-// that were idle and have ended leave nothing behind.
+// pools are never destroyed: their threads may run until the process has ended.
 ThreadPool& ThreadPool::Named(absl::string_view name) {
   struct Node {
     explicit Node(absl::string_view n) : pool({.name = std::string(n)}) {}
@@ -72,11 +70,6 @@ ThreadPool& ThreadPool::Named(absl::string_view name) {
     }
     if (made == nullptr) made = new Node(name);
     made->next = head;
-    [[maybe_unused]] static const int at_exit = std::atexit([] {
-      for (Node* node = first.load(std::memory_order_acquire); node; node = node->next) {
-        node->pool.core_->JoinWhoEndedLast();
-      }
-    });
     if (first.compare_exchange_strong(head, made, std::memory_order_acq_rel)) {
       return made->pool;
     }

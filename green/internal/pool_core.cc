@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <memory>
 #include <new>
 #include <utility>
@@ -29,6 +30,7 @@ constinit Setting<int64_t> default_process_limit(
     {.min = 0, .max = 100'000});
 const bool declared = Config::Declare({&default_process_limit});
 
+std::atomic<bool> process_ends{false};
 std::atomic<int> process_limit{-1};  // none was set
 std::atomic<int> process_threads{0};
 std::atomic<int> starts_to_fail{0};
@@ -479,7 +481,10 @@ void PoolCore::Leave(Worker* self) {
     --threads_;
     --leaving_;
     process_threads.fetch_sub(1, std::memory_order_relaxed);
-    join = std::exchange(one_has_ended_, true);
+    // Once the process ends nobody comes any more to join this one.
+    const bool alone = process_ends.load(std::memory_order_relaxed);
+    if (alone) pthread_detach(pthread_self());
+    join = std::exchange(one_has_ended_, !alone);
     before = std::exchange(ended_, pthread_self());
     thread_ended_.notify_all();
   }
@@ -510,6 +515,15 @@ void PoolCore::JoinWhoEndedLast() {
 void PoolCore::RegisterForkHandlers() {
   [[maybe_unused]] static const int registered =
       pthread_atfork(&BeforeFork, &AfterForkInParent, &AfterForkInChild);
+  // Threads that have ended leave nothing behind. Those of pools that are never destroyed
+  // may run until the process has ended.
+  [[maybe_unused]] static const int at_exit = std::atexit([] {
+    std::lock_guard lock(registry_mutex);
+    process_ends.store(true, std::memory_order_relaxed);
+    for (PoolCore* pool = registry; pool; pool = pool->all_next_) {
+      pool->JoinWhoEndedLast();
+    }
+  });
 }
 
 void PoolCore::BeforeFork() {
