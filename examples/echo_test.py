@@ -161,7 +161,7 @@ class EchoTest(unittest.TestCase):
                 self.assertEqual(run.stdout, "")
 
     def test_unreadable_flags_exit_2(self):
-        for flags in [["--hubs=many"], ["--no-such-flag"], ["--grace=soon"]]:
+        for flags in [["--hubs=many"], ["--no_such_flag"], ["--grace=soon"]]:
             run = subprocess.run([SERVER, *flags], capture_output=True, text=True, timeout=30)
             self.assertEqual(run.returncode, 2, (flags, run))
             self.assertIn(flags[0][2:].split("=")[0], run.stderr)

@@ -88,7 +88,7 @@ class Http2Test(unittest.TestCase):
         run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
             "-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext",
             "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", chain)
-        with Server(f"--tls_cert={chain}", f"--tls_key={key}") as server:
+        with Server(f"--tls-cert={chain}", f"--tls-key={key}") as server:
             url = f"https://{server.address}/"
             trust = ["--cacert", chain, "--include"]
             self.assertTrue(curl(*trust, url).startswith(b"HTTP/2 200"))

@@ -15,6 +15,17 @@
 namespace grove::examples {
 namespace {
 
+// "--tls-cert" is "--tls_cert", which is how Abseil knows it.
+void UseUnderscores(int argc, char** argv) {
+  for (int i = 1; i < argc; ++i) {
+    if (!absl::StartsWith(argv[i], "--")) continue;
+    if (argv[i][2] == '\0') return;  // words follow
+    for (char* c = argv[i] + 2; *c != '\0' && *c != '='; ++c) {
+      if (*c == '-') *c = '_';
+    }
+  }
+}
+
 bool parsing = false;
 bool asked_for_help = false;
 
@@ -33,6 +44,7 @@ void ParseFlags(int argc, char** argv, const std::string& usage) {
 }
 
 std::vector<std::string> ParseWords(int argc, char** argv, const std::string& usage) {
+  UseUnderscores(argc, argv);
   for (int i = 1; i < argc; ++i) asked_for_help |= absl::StartsWith(argv[i], "--help");
   absl::SetProgramUsageMessage(usage);
   on_exit(&CorrectStatus, nullptr);
