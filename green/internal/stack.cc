@@ -240,6 +240,16 @@ void StackCache::GiveBack(const Stack& stack) {
   if (held_ > 0) --held_;  // a stack may come from elsewhere
 }
 
+void ReleaseBelow(const Stack& stack, const void* sp) {
+  // Beneath its stack pointer a function may use 128 bytes more (System V ABI for x86-64,
+  // section 3.2.2).
+  constexpr uintptr_t kRedZone = 128;
+  const uintptr_t page = (reinterpret_cast<uintptr_t>(sp) - kRedZone) & ~uintptr_t{4095};
+  char* const low = stack.usable_low();
+  char* const end = reinterpret_cast<char*>(page);
+  if (end > low) madvise(low, end - low, MADV_DONTNEED);
+}
+
 void GiveToSharedPool(const Stack& stack) { SharedPool::Get().Give(stack); }
 
 StackStats GetStackStats() { return SharedPool::Get().Stats(); }

@@ -114,6 +114,10 @@ class StackCache {
   Stack odd_;                              // of another size, the last to end
 };
 
+// Releases the memory of what lies below `sp`, to which nothing was pushed that is needed
+// still; the addresses stay.
+void ReleaseBelow(const Stack& stack, const void* sp);
+
 // Keeps the stack's addresses and releases its memory. Not for the stack that the caller
 // runs on.
 void GiveToSharedPool(const Stack& stack);

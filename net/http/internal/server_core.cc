@@ -30,7 +30,10 @@ constexpr int kLooksInARow = 256;
 
 }  // namespace
 
-CoreConnection::CoreConnection(ServerCore* core) : core_(core), next_(core->first_) {
+CoreConnection::CoreConnection(ServerCore* core)
+    : core_(core),
+      stack_(green_internal::Scheduler::Get().current()),
+      next_(core->first_) {
   if (next_) next_->previous_ = this;
   core->first_ = this;
 }
@@ -194,6 +197,7 @@ void ServerCore::Watch() {
     while (CoreConnection* c = next_to_watch_) {
       next_to_watch_ = c->next_;
       if (c->Look(now)) ++statistics_.timed_out;
+      c->stack_.Look(now);
       if (--left == 0) {
         Yield();
         left = kLooksInARow;

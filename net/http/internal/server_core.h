@@ -12,6 +12,7 @@
 #include "absl/types/span.h"
 #include "grove/green/greenlet.h"
 #include "grove/green/internal/core.h"
+#include "grove/green/internal/idle_stack.h"
 #include "grove/hub/clock.h"
 #include "grove/net/http/date.h"
 #include "grove/net/http/request.h"
@@ -50,6 +51,7 @@ class CoreConnection {
  private:
   friend class ServerCore;
 
+  green_internal::IdleStack stack_;
   CoreConnection* previous_ = nullptr;
   CoreConnection* next_;
 };
