@@ -29,10 +29,11 @@ def page():
 
 def files(text):
     """The files of the page, by name."""
-    found = dict(re.findall(r"^```cpp source=(\S+)\n(.*?)^```$", text, re.M | re.S))
-    # Others say their names in their first line.
-    for block in re.findall(r"^```(?:python)?\n(.*?)^```$", text, re.M | re.S):
-        found[re.match(r"# (\S+)\n", block)[1]] = block
+    found = {}
+    for fence, block in re.findall(r"^```(.*)\n((?:.*\n)*?)```$", text, re.M):
+        # Those that are no C++ say their names in their first line.
+        name = re.search(r"source=(\S+)", fence) or re.match(r"# (\S+)\n", block)
+        found[name[1]] = block
     found[".bazelversion"] = re.search(r"`\.bazelversion` with the one line `([^`]+)`", text)[1] + "\n"
     return found
 

@@ -5,6 +5,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "grove/green/os/file.h"
+#include "grove/green/sleep.h"
 #include "grove/net/http/access_log.h"
 #include "grove/net/http/request.h"
 #include "grove/net/http/response.h"

@@ -4,6 +4,7 @@
 
 #include <iostream>
 
+#include "grove/green/sleep.h"
 #include "grove/net/dial.h"
 #include "grove/net/http/client.h"
 #include "grove/net/http/server.h"
