@@ -24,6 +24,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "grove/examples/listen.h"
 #include "grove/examples/parse_flags.h"
 #include "grove/green/shutdown.h"
 #include "grove/green/task_group.h"
@@ -46,12 +47,11 @@ namespace {
 using grove::Broadcast;
 using grove::BroadcastSubscription;
 using grove::BroadcastWhenFull;
+using grove::examples::ListenAt;
 using grove::examples::ParseFlags;
 using grove::examples::Refuse;
-using grove::net::Address;
 using grove::net::StreamReader;
 using grove::net::StreamServer;
-using grove::net::TcpListener;
 using grove::net::TcpStream;
 
 constexpr size_t kMaxLine = 1000;
@@ -162,18 +162,14 @@ int main(int argc, char** argv) {
              "A chat by lines.\n"
              "  chat_server [--listen=127.0.0.1:7005] [--max_clients=10000] "
              "[--backlog=100] [--stall=30s] [--grace=5s]");
-  const absl::StatusOr<Address> listen = Address::Parse(absl::GetFlag(FLAGS_listen));
-  if (!listen.ok()) Refuse(absl::StrCat("--listen: ", listen.status().message()));
   const int max_clients = absl::GetFlag(FLAGS_max_clients);
   const int backlog = absl::GetFlag(FLAGS_backlog);
   if (max_clients < 1) Refuse("--max_clients: at least one is needed");
   if (backlog < 1) Refuse("--backlog: at least one is needed");
 
   grove::ShutdownScope shutdown({.grace = absl::GetFlag(FLAGS_grace)});
-  absl::StatusOr<TcpListener> listener = TcpListener::Listen(*listen);
-  if (!listener.ok()) Refuse(std::string(listener.status().message()));
   Room room(static_cast<size_t>(backlog));
-  StreamServer server(*std::move(listener),
+  StreamServer server(ListenAt(absl::GetFlag(FLAGS_listen)),
                       [&](TcpStream& client) { Chat(client, room); },
                       {.max_connections = static_cast<size_t>(max_clients),
                        // The closed room ends them: they still show what was said.

@@ -7,55 +7,23 @@ import os
 import re
 import signal
 import subprocess
-import sys
-import tempfile
-import unittest
 
-SERVER = sys.argv[1]
-TMP = tempfile.mkdtemp(dir=os.environ.get("TEST_TMPDIR"))
+import testing
+from testing import tool
+
+TMP = testing.temporary_folder()
 
 
-class Server:
-    """A running http_server on a free port."""
-
+class Server(testing.Server):
     def __init__(self, *flags):
-        self.process = subprocess.Popen(
-            [SERVER, "--port=0", "--hubs=1", *flags],
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        line = self.process.stdout.readline()
-        match = re.fullmatch(r"listening on (127\.0\.0\.1:\d+) \(1 hubs\)\n", line)
-        assert match, (line, self.process.stderr.read())
-        self.address = match[1]
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
-        self.process.stdout.close()
-        self.process.stderr.close()
-
-    def stop(self):
-        """Its exit status and what it said last."""
-        self.process.send_signal(signal.SIGTERM)
-        out, err = self.process.communicate(timeout=60)
-        return self.process.returncode, out, err
-
-
-def run(*command, data=None):
-    """What it prints; it has to succeed."""
-    done = subprocess.run(command, input=data, capture_output=True, timeout=120)
-    assert done.returncode == 0, (command, done.returncode, done.stdout, done.stderr)
-    return done.stdout
+        super().__init__("--port=0", "--hubs=1", *flags)
 
 
 def curl(*words, data=None):
-    return run("curl", "--silent", "--show-error", "--max-time", "60", *words, data=data)
+    return testing.curl(*words, data=data).stdout
 
 
-class Http2Test(unittest.TestCase):
+class Http2Test(testing.ExampleTest):
     def test_curl_by_prior_knowledge(self):
         data = os.urandom(3_000_000)
         with Server() as server:
@@ -84,30 +52,28 @@ class Http2Test(unittest.TestCase):
             self.assertTrue(curl(prior, "--range", "5-700000", url) == data[5:700001])
 
     def test_tls_agrees_upon_it(self):
-        chain, key = TMP + "/chain.pem", TMP + "/key.pem"
-        run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
-            "-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext",
-            "subjectAltName=IP:127.0.0.1", "-keyout", key, "-out", chain)
+        chain, key = testing.certificate(TMP)
         with Server(f"--tls-cert={chain}", f"--tls-key={key}") as server:
             url = f"https://{server.address}/"
             trust = ["--cacert", chain, "--include"]
             self.assertTrue(curl(*trust, url).startswith(b"HTTP/2 200"))
             self.assertTrue(curl(*trust, "--http1.1", url).startswith(b"HTTP/1.1 200"))
-            seen = run("openssl", "s_client", "-connect", server.address, "-alpn", "h2,http/1.1",
-                       data=b"")
-            self.assertIn(b"ALPN protocol: h2", seen)
+            seen = testing.run(tool("openssl"), "s_client", "-connect", server.address,
+                               "-alpn", "h2,http/1.1", input="").stdout
+            self.assertIn("ALPN protocol: h2", seen)
 
     def test_nghttp(self):
         with Server() as server:
             # Ten at once, on one connection.
-            out = run("nghttp", "--stat", "--null-out", "--multiply=10",
-                      f"http://{server.address}/").decode()
+            out = testing.run(tool("nghttp"), "--stat", "--null-out", "--multiply=10",
+                              f"http://{server.address}/").stdout
             self.assertEqual(len(re.findall(r" 200 +\S+ /\n", out)), 10, out)
 
     def test_h2load(self):
         with Server() as server:
-            out = run("h2load", "--requests=5000", "--clients=10", "--max-concurrent-streams=50",
-                      f"http://{server.address}/").decode()
+            out = testing.run(tool("h2load"), "--requests=5000", "--clients=10",
+                              "--max-concurrent-streams=50",
+                              f"http://{server.address}/").stdout
             self.assertIn("5000 succeeded, 0 failed, 0 errored", out)
 
     def test_a_drain_under_load_loses_nothing(self):
@@ -126,5 +92,4 @@ class Http2Test(unittest.TestCase):
                 self.assertEqual(match.groups(), ("0", "0"), out)
 
 
-if __name__ == "__main__":
-    unittest.main(argv=sys.argv[:1])
+testing.main()

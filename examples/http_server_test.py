@@ -8,73 +8,30 @@ import gzip
 import os
 import re
 import signal
-import socket
 import ssl
 import subprocess
-import sys
-import tempfile
-import unittest
 
-SERVER = sys.argv[1]
-TMP = tempfile.mkdtemp(dir=os.environ.get("TEST_TMPDIR"))
+import testing
+from testing import read_to_end
+
+TMP = testing.temporary_folder()
 
 
-class Server:
-    """A running http_server on a free port."""
-
+class Server(testing.Server):
     def __init__(self, *flags):
-        self.process = subprocess.Popen(
-            [SERVER, "--port=0", "--hubs=1", *flags],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        line = self.process.stdout.readline()
-        match = re.fullmatch(r"listening on 127\.0\.0\.1:(\d+) \((\d+) hubs\)\n", line)
-        assert match, (line, self.process.stderr.read())
-        self.port = int(match[1])
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
-        self.process.stdout.close()
-        self.process.stderr.close()
+        super().__init__("--port=0", "--hubs=1", *flags)
 
     def connect(self):
-        return socket.create_connection(("127.0.0.1", self.port), timeout=30)
-
-    def stop(self):
-        """Its exit status and what it said last."""
-        self.process.send_signal(signal.SIGTERM)
-        out, err = self.process.communicate(timeout=30)
-        return self.process.returncode, out, err
+        return testing.connect(self.port)
 
     def curl(self, *words, path="/", scheme="http", data=None):
         """What curl prints, and what it says of the transfer."""
-        run = subprocess.run(
-            ["curl", "--silent", "--show-error", "--max-time", "30", *words]
-            + [f"{scheme}://127.0.0.1:{self.port}{path}"],
-            input=data,
-            capture_output=True,
-            timeout=60,
-        )
-        self.error = run.stderr.decode()
-        assert run.returncode == 0, (run.args, run.returncode, self.error)
-        return run.stdout
+        done = testing.curl(*words, f"{scheme}://{self.address}{path}", data=data)
+        self.error = done.stderr.decode()
+        return done.stdout
 
 
-def read_to_end(s):
-    got = b""
-    while part := s.recv(65536):
-        got += part
-    return got
-
-
-class HttpServerTest(unittest.TestCase):
+class HttpServerTest(testing.ExampleTest):
     def test_hello_is_thirteen_bytes(self):
         with Server() as server:
             answer = server.curl("--include").decode()
@@ -334,22 +291,16 @@ class HttpServerTest(unittest.TestCase):
             )
 
     def test_tls(self):
-        subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
-             "-nodes", "-keyout", TMP + "/key.pem", "-out", TMP + "/cert.pem", "-days", "2",
-             "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"],
-            check=True, capture_output=True,
-        )
-        flags = [f"--tls_cert={TMP}/cert.pem", f"--tls_key={TMP}/key.pem", "--grace=20s"]
-        with Server(*flags) as server:
-            trust = ["--cacert", TMP + "/cert.pem"]
+        cert, key = testing.certificate(TMP)
+        with Server(f"--tls_cert={cert}", f"--tls_key={key}", "--grace=20s") as server:
+            trust = ["--cacert", cert]
             self.assertEqual(server.curl(*trust, scheme="https"), b"Hello, world!")
             data = os.urandom(2_000_000)
             got = server.curl(
                 *trust, "--data-binary", "@-", path="/echo", scheme="https", data=data)
             self.assertTrue(got == data)
             # One that keeps its connection is told of the end.
-            context = ssl.create_default_context(cafile=TMP + "/cert.pem")
+            context = ssl.create_default_context(cafile=cert)
             with server.connect() as s, context.wrap_socket(s, server_hostname="127.0.0.1") as t:
                 t.sendall(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n")
                 got = b""
@@ -381,12 +332,8 @@ class HttpServerTest(unittest.TestCase):
             self.assertEqual(server.stop(), (0, "", ""))
             self.assertEqual(idle.recv(1), b"")
 
-    def test_bad_flags_are_one_clear_line_and_exit_2(self):
-        for flag in ["--hubs=0", "--port=65536", "--host=x", "--tls_cert=/nowhere"]:
-            run = subprocess.run([SERVER, flag], capture_output=True, text=True, timeout=30)
-            self.assertEqual((run.returncode, run.stdout), (2, ""), flag)
-            self.assertEqual(run.stderr.count("\n"), 1, run.stderr)
+    def test_bad_flags(self):
+        self.refuses("--hubs=0", "--port=65536", "--host=x", "--tls_cert=/nowhere")
 
 
-if __name__ == "__main__":
-    unittest.main(argv=sys.argv[:1], verbosity=2)
+testing.main()

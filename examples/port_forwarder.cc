@@ -3,9 +3,9 @@
 //   bazel run //examples:port_forwarder -- --listen=127.0.0.1:7001 --to=example.org:80
 //   curl -H 'Host: example.org' http://127.0.0.1:7001/
 //
-// Look at Forward(): both directions are a TaskGroup, so that an error in one ends the
-// other, while an end in one (a half-closed connection) is passed on and leaves the other
-// alone. Whoever is cut off gets a reset, never an end that looks like a whole answer.
+// Look at Forward(): Relay() passes on the end of one direction (a half-closed
+// connection), and leaves the other alone, while an error of one ends both. Whoever is
+// cut off gets a reset, never an end that looks like a whole answer.
 //
 // SIGINT and SIGTERM end it cleanly: it accepts no more, connections that are open go on
 // to their ends, and those that have not come to it within --grace are reset.
@@ -15,16 +15,17 @@
 #include <string>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/flags/flag.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "grove/examples/listen.h"
 #include "grove/examples/parse_flags.h"
 #include "grove/green/shutdown.h"
-#include "grove/green/task_group.h"
-#include "grove/net/copy.h"
 #include "grove/net/dial.h"
+#include "grove/net/relay.h"
 #include "grove/net/server.h"
 #include "grove/net/tcp.h"
 
@@ -40,46 +41,25 @@ ABSL_FLAG(absl::Duration, grace, absl::Seconds(30),
 
 namespace {
 
+using grove::examples::ListenAt;
 using grove::examples::ParseFlags;
 using grove::examples::Refuse;
-using grove::net::Address;
-using grove::net::Copy;
 using grove::net::HostAndPort;
+using grove::net::Relay;
 using grove::net::StopReport;
 using grove::net::StreamServer;
-using grove::net::TcpListener;
 using grove::net::TcpStream;
 
-// One direction. The end of what is sent is passed on; the other direction may go on.
-absl::Status CopyAll(TcpStream& from, TcpStream& to) {
-  if (absl::Status s = Copy(from, to); !s.ok()) return s;
-  return to.ShutdownWrite();
-}
-
-// Unless all goes well, be it an error or the end of the grace, nobody may take what he
-// has got for all there is.
-struct ResetUnless {
-  const bool& whole;
-  TcpStream& stream;
-  ~ResetUnless() {
-    if (!whole) stream.Abort();
-  }
-};
-
 void Forward(TcpStream& client, const HostAndPort& to) {
-  bool whole = false;
-  const ResetUnless client_end{whole, client};
+  absl::Cleanup refuse = [&] { client.Abort(); };
   absl::StatusOr<TcpStream> server = grove::net::Dial(
       to.host, to.port, {.deadline = absl::GetFlag(FLAGS_connect_timeout)});
   if (!server.ok()) {
     fprintf(stderr, "port_forwarder: %s\n", server.status().ToString().c_str());
     return;
   }
-  const ResetUnless server_end{whole, *server};
-  grove::TaskGroup both({.name = "forward"});
-  both.Spawn([&] { return CopyAll(client, *server); });
-  both.Spawn([&] { return CopyAll(*server, client); });
-  whole = both.Join().ok();
+  std::move(refuse).Cancel();
+  Relay(client, *server, {.idle_limit = absl::GetFlag(FLAGS_idle_limit)}).IgnoreError();
 }
 
 }  // namespace
@@ -89,8 +69,6 @@ int main(int argc, char** argv) {
              "Forwards TCP connections to another address.\n"
              "  port_forwarder --to=HOST:PORT [--listen=127.0.0.1:7001] [--grace=30s] "
              "[--connect_timeout=10s] [--idle_limit=inf] [--max_connections=10000]");
-  const absl::StatusOr<Address> listen = Address::Parse(absl::GetFlag(FLAGS_listen));
-  if (!listen.ok()) Refuse(absl::StrCat("--listen: ", listen.status().message()));
   const absl::StatusOr<HostAndPort> to =
       grove::net::ParseHostAndPort(absl::GetFlag(FLAGS_to));
   if (!to.ok()) Refuse(absl::StrCat("--to: ", to.status().message()));
@@ -98,13 +76,11 @@ int main(int argc, char** argv) {
   if (max_connections < 1) Refuse("--max_connections: at least one is needed");
 
   grove::ShutdownScope shutdown({.grace = absl::GetFlag(FLAGS_grace)});
-  absl::StatusOr<TcpListener> listener = TcpListener::Listen(*listen);
-  if (!listener.ok()) Refuse(std::string(listener.status().message()));
 
   StreamServer server(
-      *std::move(listener), [&](TcpStream& client) { Forward(client, *to); },
+      ListenAt(absl::GetFlag(FLAGS_listen)),
+      [&](TcpStream& client) { Forward(client, *to); },
       {.max_connections = static_cast<size_t>(max_connections),
-       .idle_limit = absl::GetFlag(FLAGS_idle_limit),
        // By default a drain ends reading, which the other side would take for the
        // client's own end: half an upload would look like a whole one.
        .on_drain = [](grove::net::Stream&) {},

@@ -19,13 +19,12 @@
 #include <algorithm>
 #include <memory>
 #include <string>
-#include <utility>
 
 #include "absl/flags/flag.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "grove/examples/listen.h"
 #include "grove/examples/parse_flags.h"
 #include "grove/green/greenlet.h"
 #include "grove/green/shutdown.h"
@@ -54,11 +53,10 @@ namespace {
 using grove::Broadcast;
 using grove::BroadcastSubscription;
 using grove::BroadcastWhenFull;
+using grove::examples::ListenAt;
 using grove::examples::ParseFlags;
 using grove::examples::Refuse;
-using grove::net::Address;
 using grove::net::StreamServer;
-using grove::net::TcpListener;
 using grove::net::TcpStream;
 
 struct Free {
@@ -143,19 +141,15 @@ int main(int argc, char** argv) {
       "  redis_fanout [--redis_host=127.0.0.1] [--redis_port=6379] [--channel=news] "
       "[--listen=127.0.0.1:7006] [--backlog=1000] [--stall=30s] [--max_delay=5s] "
       "[--grace=5s]");
-  const absl::StatusOr<Address> listen = Address::Parse(absl::GetFlag(FLAGS_listen));
-  if (!listen.ok()) Refuse(absl::StrCat("--listen: ", listen.status().message()));
   const int redis_port = absl::GetFlag(FLAGS_redis_port);
   if (redis_port < 1 || redis_port > 65535) Refuse("--redis_port: not from 1 to 65535");
   const int backlog = absl::GetFlag(FLAGS_backlog);
   if (backlog < 1) Refuse("--backlog: at least one is needed");
 
   grove::ShutdownScope shutdown({.grace = absl::GetFlag(FLAGS_grace)});
-  absl::StatusOr<TcpListener> listener = TcpListener::Listen(*listen);
-  if (!listener.ok()) Refuse(std::string(listener.status().message()));
   Broadcast<std::string> messages(static_cast<size_t>(backlog),
                                   BroadcastWhenFull::kDropOldest);
-  StreamServer server(*std::move(listener),
+  StreamServer server(ListenAt(absl::GetFlag(FLAGS_listen)),
                       [&](TcpStream& client) { Feed(client, messages); },
                       {.on_drain = [](grove::net::Stream&) {}, .name = "fanout"});
   server.Start();

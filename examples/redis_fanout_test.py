@@ -4,7 +4,7 @@ Usage: redis_fanout_test.py REDIS_FANOUT
 """
 
 import testing
-from testing import Peer, Server, connect, free_port, run, tool
+from testing import Server, connect, free_port, run, tool
 
 
 class Client:
@@ -22,8 +22,7 @@ class RedisFanoutTest(testing.ExampleTest):
         self.port = free_port()
 
     def redis(self):
-        return Peer("redis-server", "--port", str(self.port), "--bind", "127.0.0.1",
-                    "--save", "", "--appendonly", "no", port=self.port)
+        return testing.redis(self.port)
 
     def fanout(self, *flags):
         return Server("--listen=127.0.0.1:0", f"--redis_port={self.port}", "--max_delay=100ms",

@@ -15,13 +15,13 @@
 
 #include <cstdint>
 #include <string>
-#include <utility>
 
 #include "absl/flags/flag.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "grove/examples/listen.h"
 #include "grove/examples/parse_flags.h"
 #include "grove/green/os/file.h"
 #include "grove/green/os/file_system.h"
@@ -40,12 +40,11 @@ ABSL_FLAG(absl::Duration, grace, absl::Seconds(10),
 namespace {
 
 using grove::File;
+using grove::examples::ListenAt;
 using grove::examples::ParseFlags;
 using grove::examples::Refuse;
-using grove::net::Address;
 using grove::net::StopReport;
 using grove::net::StreamServer;
-using grove::net::TcpListener;
 using grove::net::TcpStream;
 
 // Resets the connection unless all was sent, also if the handler is killed.
@@ -82,8 +81,6 @@ int main(int argc, char** argv) {
              "Sends a file to whoever connects.\n"
              "  sendfile_server --file=FILE [--listen=127.0.0.1:7003] [--stall=1m] "
              "[--grace=10s]");
-  const absl::StatusOr<Address> listen = Address::Parse(absl::GetFlag(FLAGS_listen));
-  if (!listen.ok()) Refuse(absl::StrCat("--listen: ", listen.status().message()));
   const std::string path = absl::GetFlag(FLAGS_file);
   if (const auto info = grove::GetFileInfo(path); !info.ok()) {
     Refuse(absl::StrCat("--file: ", info.status().message()));
@@ -92,9 +89,7 @@ int main(int argc, char** argv) {
   }
 
   grove::ShutdownScope shutdown({.grace = absl::GetFlag(FLAGS_grace)});
-  absl::StatusOr<TcpListener> listener = TcpListener::Listen(*listen);
-  if (!listener.ok()) Refuse(std::string(listener.status().message()));
-  StreamServer server(*std::move(listener),
+  StreamServer server(ListenAt(absl::GetFlag(FLAGS_listen)),
                       [&](TcpStream& client) { Send(client, path); },
                       {.idle_limit = absl::GetFlag(FLAGS_stall)});
   server.Start();

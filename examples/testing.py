@@ -71,6 +71,15 @@ def run(program, *words, input=None, status=0):
     return done
 
 
+def curl(*words, data=None):
+    """What curl has written, in bytes; it has to succeed."""
+    done = subprocess.run(
+        [tool("curl"), "--silent", "--show-error", "--max-time", str(PATIENCE), *words],
+        input=data, capture_output=True, timeout=2 * PATIENCE)
+    assert done.returncode == 0, (done.args, done.returncode, done.stderr)
+    return done
+
+
 class Process:
     """A program that runs until it is told to stop. stderr goes to a file."""
 
@@ -159,6 +168,12 @@ http {{
 }}
 """)
     return Peer("nginx", "-c", config, "-e", folder + "/error.log", port=port)
+
+
+def redis(port):
+    """A redis-server that keeps nothing."""
+    return Peer("redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "",
+                "--appendonly", "no", "--dir", temporary_folder(), port=port)
 
 
 def certificate(folder):

@@ -30,12 +30,12 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "absl/time/time.h"
+#include "grove/examples/listen.h"
 #include "grove/examples/parse_flags.h"
 #include "grove/green/shutdown.h"
-#include "grove/green/task_group.h"
 #include "grove/net/buffered_stream.h"
-#include "grove/net/copy.h"
 #include "grove/net/dial.h"
+#include "grove/net/relay.h"
 #include "grove/net/server.h"
 #include "grove/net/tcp.h"
 
@@ -53,14 +53,13 @@ ABSL_FLAG(absl::Duration, grace, absl::Seconds(10),
 
 namespace {
 
+using grove::examples::ListenAt;
 using grove::examples::ParseFlags;
 using grove::examples::Refuse;
-using grove::net::Address;
-using grove::net::Copy;
 using grove::net::HostAndPort;
+using grove::net::Relay;
 using grove::net::StreamReader;
 using grove::net::StreamServer;
-using grove::net::TcpListener;
 using grove::net::TcpStream;
 
 constexpr size_t kMaxHead = 64 << 10;
@@ -174,11 +173,6 @@ void Answer(TcpStream& client, absl::string_view status, absl::string_view why) 
   }
 }
 
-absl::Status CopyAll(TcpStream& from, TcpStream& to) {
-  if (absl::Status s = Copy(from, to); !s.ok()) return s;
-  return to.ShutdownWrite();
-}
-
 void Serve(TcpStream& client) {
   StreamReader reader(client, kMaxHead);
   const absl::StatusOr<absl::string_view> head =
@@ -206,19 +200,14 @@ void Serve(TcpStream& client) {
                                                             : "502 Bad Gateway",
                   server.status().message());
   }
-  const bool begun = server->WriteGather({wanted->head, reader.buffered()}).ok() &&
+  const bool begun = server
+                         ->WriteGather({wanted->head, reader.buffered()},
+                                       absl::GetFlag(FLAGS_connect_timeout))
+                         .ok() &&
                      (!wanted->tunnel ||
                       client.Write("HTTP/1.1 200 Connection established\r\n\r\n").ok());
-  grove::TaskGroup both({.name = "proxy"});
-  if (begun) {
-    both.Spawn([&] { return CopyAll(client, *server); });
-    both.Spawn([&] { return CopyAll(*server, client); });
-  }
-  if (!begun || !both.Join().ok()) {
-    // A reset, and no end: nobody takes what he has got for all there is.
-    client.Abort();
-    server->Abort();
-  }
+  if (!begun) return client.Abort();
+  Relay(client, *server, {.idle_limit = absl::GetFlag(FLAGS_idle_limit)}).IgnoreError();
 }
 
 }  // namespace
@@ -229,8 +218,6 @@ int main(int argc, char** argv) {
       "A forward proxy for HTTP, with tunnels by CONNECT.\n"
       "  web_proxy [--listen=127.0.0.1:7004] [--connect_ports=443] "
       "[--head_timeout=10s] [--connect_timeout=10s] [--idle_limit=5m] [--grace=10s]");
-  const absl::StatusOr<Address> listen = Address::Parse(absl::GetFlag(FLAGS_listen));
-  if (!listen.ok()) Refuse(absl::StrCat("--listen: ", listen.status().message()));
   for (const std::string& port : absl::GetFlag(FLAGS_connect_ports)) {
     int number;
     if (port != "any" &&
@@ -240,11 +227,8 @@ int main(int argc, char** argv) {
   }
 
   grove::ShutdownScope shutdown({.grace = absl::GetFlag(FLAGS_grace)});
-  absl::StatusOr<TcpListener> listener = TcpListener::Listen(*listen);
-  if (!listener.ok()) Refuse(std::string(listener.status().message()));
-  StreamServer server(*std::move(listener), &Serve,
-                      {.idle_limit = absl::GetFlag(FLAGS_idle_limit),
-                       // The end of the program is not the client's: what has begun goes
+  StreamServer server(ListenAt(absl::GetFlag(FLAGS_listen)), &Serve,
+                      {// The end of the program is not the client's: what has begun goes
                        // on, as long as the grace lasts.
                        .on_drain = [](grove::net::Stream&) {},
                        .name = "proxy"});

@@ -4,36 +4,16 @@ Usage: websocket_chat_test.py WEBSOCKET_CHAT
 """
 
 import asyncio
-import os
-import re
 import signal
-import socket
-import subprocess
-import sys
-import tempfile
-import unittest
 
 import websockets
 
-CHAT = sys.argv[1]
+import testing
 
 
-class Chat:
-    """A running websocket_chat on a free port."""
-
+class Chat(testing.Server):
     def __init__(self, *flags):
-        self.process = subprocess.Popen(
-            [CHAT, "--port=0", *flags], stdout=subprocess.PIPE, text=True)
-        line = self.process.stdout.readline()
-        match = re.fullmatch(r"listening on 127\.0\.0\.1:(\d+)\n", line)
-        assert match, line
-        self.port = int(match[1])
-
-    def end(self):
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
-        self.process.stdout.close()
+        super().__init__("--port=0", *flags)
 
     def enter(self, room, name):
         return websockets.connect(
@@ -41,37 +21,14 @@ class Chat:
             open_timeout=60, close_timeout=60)
 
 
-class Redis:
-    """A redis-server on a free port, of its own."""
-
-    def __init__(self):
-        with socket.socket() as s:
-            s.bind(("127.0.0.1", 0))
-            self.port = s.getsockname()[1]
-        self.folder = tempfile.mkdtemp(dir=os.environ.get("TEST_TMPDIR"))
-        self.process = subprocess.Popen(
-            ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", "",
-             "--dir", self.folder],
-            stdout=subprocess.PIPE, text=True)
-        for line in self.process.stdout:
-            if "Ready to accept connections" in line:
-                return
-        raise AssertionError("redis-server does not start")
-
-    def end(self):
-        self.process.kill()
-        self.process.wait()
-        self.process.stdout.close()
-
-
 async def hear(ws):
     return await asyncio.wait_for(ws.recv(), 60)
 
 
-class WebSocketChatTest(unittest.TestCase):
+class WebSocketChatTest(testing.ExampleTest):
     def start(self, *flags):
         chat = Chat(*flags)
-        self.addCleanup(chat.end)
+        self.addCleanup(chat.__exit__)
         return chat
 
     def test_a_room(self):
@@ -135,9 +92,10 @@ class WebSocketChatTest(unittest.TestCase):
         self.assertEqual(chat.process.wait(timeout=60), 0)
 
     def test_two_instances_share_a_room(self):
-        redis = Redis()
-        self.addCleanup(redis.end)
-        flag = f"--redis=127.0.0.1:{redis.port}"
+        port = testing.free_port()
+        redis = testing.redis(port)
+        self.addCleanup(redis.__exit__)
+        flag = f"--redis=127.0.0.1:{port}"
         one, two = self.start(flag), self.start(flag)
 
         async def run():
@@ -166,5 +124,4 @@ class WebSocketChatTest(unittest.TestCase):
         asyncio.run(run())
 
 
-if __name__ == "__main__":
-    unittest.main(argv=sys.argv[:1])
+testing.main()

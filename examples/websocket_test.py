@@ -5,40 +5,17 @@ Usage: websocket_test.py HTTP_SERVER
 
 import asyncio
 import os
-import re
 import signal
-import socket
 import ssl
-import subprocess
-import sys
-import tempfile
-import unittest
 
 import websockets
 
-SERVER = sys.argv[1]
+import testing
 
 
-class Server:
-    """A running http_server on a free port."""
-
+class Server(testing.Server):
     def __init__(self, *flags):
-        self.process = subprocess.Popen(
-            [SERVER, "--port=0", "--hubs=2", *flags], stdout=subprocess.PIPE, text=True
-        )
-        line = self.process.stdout.readline()
-        match = re.fullmatch(r"listening on 127\.0\.0\.1:(\d+) \(2 hubs\)\n", line)
-        assert match, line
-        self.port = int(match[1])
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        if self.process.poll() is None:
-            self.process.kill()
-            self.process.wait()
-        self.process.stdout.close()
+        super().__init__("--port=0", "--hubs=2", *flags)
 
     def connect(self, scheme="ws", **options):
         options.setdefault("open_timeout", 60)
@@ -47,7 +24,7 @@ class Server:
         return websockets.connect(f"{scheme}://127.0.0.1:{self.port}/ws", **options)
 
 
-class WebSocketTest(unittest.TestCase):
+class WebSocketTest(testing.ExampleTest):
     def setUp(self):
         self.server = Server()
         self.addCleanup(self.server.__exit__)
@@ -69,13 +46,7 @@ class WebSocketTest(unittest.TestCase):
         asyncio.run(run("deflate"))
 
     def test_over_tls(self):
-        folder = tempfile.mkdtemp(dir=os.environ.get("TEST_TMPDIR"))
-        cert, key = folder + "/cert.pem", folder + "/key.pem"
-        subprocess.run(
-            ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
-             "ec_paramgen_curve:P-256", "-nodes", "-keyout", key, "-out", cert,
-             "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"],
-            check=True, capture_output=True)
+        cert, key = testing.certificate(testing.temporary_folder())
         server = Server("--tls_cert=" + cert, "--tls_key=" + key)
         self.addCleanup(server.__exit__)
         trust = ssl.create_default_context(cafile=cert)
@@ -155,7 +126,7 @@ class WebSocketTest(unittest.TestCase):
         z = zlib.compressobj(9, zlib.DEFLATED, -15)
         bomb = z.compress(bytes((16 << 20) + 1)) + z.flush(zlib.Z_SYNC_FLUSH)
         bomb = bomb[:-4]
-        with socket.create_connection(("127.0.0.1", self.server.port), timeout=60) as s:
+        with testing.connect(self.server.port) as s:
             s.sendall(
                 b"GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\n"
                 b"Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
@@ -164,13 +135,9 @@ class WebSocketTest(unittest.TestCase):
             )
             frame = b"\xc2\xfe" + len(bomb).to_bytes(2, "big") + bytes(4) + bomb
             s.sendall(frame)
-            got = b""
-            while part := s.recv(65536):
-                got += part
-            head, frames = got.split(b"\r\n\r\n", 1)
+            head, frames = testing.read_to_end(s).split(b"\r\n\r\n", 1)
             self.assertIn(b"Sec-WebSocket-Extensions: permessage-deflate", head)
             self.assertEqual(frames, b"\x88\x02" + (1009).to_bytes(2, "big"))
 
 
-if __name__ == "__main__":
-    unittest.main(argv=sys.argv[:1])
+testing.main()

@@ -14,8 +14,9 @@ namespace grove::net {
 // Carries bytes from one stream to another until `from` ends; they may be the same one,
 // which makes an echo. `to` is not shut down then: the caller may have more to say.
 //
-//   Greenlet<> up = Spawn([&] { Copy(client, server).IgnoreError();
-//   server.ShutdownWrite(); }); Copy(server, client).IgnoreError();
+//   absl::Status echo = Copy(stream, stream);
+//
+// Both ways at once is Relay(), in relay.h.
 //
 // It holds no buffer while it waits for bytes: they go through one that the hub's copies
 // share, so ten thousand idle ones cost nothing, and busy ones find it in the cache. Only

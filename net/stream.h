@@ -113,6 +113,13 @@ class Stream {
   virtual void Close() = 0;
   virtual bool closed() const = 0;
 
+  // Stream::Abort()
+  //
+  // Closes so that the peer does not take it for the end of what it was sent, where what
+  // carries the stream has a way to say so: TCP's is a reset. What was written may never
+  // arrive. Else as Close().
+  virtual void Abort() { Close(); }
+
   // Stream::Describe()
   //
   // The peer, for messages: "10.0.0.1:80".

@@ -60,11 +60,8 @@ class TcpStream final : public net_internal::SocketStream {
   const Address& peer() const { return peer_; }
   absl::StatusOr<Address> local_address() const;
 
-  // TcpStream::Abort()
-  //
-  // Closes so that the peer gets a reset: what was written may never arrive.
-  void Abort();
-
+  // By a reset.
+  void Abort() override;
   std::string Describe() const override { return peer_.ToString(); }
 
  private:

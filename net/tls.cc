@@ -79,6 +79,12 @@ void TlsStream::Close() {
   if (session_ != nullptr) session_->Close();
 }
 
+void TlsStream::Abort() {
+  if (session_ == nullptr) return;
+  session_->transport().Abort();
+  session_->Close();
+}
+
 bool TlsStream::closed() const { return session_ == nullptr || session_->closed(); }
 std::string TlsStream::Describe() const { return session_->Describe(); }
 Stream& TlsStream::transport() const { return session_->transport(); }

@@ -120,6 +120,8 @@ class TlsStream final : public Stream {
   absl::Status ShutdownWrite() override;
   absl::Status ShutdownRead() override;
   void Close() override;
+  // The transport's: no close_notify is sent.
+  void Abort() override;
   bool closed() const override;
   std::string Describe() const override;
   // The transport's: with what TLS adds.

@@ -62,10 +62,6 @@ class TlsListener {
     { t.peer() } -> std::convertible_to<const Address&>;
   }
   { return static_cast<const Transport&>(stream.transport()).peer(); }
-  static void Reset(Stream& stream) {
-    net_internal::ResetStream<Transport>(static_cast<TlsStream&>(stream).transport());
-    stream.Close();
-  }
 
  private:
   Inner listener_;

@@ -98,6 +98,17 @@ GREENLET_TEST_F(TlsServer, LimitsSeeWhatIsBelowTls) {
   EXPECT_EQ(server.active(), 0u);
 }
 
+GREENLET_TEST_F(TlsServer, AnAbortIsAResetBelowTls) {
+  MemoryListener listener;
+  StreamServer server(TlsListener(listener, ServerContext()),
+                      [](TlsStream& stream) { stream.Abort(); });
+  server.Start();
+  TlsStream client = Connect(listener);
+  char c;
+  const absl::Status end = client.Read(absl::MakeSpan(&c, 1)).status();
+  EXPECT_EQ(ErrnoOf(end), ECONNRESET) << end;
+}
+
 GREENLET_TEST_F(TlsServer, AResetInAnyStateLeavesNothing) {
   MemoryListener listener;
   StreamServer server(TlsListener(listener, ServerContext()), &Echo);

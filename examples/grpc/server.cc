@@ -3,8 +3,10 @@
 //   bazel run //examples/grpc:server -- --port=50051 --backend=127.0.0.1:7000
 //   bazel run //examples/grpc:client -- --server=127.0.0.1:50051
 //
-// SIGINT and SIGTERM end it cleanly: its health is NOT_SERVING from then on, no call is
-// taken any more, and those that it has may go on for --grace.
+// SIGINT and SIGTERM end it cleanly: its health is NOT_SERVING from then on, and for
+// --drain_delay all goes on as before, so that a load balancer has time to look elsewhere
+// (docs/deployment.md); then no call is taken any more, and those that it has may go on
+// for --grace.
 
 #include "grove/examples/grpc/bridge/server.h"
 
@@ -24,6 +26,7 @@
 #include "grove/examples/parse_flags.h"
 #include "grove/green/hub_group.h"
 #include "grove/green/shutdown.h"
+#include "grove/green/sleep.h"
 
 ABSL_FLAG(std::string, host, "127.0.0.1", "address to listen at");
 ABSL_FLAG(int, port, 50051, "port to listen at; 0 takes a free one");
@@ -33,8 +36,9 @@ ABSL_FLAG(int, hubs, static_cast<int>(grove::AllowedCores().size()),
 ABSL_FLAG(std::string, backend, "127.0.0.1:7000",
           "who answers what is asked, a line for a line; examples:echo_server does");
 ABSL_FLAG(bool, batch, true, "threads are SCHED_BATCH: less CPU per call under load");
-ABSL_FLAG(absl::Duration, grace, absl::Seconds(5),
-          "how long calls may go on after SIGINT or SIGTERM");
+ABSL_FLAG(absl::Duration, drain_delay, absl::ZeroDuration(),
+          "how long it takes more after SIGINT or SIGTERM, while it is NOT_SERVING");
+ABSL_FLAG(absl::Duration, grace, absl::Seconds(5), "how long calls may go on after that");
 
 namespace {
 
@@ -53,13 +57,15 @@ int main(int argc, char** argv) {
       argc, argv,
       "Serves demo.proto by gRPC, without TLS.\n"
       "  server [--host=127.0.0.1] [--port=50051] [--hubs=N] [--backend=ADDRESS] "
-      "[--nobatch] [--grace=5s]");
+      "[--nobatch] [--drain_delay=0s] [--grace=5s]");
   const int hubs = absl::GetFlag(FLAGS_hubs);
   if (hubs < 1) Refuse(absl::StrCat("--hubs=", hubs, ": at least one is needed"));
 
   if (absl::GetFlag(FLAGS_batch)) PreferLongTurns();
-  const absl::Duration grace = absl::GetFlag(FLAGS_grace);
-  grove::ShutdownScope shutdown({.grace = grace, .overtime = absl::Seconds(5)});
+  const absl::Duration drain_delay = absl::GetFlag(FLAGS_drain_delay);
+  if (drain_delay < absl::ZeroDuration()) Refuse("--drain_delay: less than none");
+  grove::ShutdownScope shutdown(
+      {.grace = drain_delay + absl::GetFlag(FLAGS_grace), .overtime = absl::Seconds(5)});
   grove::HubGroup group({.hubs = hubs, .name = "grpc"});
   grove::bridge::Bridge bridge(group);
   grove::examples::DemoService service(&bridge, absl::GetFlag(FLAGS_backend));
@@ -82,8 +88,10 @@ int main(int argc, char** argv) {
   fflush(stdout);
 
   const grove::ShutdownHook not_serving = grove::OnShutdown(
-      grove::ShutdownPhase::kStopAccepting, "health",
-      [&](grove::Deadline) { server->GetHealthCheckService()->Shutdown(); });
+      grove::ShutdownPhase::kStopAccepting, "health", [&](grove::Deadline) {
+        server->GetHealthCheckService()->Shutdown();
+        grove::Sleep(drain_delay);
+      });
   const grove::ShutdownHook drain = grove::OnShutdown(
       grove::ShutdownPhase::kDrain, "grpc",
       [&](grove::Deadline d) { grove::bridge::StopServer(*server, d.Remaining()); });

@@ -27,9 +27,8 @@ namespace grove::net {
 //   ... address();                    with a ToString()
 //
 // If it has an `absl::Status Greet(S&)`, that is called first in the greenlet of each
-// connection, and may block; if it fails, the handler is not called. Static functions
-// `Address PeerOf(const S&)` and `void Reset(Stream&)` say whose connection it is, and
-// cut it, for what S has no peer() and Abort().
+// connection, and may block; if it fails, the handler is not called. A static function
+// `Address PeerOf(const S&)` says whose connection it is, if S has no peer().
 template <typename L>
 concept Listener = requires(L listener) {
   { *listener.TryAccept() } -> std::convertible_to<Stream&&>;
@@ -55,17 +54,6 @@ class Endpoint {
   virtual absl::Status WaitForConnection() = 0;
   virtual void Close() = 0;
 };
-
-// Closes a stream so that the system forgets it: what the peer has not read is not kept
-// for it.
-template <typename S>
-void ResetStream(Stream& stream) {
-  if constexpr (requires(S & s) { s.Abort(); }) {
-    static_cast<S&>(stream).Abort();
-  } else {
-    stream.Close();
-  }
-}
 
 template <typename L>
 PeerKey PeerKeyOfStream(const StreamOf<L>& stream) {
@@ -104,17 +92,9 @@ class HandlingEndpoint final : public Endpoint {
   void Close() override { listener_.Close(); }
 
  private:
-  static auto Reset() -> void (*)(Stream&) {
-    if constexpr (requires(Stream & s) { L::Reset(s); }) {
-      return &L::Reset;
-    } else {
-      return &ResetStream<S>;
-    }
-  }
-
   void Run(ServerConnections* connections, S& stream) {
     if (connections->killed()) return;
-    ServerConnections::Connection connection(connections, &stream, Reset());
+    ServerConnections::Connection connection(connections, &stream);
     if constexpr (requires { listener_.Greet(stream); }) {
       if (!listener_.Greet(stream).ok()) {
         connection.Failed();

@@ -59,11 +59,9 @@ bool ServerConnections::WaitUntilNone(Deadline deadline) {
 // --- connections
 // ------------------------------------------------------------------------
 
-ServerConnections::Connection::Connection(ServerConnections* connections, Stream* stream,
-                                          void (*reset)(Stream&))
+ServerConnections::Connection::Connection(ServerConnections* connections, Stream* stream)
     : connections_(connections),
       stream_(stream),
-      reset_(reset),
       greenlet_(CurrentGreenlet()),
       next_(connections->first_) {
   if (next_) next_->previous_ = this;
@@ -146,7 +144,8 @@ void ServerConnections::Look(Connection& connection, const PeerPace::Limits& lim
       ++statistics_.cut_slow;
       break;
   }
-  connection.reset_(*connection.stream_);
+  // Nothing is kept for who does not read.
+  connection.stream_->Abort();
 }
 
 }  // namespace net_internal

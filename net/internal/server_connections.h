@@ -94,8 +94,7 @@ class ServerConnections::Slot {
 // One open connection, on the stack of its handler's greenlet.
 class ServerConnections::Connection {
  public:
-  // `reset` closes the stream, so that nothing more is heard of it.
-  Connection(ServerConnections* connections, Stream* stream, void (*reset)(Stream&));
+  Connection(ServerConnections* connections, Stream* stream);
   ~Connection();
 
   // Connection::Greeted()
@@ -110,7 +109,6 @@ class ServerConnections::Connection {
 
   ServerConnections* const connections_;
   Stream* const stream_;
-  void (*const reset_)(Stream&);
   const AnyGreenlet greenlet_;
   bool greeted_ = false;
   PeerPace pace_;

@@ -75,14 +75,11 @@ class MemoryStream final : public Stream {
   absl::Status ShutdownWrite() override;
   absl::Status ShutdownRead() override;
   void Close() override;
+  // By a reset.
+  void Abort() override;
   bool closed() const override { return connection_ == nullptr; }
   std::string Describe() const override;
   Activity activity() const override;
-
-  // MemoryStream::Abort()
-  //
-  // Closes, so that the peer gets a reset.
-  void Abort();
 
   // MemoryStream::FailReads(), MemoryStream::FailWrites()
   //

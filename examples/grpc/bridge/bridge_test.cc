@@ -19,6 +19,7 @@
 #include "examples/grpc/demo.grpc.pb.h"
 #include "grove/examples/grpc/bridge/client.h"
 #include "grove/examples/grpc/bridge/server.h"
+#include "grove/green/blocking.h"
 #include "grove/green/deadline_scope.h"
 #include "grove/green/greenlet.h"
 #include "grove/green/group.h"
@@ -26,6 +27,7 @@
 #include "grove/green/interrupt.h"
 #include "grove/green/sleep.h"
 #include "grove/green/testing/greenlet_test.h"
+#include "grove/green/thread_pool.h"
 #include "grove/green/timeout.h"
 #include "grove/hub/clock.h"
 #include "grove/sync/event.h"
@@ -538,6 +540,48 @@ GREENLET_TEST_F(BridgeTest, AStopWithoutGraceKillsHandlers) {
   StopServer(*server_, absl::ZeroDuration());
   EXPECT_TRUE(victim.killed);
   EXPECT_FALSE(call.Get()->ok());
+}
+
+// It is carried out nevertheless, though no thread of the pool is free for it.
+GREENLET_TEST_F(BridgeTest, AStopThatIsKilledWhileItsPoolIsBusy) {
+  service_->ask = [](ServerCall&, const Question&, Answer*) { return grpc::Status::OK; };
+  EXPECT_TRUE(Ask().ok());
+  std::atomic<bool> go{false};
+  Group busy;
+  for (int i = ThreadPool::Default().max_threads(); i > 0; --i) {
+    busy.Spawn([&] { return Blocking([&] { go.wait(false); }); });
+  }
+  Yield();
+  bool stopped = false;
+  const Greenlet<> stop = Spawn([&] {
+    StopServer(*server_, absl::ZeroDuration());
+    stopped = true;
+    Yield();
+    ADD_FAILURE() << "the kill is lost";
+  });
+  Yield();
+  stop.KillSoon();
+  Yield();
+  go = true;
+  go.notify_all();
+  stop.Join();
+  EXPECT_TRUE(stopped);
+  EXPECT_TRUE(stop.killed());
+  EXPECT_FALSE(Ask().ok());
+  busy.Join();
+}
+
+GREENLET_TEST_F(BridgeTest, ACallMayBeTheLastThingOfAHub) {
+  service_->ask = [](ServerCall&, const Question&, Answer*) { return grpc::Status::OK; };
+  const KeepAlive alive(Hub::Current());  // the group ends by a thread
+  for (int i = 0; i < 50; ++i) {
+    HubGroup group({.hubs = 1, .pin = false}, [&](int) {
+      Answer answer;
+      grpc::ClientContext context;
+      EXPECT_TRUE(Call(*stub_, &Remote::Ask, &context, question_, &answer).ok());
+    });
+    group.Join();
+  }
 }
 
 GREENLET_TEST_F(BridgeTest, HubsThatEndAnswerUnavailable) {

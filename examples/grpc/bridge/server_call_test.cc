@@ -15,6 +15,7 @@
 #include "grove/green/greenlet.h"
 #include "grove/green/hub_group.h"
 #include "grove/green/sleep.h"
+#include "grove/green/spawn_hook.h"
 #include "grove/green/testing/greenlet_test.h"
 #include "grove/green/timeout.h"
 #include "grove/hub/clock.h"
@@ -167,6 +168,17 @@ TEST(ServerCall, AHubThatEndsEndsThem) {
   EXPECT_EQ(grpc.alive, 0);
 }
 
+// Its end has come before the spawn returns, and OnDone() maybe too.
+TEST(ServerCall, ASpawnHookMayKillIt) {
+  HubGroup group({.hubs = 1, .pin = false});
+  group.Spawn(0, [] { AddSpawnHook([](const AnyGreenlet& g) { g.KillSoon(); }); })
+      ->Join();
+  const std::vector<int> codes =
+      PlayMany(HubsOf(group), true, [](FakeCall&) { ADD_FAILURE() << "it has run"; });
+  EXPECT_EQ(codes[grpc::StatusCode::UNAVAILABLE], kThreads * kCalls);
+  group.Drain();
+}
+
 // An operation that is done when nobody waits for it any more, and its call is over.
 TEST(ServerCall, ACompletionMayComeAfterTheGreenlet) {
   HubGroup group({.hubs = 2, .pin = false});
@@ -190,6 +202,21 @@ TEST(Completion, EndsTheWaitOfAGreenlet) {
   });
   EXPECT_EQ(codes[grpc::StatusCode::OK], kThreads * kCalls);
   group.Drain();
+}
+
+// The thread that brings the news is not through with that when the hub ends.
+TEST(Completion, MayBeTheLastThingOfItsHub) {
+  for (int i = 0; i < 200; ++i) {
+    std::thread done;
+    HubGroup group({.hubs = 1, .pin = false}, [&](int) {
+      Completion completion(nullptr);
+      completion.Arm();
+      done = std::thread([&completion] { completion.Done(true); });
+      EXPECT_TRUE(completion.Wait());
+    });
+    group.Join();
+    done.join();
+  }
 }
 
 }  // namespace

@@ -33,6 +33,7 @@ class UpgradedStream final : public net::Stream {
   absl::Status ShutdownWrite() override { return stream_.ShutdownWrite(); }
   absl::Status ShutdownRead() override { return stream_.ShutdownRead(); }
   void Close() override { stream_.Close(); }
+  void Abort() override { stream_.Abort(); }
   bool closed() const override { return stream_.closed(); }
   std::string Describe() const override { return stream_.Describe(); }
   Activity activity() const override { return stream_.activity(); }

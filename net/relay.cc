@@ -1,0 +1,60 @@
+#include "grove/net/relay.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/cleanup/cleanup.h"
+#include "absl/strings/str_cat.h"
+#include "grove/green/hub_scope.h"
+#include "grove/green/task_group.h"
+#include "grove/net/copy.h"
+
+namespace grove::net {
+namespace {
+
+absl::Status CopyAll(Stream& from, Stream& to, uint64_t& bytes, Deadline deadline) {
+  if (absl::Status s = Copy(from, to, &bytes, deadline); !s.ok()) return s;
+  return to.ShutdownWrite();
+}
+
+// Looks at what has gone now and then, which costs what is carried nothing.
+absl::Status JoinUnlessIdle(TaskGroup& both, const RelayedBytes& bytes,
+                            absl::Duration limit) {
+  const absl::Duration period = std::max(limit / 8, absl::Milliseconds(1));
+  uint64_t before = 0;
+  MonotonicNanos since = ThisHub().Now();
+  while (both.running() > 0) {
+    if (both.Join(period).ok()) break;
+    const uint64_t now = bytes.a_to_b + bytes.b_to_a;
+    if (std::exchange(before, now) != now) since = ThisHub().Now();
+    if (absl::Nanoseconds(ThisHub().Now() - since) >= limit) {
+      return absl::DeadlineExceededError(
+          absl::StrCat("nothing has gone for ", absl::FormatDuration(limit)));
+    }
+  }
+  return both.Join();
+}
+
+}  // namespace
+
+absl::Status Relay(Stream& a, Stream& b, const RelayOptions& options,
+                   RelayedBytes* bytes) {
+  RelayedBytes uncounted;
+  RelayedBytes& count = bytes ? *bytes : uncounted;
+  bool whole = false;
+  const absl::Cleanup abort = [&] {
+    if (whole) return;
+    a.Abort();
+    b.Abort();
+  };
+  TaskGroup both({.name = "relay"});
+  both.Spawn([&] { return CopyAll(a, b, count.a_to_b, options.deadline); });
+  both.Spawn([&] { return CopyAll(b, a, count.b_to_a, options.deadline); });
+  absl::Status s = options.idle_limit == absl::InfiniteDuration()
+                       ? both.Join()
+                       : JoinUnlessIdle(both, count, options.idle_limit);
+  whole = s.ok();
+  return s;
+}
+
+}  // namespace grove::net
