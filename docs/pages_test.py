@@ -119,6 +119,48 @@ class ComingFromGevent(unittest.TestCase):
         self.assertGreater(rows, 200)
 
 
+    def test_no_row_is_left_out(self):
+        numbers = {}
+        for line in read("docs/from_gevent.md").splitlines():
+            for kind, number in re.findall(r"([A-Z]{2})-(\d+)", line.split(" | ")[0]):
+                numbers.setdefault(kind, set()).add(int(number))
+        self.assertGreater(len(numbers), 25)
+        for kind, there in numbers.items():
+            self.assertEqual(set(range(1, max(there) + 1)) - there, set(), kind)
+
+
+class Headers(unittest.TestCase):
+    """docs/headers.md has all public headers: those that are not for grove's own tests."""
+
+    def test_each_public_one_is_listed(self):
+        public = [f for f in sources((".h",))
+                  if re.match(r"(hub|green|sync|net|patch)/(?!.*internal/)", f)
+                  and not re.search(r"test_util\.h$|_tests?\.h$|lock_contract\.h$|adapters/|http2_peer\.h$|tls_certificates\.h$", f)]
+        self.assertGreater(len(public), 130)
+        page = read("docs/headers.md")
+        self.assertEqual([f for f in public + ["green/testing/greenlet_test.h"] if f"](../{f})" not in page], [])
+
+
+class Promises(unittest.TestCase):
+    """Tests that docs/promises.md names are there."""
+
+    def test_each_has_its_tests(self):
+        rows = 0
+        for number, line in enumerate(read("docs/promises.md").splitlines(), 1):
+            cells = line.strip("| ").split(" | ")
+            if len(cells) != 3 or cells[0] == "what hurts":
+                continue
+            rows += 1
+            file = None
+            for name in re.findall(r"`([^`]+)`", cells[2]):
+                if "/" in name:
+                    file = read(name)
+                else:
+                    self.assertTrue(re.search(rf"\b{name}\b", file), f"line {number}: there is no {name}")
+            self.assertTrue(file or "](" in cells[2], f"line {number} names no test")
+        self.assertGreater(rows, 25)
+
+
 class Code(unittest.TestCase):
     def test_all_of_it_is_compiled(self):
         with_code = {p for p in pages() if re.search(r"^ *```cpp", read(p), re.M)}

@@ -30,6 +30,13 @@ enum class WaitResult {
 // A file descriptor that greenlets of one hub wait for, and the one place where I/O
 // blocks. Owns the descriptor: destroying it closes it. It should be non-blocking.
 //
+//   for (;;) {
+//     if (!d.CountOperation()) return Closed();
+//     const ssize_t n = read(d.fd(), buffer, size);
+//     if (n >= 0 || errno != EAGAIN) return n;
+//     switch (d.WaitReadable(deadline)) { ... }
+//   }
+//
 // One greenlet may wait to read while another waits to write. Two that wait for the same
 // direction are a fatal error that names both, since each would get pieces of what the
 // other expects. (Any number may Poll() it, which takes nothing; see poll.h.)

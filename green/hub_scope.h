@@ -11,6 +11,8 @@ namespace grove {
 // ThisHub()
 //
 // This thread's hub; made by the first call, if nothing that blocks has made it.
+//
+// Threads: any; each has its own.
 Hub& ThisHub();
 
 // HubScope
@@ -25,6 +27,8 @@ Hub& ThisHub();
 //   ManualClock clock;
 //   HubScope scope({.clock = &clock});
 //   Sleep(absl::Hours(1));  // returns at once
+//
+// Threads: the one that made it.
 class HubScope {
  public:
   // A thread that has a hub already is a fatal error.

@@ -29,8 +29,10 @@ void Sleep(absl::Duration duration, SleepOptions options = {});
 //
 // As Sleep(), until a moment. For loops that are to keep a pace:
 //
-//   for (Deadline tick = kPeriod;; tick = Deadline::At(tick.when() + period)) {
+//   for (Deadline tick = period;; tick = Deadline::At(tick.when() + nanoseconds)) {
 //     SleepUntil(tick);
+//     Sample();
+//   }
 void SleepUntil(Deadline deadline, SleepOptions options = {});
 
 // Yield()

@@ -8,6 +8,10 @@
 
 // What failed calls return: the operation and the peer in the message, errno and the
 // bytes that were moved before as payloads.
+//
+//   absl::Status s = stream.Write(data, absl::Seconds(5));
+//   if (ErrnoOf(s) == ECONNRESET) return;     // the peer has gone
+//   if (!s.ok()) Log(s, BytesMoved(s));       // so many bytes were taken before
 namespace grove {
 
 // ErrnoStatus()

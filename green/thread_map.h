@@ -55,6 +55,8 @@ class ApplyEach {
 // What ThreadPool::IMap() returns: as MapResults (imap.h), with a greenlet for each item
 // that is in work, which waits for its thread. At its end, no function runs any more.
 //
+//   for (Image& i : pool.IMap(&Decode, paths)) Show(i);
+//
 // Threads: the hub's where it was made; one greenlet at a time.
 template <typename Fn, typename Range, bool ordered>
 class ThreadMapResults {

@@ -16,6 +16,11 @@ namespace grove {
 // DurationDistribution
 //
 // How long things took, to a factor of two: a copy of a histogram.
+//
+//   for (const HubStatistics& s : AllHubStatistics()) {
+//     printf("%s: 99%% waited at most %s for their turn\n", s.hub.c_str(),
+//            absl::FormatDuration(s.ready_delays.AtMost(0.99)).c_str());
+//   }
 struct DurationDistribution {
   // counts[i] of them took 2^i nanoseconds or more, and less than 2^(i+1); what took less
   // than two nanoseconds is in the first.

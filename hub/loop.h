@@ -148,6 +148,9 @@ class IoWatcher {
 // What the watchers below have in common. They are less frequent, and own their
 // callback. Destroying a watcher stops it; so does the end of its loop, which it may
 // outlive.
+//
+//   StatWatcher watcher(&ThisHub().loop(), "/etc/service.conf");
+//   watcher.Start([] { Spawn(&ReadSettings); });
 class Watcher {
  public:
   using Callback = absl::AnyInvocable<void()>;

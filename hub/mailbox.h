@@ -18,6 +18,13 @@ namespace grove {
 // object, which must live until `deliver` is called. `deliver` is called exactly once
 // per accepted post: on the hub's stack, with `hub_alive` true; or, if the hub ends
 // first, on the thread that ends it, with `hub_alive` false.
+//
+//   struct Done : Letter {
+//     Done() : Letter([](Letter* l, bool hub_alive) { static_cast<Done*>(l)->Arrived();
+//     }) {} void Arrived();
+//   };
+//   Done done;                                       // lives until it has arrived
+//   if (!hub.PostLetter(&done)) ...                  // that hub has ended
 struct Letter {
   using Deliver = void (*)(Letter*, bool hub_alive);
 

@@ -37,6 +37,13 @@ struct TimerNode {
 // cancelling cost a few nanoseconds however many are armed, and allocate nothing unless
 // more are armed than ever before. Destroying an armed timer cancels it.
 //
+//   struct Alarm : Timer {
+//     Alarm() : Timer([](Timer* t) { static_cast<Alarm*>(t)->Ring(); }) {}
+//     void Ring();  // must not block; it may Spawn()
+//   };
+//   Alarm alarm;
+//   ThisHub().timers().Arm(&alarm, ThisHub().Now() + absl::ToInt64Nanoseconds(after));
+//
 // Threads: those of its queue's hub only.
 class Timer {
  public:

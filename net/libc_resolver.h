@@ -19,6 +19,8 @@ namespace grove::net {
 // done, which is ten seconds and more when a server is down, and hold a thread meanwhile:
 // give them a pool of their own.
 //
+//   SetDefaultResolver(std::make_unique<ThreadedResolver>());   // of this hub
+//
 // Deadline, Kill: end the wait at once, and a lookup that has not begun never does.
 // Threads: any.
 class ThreadedResolver final : public Resolver {

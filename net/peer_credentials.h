@@ -5,9 +5,14 @@
 
 namespace grove::net {
 
+// PeerCredentials
+//
 // Who is at the other end of a Unix socket, as the kernel has it: of a connection, as it
 // was when the peer connected or listened (SO_PEERCRED); of a message, as it was when
 // that was sent (SCM_CREDENTIALS).
+//
+//   absl::StatusOr<PeerCredentials> peer = stream.peer_credentials();
+//   if (!peer.ok() || peer->uid != getuid()) return;
 struct PeerCredentials {
   pid_t pid;
   uid_t uid;

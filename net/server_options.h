@@ -12,6 +12,9 @@
 namespace grove::net {
 
 // StreamServerOptions
+//
+//   StreamServer server(std::move(listener), &Serve,
+//                       {.max_connections = 10'000, .idle_limit = absl::Minutes(5)});
 struct StreamServerOptions {
   // While so many are open no more are accepted: they wait in the backlog. 0: no limit.
   size_t max_connections = 0;

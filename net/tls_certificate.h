@@ -12,6 +12,8 @@ namespace grove::net {
 //
 // What stands in a peer's certificate. It was verified, unless the context says that it
 // is not to be (TlsClientOptions::skip_verification).
+//
+//   if (std::optional<TlsCertificate> c = stream.peer_certificate()) Log(c->subject);
 struct TlsCertificate {
   std::string subject;                 // "CN=alice,O=Example"
   std::string issuer;                  // the same

@@ -12,6 +12,8 @@ namespace grove::net {
 //
 // Where a Unix socket is: a path in the file system, an abstract name, which vanishes
 // with its last user, or nowhere.
+//
+//   absl::StatusOr<UnixAddress> a = UnixAddress::Parse("/run/service.sock");
 class UnixAddress {
  public:
   // Unnamed, as is the end of a pair.

@@ -8,6 +8,8 @@ namespace grove::net {
 // UnixBindOptions
 //
 // How the file of a Unix socket is made.
+//
+//   UnixListener::Listen(address, {.mode = 0660});   // its group may connect as well
 struct UnixBindOptions {
   // Of the socket's file, whatever the umask: who may connect needs write permission.
   mode_t mode = 0666;

@@ -14,6 +14,10 @@ namespace grove::net {
 //
 // What one receiving of a message socket has brought; its bytes are in the caller's
 // buffer.
+//
+//   char buffer[8192];
+//   absl::StatusOr<UnixMessage> m = socket.Receive(absl::MakeSpan(buffer));
+//   if (m.ok() && !m->truncated) Handle(absl::string_view(buffer, m->bytes), m->peer);
 struct UnixMessage {
   size_t bytes = 0;
   bool truncated = false;  // it was longer than the buffer: its end is lost

@@ -6,6 +6,8 @@
 namespace grove::patch {
 
 // What can be patched: families of calls. docs/patching.md lists each one's calls.
+//
+//   if (patch::IsModulePatched(Module::kSocket)) ...
 enum class Module : uint8_t {
   kOs,          // fork, locks of files, queues between processes, fsync
   kThread,      // threads, their locks and keys: pthreads, and futexes by syscall()

@@ -13,6 +13,8 @@ namespace grove::patch {
 // PatchReport
 //
 // What is patched where, how often it was used, and what is not covered.
+//
+//   fputs(patch::Report().ToString().c_str(), stderr);
 struct PatchReport {
   struct Function {
     std::string name;

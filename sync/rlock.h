@@ -16,6 +16,10 @@ namespace grove {
 // code that calls itself in ways that are hard to see: where that can be told, a Mutex is
 // clearer.
 //
+//   RLock lock;
+//   void Cache::Drop() { std::lock_guard l(lock); ... }
+//   void Cache::Refill() { std::lock_guard l(lock); Drop(); ... }
+//
 // Contract and threads: as Mutex.
 class ABSL_LOCKABLE RLock {
  public:

@@ -125,8 +125,8 @@ def source_of(page, context, text):
             expected = expected.replace('"', '\\"')
             out.append(
                 f"GREENLET_TEST({namespace.title().replace('_', '')}, Line{block.line}) {{\n"
-                f"  testing::internal::CaptureStdout();\n  {entry}\n  fflush(stdout);\n"
-                f'  EXPECT_EQ(testing::internal::GetCapturedStdout(), "{expected}");\n}}\n'
+                f"  docs::Output output;\n  {entry}\n"
+                f'  EXPECT_EQ(output.Take(), "{expected}");\n}}\n'
             )
         out.append(f"}}  // namespace line_{block.line}\n")
     out.append("}  // namespace\n}\n")

@@ -10,6 +10,10 @@ namespace grove {
 // How a process has ended: it exited with a code, or a signal killed it. Unknown if
 // somebody else has waited for it, by wait(2), or SIGCHLD is ignored: the kernel tells it
 // once.
+//
+//   absl::StatusOr<ExitStatus> status = child.Wait(absl::Minutes(1));
+//   if (!status.ok()) return status.status();
+//   if (!status->success()) return absl::AbortedError(status->ToString());
 class ExitStatus {
  public:
   // Unknown.

@@ -15,6 +15,11 @@ namespace grove {
 enum class FileKind { kRegular, kDirectory, kSymlink, kFifo, kSocket, kDevice };
 
 // FileInfo
+//
+// What stat(2) says.
+//
+//   absl::StatusOr<FileInfo> info = GetFileInfo("/srv/www");   // file_system.h
+//   if (info.ok() && info->kind == FileKind::kDirectory) ...
 struct FileInfo {
   FileKind kind = FileKind::kRegular;
   uint64_t size = 0;       // in bytes

@@ -21,6 +21,9 @@ namespace grove::http {
 // are names with an underscore in them, which would be taken for others with a hyphen,
 // and Proxy, which programs would take for a setting of theirs. A path that cannot be
 // decoded is empty.
+//
+//   SubprocessOptions options;
+//   for (auto& [name, value] : CgiVariables(request)) options.extra_env[name] = value;
 std::vector<std::pair<std::string, std::string>> CgiVariables(const Request& request);
 
 }  // namespace grove::http

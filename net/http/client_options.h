@@ -55,13 +55,15 @@ struct SecuredStream {
   std::string alpn = {};  // the protocol that both speak; empty if none was agreed on
 };
 
-// Makes a connection one that only `host` can read. As ClientDialer. UseTls() of
+// Makes a connection one that only `host` can read. As ClientDialer. SecureByTls() of
 // client_tls.h gives one; there is none here, since not every process may have BoringSSL
 // in it.
 using ClientSecurer = std::function<absl::StatusOr<SecuredStream>(
     std::unique_ptr<net::Stream> stream, const std::string& host, Deadline deadline)>;
 
 // HttpClientOptions
+//
+//   HttpClient client({.timeouts = {.total = absl::Seconds(10)}, .max_body = 1 << 20});
 struct HttpClientOptions {
   ClientTimeouts timeouts = {};
 

@@ -14,6 +14,8 @@ namespace grove::http {
 //
 // Seconds since 1970 as HTTP writes them: "Sun, 06 Nov 1994 08:49:37 GMT". Of what others
 // write only this form is read, which is that of the last twenty-five years.
+//
+//   response.headers().Set("Expires", FormatDate(time(nullptr) + 3600));
 std::string FormatDate(time_t seconds);
 std::optional<time_t> ParseDate(absl::string_view text);
 

@@ -26,6 +26,12 @@ enum class Precondition {
 //
 // To be called for what would be answered with 2xx, before anything is done. Of other
 // methods than GET and HEAD If-None-Match is 412.
+//
+//   switch (CheckPreconditions(request, etag, modified)) {
+//     case Precondition::kHolds: break;
+//     case Precondition::kNotModified: response.set_status(304); return;
+//     case Precondition::kFailed: response.set_status(412); return;
+//   }
 Precondition CheckPreconditions(const Request& request, absl::string_view etag,
                                 std::optional<time_t> modified);
 

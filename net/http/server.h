@@ -27,7 +27,8 @@ using HttpHandler = std::function<void(Request&, ResponseWriter&)>;
 
 // HttpServer
 //
-// Serves HTTP/1.1 and 1.0 on what a listener accepts: TCP, TLS, Unix sockets, memory.
+// Serves HTTP/1.1, 1.0 and HTTP/2 on what a listener accepts: TCP, TLS, Unix sockets,
+// memory.
 //
 //   HttpServer server(*net::TcpListener::Listen(*net::Address::Parse("0.0.0.0:8080")),
 //                     [](Request& request, ResponseWriter& response) {
@@ -38,8 +39,8 @@ using HttpHandler = std::function<void(Request&, ResponseWriter&)>;
 //   server.Stop(absl::Seconds(10));
 //
 // Each connection has a greenlet of its own, in which its requests are handled one after
-// the other, also if they come all at once. What is refused, and by which limits, is in
-// docs/http.md and server_options.h.
+// the other, also if they come all at once; of HTTP/2 each request has one. What is
+// refused, and by which limits, is in docs/http.md and server_options.h.
 //
 // Threads: the hub that made it. For several hubs make one on each (ListenMany(),
 // HubGroup).

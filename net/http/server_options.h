@@ -38,6 +38,9 @@ struct Http2Options {
 // Times are kept as those of StreamServerOptions: none is cut early; an eighth, and
 // twice, later. What a limit is answered with stands in brackets; the connection then
 // ends.
+//
+//   HttpServer server(std::move(listener), router,
+//                     {.max_body = 1 << 20, .max_per_peer = 100, .access_log = &Log});
 struct HttpServerOptions {
   // The request line [414]; with all header fields [431]; their number [431].
   size_t max_request_line = 8 << 10;

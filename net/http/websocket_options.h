@@ -35,6 +35,9 @@ struct WebSocketDeflateOptions {
 //
 // Limits are on from the start. What the peer is told when it is over one stands in
 // brackets: the code of the close frame (RFC 6455, 7.4.1).
+//
+//   AcceptWebSocket(request, response, {.max_message = 64 << 10, .subprotocols =
+//   {"chat"}});
 struct WebSocketOptions {
   // Of a message that is received, decompressed; known from the header of a frame where
   // that says it, else as soon as it gets larger [1009].
