@@ -2,6 +2,7 @@
 #define GROVE_NET_HTTP_HTTP_TEST_UTIL_H_
 
 #include <gtest/gtest.h>
+#include <malloc.h>
 
 #include <memory>
 #include <optional>
@@ -76,6 +77,9 @@ inline Answer Parse(const std::string& text) {
   }
   return answer;
 }
+
+// What was allocated and not freed; 0 under sanitizers, which have their own.
+inline size_t AllocatedMemory() { return mallinfo2().uordblks; }
 
 class HttpTest : public GreenletTest {
  protected:
