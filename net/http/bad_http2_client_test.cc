@@ -275,7 +275,9 @@ GREENLET_TEST_F(BadHttp2ClientTest, ATableThatWasNotAllowedIsAnError) {
 
 GREENLET_TEST_F(BadHttp2ClientTest, HeadsByDripsAreReset) {
   Start(&Hello);
-  peer_->Send(Http2Frame(NGHTTP2_HEADERS, kEnd, 1, Http2Block(GetFields("/"))));
+  peer_->Get(1, "/");
+  peer_->Await(1);  // nothing is to be answered any more
+  peer_->Send(Http2Frame(NGHTTP2_HEADERS, kEnd, 3, Http2Block(GetFields("/"))));
   const Greenlet<> drip = Spawn([&] {
     // A byte of a frame's head, and never all of it.
     for (int i = 0; i < 8 && stream_.Write(std::string(1, '\0')).ok(); ++i) {
@@ -284,7 +286,7 @@ GREENLET_TEST_F(BadHttp2ClientTest, HeadsByDripsAreReset) {
   });
   Sleep(absl::Seconds(5));
   ExpectOthersAreAnswered();
-  EXPECT_EQ(peer_->Await(1).reset, NGHTTP2_INTERNAL_ERROR);
+  EXPECT_EQ(peer_->Await(3).reset, NGHTTP2_INTERNAL_ERROR);
   EXPECT_LE(Elapsed(), absl::Seconds(20));
   drip.Join();
 }
