@@ -79,7 +79,10 @@ inline Answer Parse(const std::string& text) {
 }
 
 // What was allocated and not freed; 0 under sanitizers, which have their own.
-inline size_t AllocatedMemory() { return mallinfo2().uordblks; }
+inline size_t AllocatedMemory() {
+  const struct mallinfo2 m = mallinfo2();
+  return m.uordblks + m.hblkhd;
+}
 
 class HttpTest : public GreenletTest {
  protected:
