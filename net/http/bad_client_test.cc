@@ -1,5 +1,3 @@
-#include <malloc.h>
-
 #include <string>
 #include <vector>
 
@@ -42,8 +40,6 @@ class BadClientTest : public HttpTest {
     EXPECT_EQ(AskGet("/").body, "hello");
     EXPECT_EQ(Elapsed(), before);
   }
-  // What was allocated and not freed; 0 under sanitizers, which have their own.
-  static size_t Memory() { return mallinfo2().uordblks; }
   // Until the server has let go of it.
   void WaitUntilCut(size_t left = 0) {
     while (server_->connections().active() > left && Elapsed() < absl::Hours(2)) {
@@ -54,6 +50,60 @@ class BadClientTest : public HttpTest {
 
   MonotonicNanos begin_ = 0;
 };
+
+// Request smuggling: whatever two readers could take in two ways is refused, the
+// connection ends, and what comes behind it is no request.
+GREENLET_TEST_F(BadClientTest, WhatCouldBeReadInTwoWaysIsRefused) {
+  int smuggled = 0;
+  Start([&](Request& request, ResponseWriter& response) {
+    if (request.path() == "/smuggled") ++smuggled;
+    Handle(request, response);
+  });
+  const std::string inner = "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n";
+  const std::string chunked = "Transfer-Encoding: chunked\r\n";
+  struct Vector {
+    const char* what;
+    std::string fields, body;
+  };
+  for (const Vector& v : std::vector<Vector>{
+           {"CL and TE", "Content-Length: 4\r\n" + chunked, "0\r\n\r\n"},
+           {"TE and CL", chunked + "Content-Length: 5\r\n", "0\r\n\r\n"},
+           {"CL twice", "Content-Length: 0\r\nContent-Length: 43\r\n", ""},
+           {"a list of CL", "Content-Length: 0, 0\r\n", ""},
+           {"negative CL", "Content-Length: -1\r\n", ""},
+           {"CL with a sign", "Content-Length: +0\r\n", ""},
+           {"huge CL", "Content-Length: 18446744073709551616\r\n", ""},
+           {"a blank before the colon", "Content-Length : 0\r\n", ""},
+           {"TE twice", chunked + "Transfer-Encoding: identity\r\n", "0\r\n\r\n"},
+           {"TE behind a control character",
+            "Transfer-Encoding: \x0b"
+            "chunked\r\n",
+            "0\r\n\r\n"},
+           {"folded TE", "Transfer-Encoding:\r\n chunked\r\n", "0\r\n\r\n"},
+           {"folded field", "X: a\r\n Content-Length: 43\r\n", ""},
+           {"bare CR", "X: a\rContent-Length: 43\r\n", ""},
+           {"bare LF", "X: a\nContent-Length: 0\r\n", ""},
+           {"a second Host", "Host: b\r\n", ""},
+           {"a negative chunk", chunked, "-1\r\n"},
+           {"a huge chunk", chunked, "10000000000000000\r\n"},
+           {"a chunk of a hexadecimal prefix", chunked, "0x0\r\n\r\n"},
+           {"a chunk that ends with LF", chunked, "0\n\r\n"},
+           {"a bare LF in an extension", chunked, "0;\n\r\n"},
+           {"a bare CR in an extension", chunked, "0;a\rb\r\n\r\n"},
+           {"more data than its chunk", chunked, "1\r\nab\r\n0\r\n\r\n"},
+       }) {
+    const size_t before = AllocatedMemory();
+    const Answer answer = Ask(
+        absl::StrCat("POST / HTTP/1.1\r\nHost: a\r\n", v.fields, "\r\n", v.body, inner));
+    EXPECT_TRUE(answer.status() == 400 || answer.status() == 501) << v.what;
+    EXPECT_TRUE(answer.Has("Connection: close")) << v.what;
+    EXPECT_EQ(answer.body.find("HTTP/1.1"), answer.body.npos) << v.what;
+    EXPECT_LE(AllocatedMemory(), before + (64 << 10)) << v.what;
+    ExpectOthersAreAnswered();
+  }
+  EXPECT_EQ(smuggled, 0);
+  EXPECT_EQ(server_->statistics().refused, 22u);
+}
 
 GREENLET_TEST_F(BadClientTest, AHeadByDripsIsRefusedInTime) {
   Start(&Handle);
@@ -142,7 +192,7 @@ GREENLET_TEST_F(BadClientTest, AResponseThatIsNotReadAtAllIsCutAndHoldsLittle) {
         }
       },
       {}, {.capacity = 4096});
-  const size_t before = Memory();
+  const size_t before = AllocatedMemory();
   std::vector<MemoryStream> clients;
   for (int i = 0; i < 50; ++i) {
     clients.push_back(Connect());
@@ -151,7 +201,7 @@ GREENLET_TEST_F(BadClientTest, AResponseThatIsNotReadAtAllIsCutAndHoldsLittle) {
   Sleep(absl::Seconds(10));
   EXPECT_EQ(server_->connections().active(), 50u);
   // A response without an end holds a buffer, not itself.
-  EXPECT_LE(Memory() - before, size_t{50} * (96 << 10));
+  EXPECT_LE(AllocatedMemory() - before, size_t{50} * (96 << 10));
   WaitUntilCut();
   EXPECT_LE(Elapsed(), absl::Minutes(5));
 }
@@ -170,7 +220,7 @@ GREENLET_TEST_F(BadClientTest, AHeadWithoutAnEndIsRefusedAndHoldsLittle) {
            {"GET / HTTP/1.1\r\nHost: a\r\n", "Cookie: " + std::string(1000, 'a') + "\r\n",
             431},
        }) {
-    const size_t before = Memory();
+    const size_t before = AllocatedMemory();
     MemoryStream client = Connect();
     size_t sent = bomb.begin.size();
     size_t most = 0;
@@ -178,7 +228,7 @@ GREENLET_TEST_F(BadClientTest, AHeadWithoutAnEndIsRefusedAndHoldsLittle) {
     while (client.unread() == 0 && sent < (1 << 20) && client.Write(bomb.more).ok()) {
       sent += bomb.more.size();
       Yield();
-      most = std::max(most, Memory());
+      most = std::max(most, AllocatedMemory());
     }
     EXPECT_LE(sent, size_t{64} << 10) << bomb.more.substr(0, 10);
     EXPECT_LE(most, before + (192 << 10));
@@ -210,7 +260,7 @@ GREENLET_TEST_F(BadClientTest, ChunkExtensionsAndTrailersWithoutAnEndAreRefused)
 
 GREENLET_TEST_F(BadClientTest, RequestsWithoutEndWhoseAnswersAreNotReadAreCut) {
   Start(&Handle, {}, {.capacity = 16 << 10});
-  const size_t before = Memory();
+  const size_t before = AllocatedMemory();
   MemoryStream client = Connect();
   std::string requests;
   for (int i = 0; i < 100; ++i) requests += Get("/");
@@ -221,7 +271,7 @@ GREENLET_TEST_F(BadClientTest, RequestsWithoutEndWhoseAnswersAreNotReadAreCut) {
   Sleep(absl::Seconds(10));
   // The server reads no further than it can answer.
   EXPECT_LE(client.activity().bytes_written, size_t{128} << 10);
-  EXPECT_LE(Memory() - before, size_t{256} << 10);
+  EXPECT_LE(AllocatedMemory() - before, size_t{256} << 10);
   ExpectOthersAreAnswered();
   WaitUntilCut();
   EXPECT_LE(Elapsed(), absl::Minutes(5));
@@ -249,7 +299,7 @@ GREENLET_TEST_F(BadClientTest, ABodyThatNobodyWantsIsNotReadForEver) {
 GREENLET_TEST_F(BadClientTest, HalfAHeadOfEachOfManyHoldsLittle) {
   Start(&Handle);
   ExpectOthersAreAnswered();
-  const size_t before = Memory();
+  const size_t before = AllocatedMemory();
   std::vector<MemoryStream> clients;
   for (int i = 0; i < 500; ++i) {
     clients.push_back(Connect());
@@ -257,7 +307,7 @@ GREENLET_TEST_F(BadClientTest, HalfAHeadOfEachOfManyHoldsLittle) {
   }
   Sleep(absl::Seconds(1));
   EXPECT_EQ(server_->connections().active(), 500u);
-  EXPECT_LE(Memory() - before, size_t{500} * (32 << 10));
+  EXPECT_LE(AllocatedMemory() - before, size_t{500} * (32 << 10));
   WaitUntilCut();
   EXPECT_LE(Elapsed(), absl::Seconds(20));
 }

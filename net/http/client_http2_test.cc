@@ -15,6 +15,7 @@
 #include "grove/green/sleep.h"
 #include "grove/green/wait.h"
 #include "grove/net/http/client.h"
+#include "grove/net/http/client_http2_test_util.h"
 #include "grove/net/http/client_test_util.h"
 
 // The client's HTTP/2 against a server that is nghttp2's, and does what the test says.
@@ -25,156 +26,8 @@ using net::MemoryStream;
 using testing::HasSubstr;
 using testing::StartsWith;
 
-using Fields = std::vector<std::pair<std::string, std::string>>;
-
-std::vector<nghttp2_nv> ToNv(Fields& fields) {
-  std::vector<nghttp2_nv> nv;
-  for (auto& [name, value] : fields) {
-    nv.push_back({reinterpret_cast<uint8_t*>(name.data()),
-                  reinterpret_cast<uint8_t*>(value.data()), name.size(), value.size(),
-                  NGHTTP2_NV_FLAG_NONE});
-  }
-  return nv;
-}
-
-// One connection of a server, in the greenlet that calls Run().
-class Peer {
- public:
-  struct Asked {
-    std::map<std::string, std::string> fields;
-    std::string body;
-  };
-  // Called when a request is whole, or, with `at_head`, when its head is.
-  using Handler = std::function<void(Peer&, int32_t id, Asked&)>;
-
-  Peer(MemoryStream& stream, Handler handler, bool at_head = false,
-       std::vector<nghttp2_settings_entry> settings = {})
-      : stream_(stream), handler_(std::move(handler)), at_head_(at_head) {
-    nghttp2_session_callbacks* callbacks;
-    nghttp2_session_callbacks_new(&callbacks);
-    nghttp2_session_callbacks_set_on_header_callback(
-        callbacks, [](nghttp2_session*, const nghttp2_frame* frame, const uint8_t* name,
-                      size_t n, const uint8_t* value, size_t m, uint8_t, void* user) {
-          Of(user)
-              .asked_[frame->hd.stream_id]
-              .fields[std::string(reinterpret_cast<const char*>(name), n)] =
-              std::string(reinterpret_cast<const char*>(value), m);
-          return 0;
-        });
-    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(
-        callbacks, [](nghttp2_session*, uint8_t, int32_t id, const uint8_t* data,
-                      size_t n, void* user) {
-          Of(user).asked_[id].body.append(reinterpret_cast<const char*>(data), n);
-          return 0;
-        });
-    nghttp2_session_callbacks_set_on_frame_recv_callback(
-        callbacks, [](nghttp2_session*, const nghttp2_frame* frame, void* user) {
-          Peer& self = Of(user);
-          const bool end = frame->hd.flags & NGHTTP2_FLAG_END_STREAM;
-          const int32_t id = frame->hd.stream_id;
-          if (frame->hd.type == NGHTTP2_RST_STREAM) self.resets.insert(id);
-          if (frame->hd.type == NGHTTP2_GOAWAY) self.said_goodbye = true;
-          if ((frame->hd.type == NGHTTP2_HEADERS && (end || self.at_head_)) ||
-              (frame->hd.type == NGHTTP2_DATA && end && !self.at_head_)) {
-            self.handler_(self, id, self.asked_[id]);
-          }
-          return 0;
-        });
-    nghttp2_session_server_new(&session, callbacks, this);
-    nghttp2_session_callbacks_del(callbacks);
-    nghttp2_submit_settings(session, 0, settings.data(), settings.size());
-  }
-  ~Peer() { nghttp2_session_del(session); }
-
-  // Until the client leaves, or it says something wrong.
-  void Run() {
-    char buffer[4096];
-    for (;;) {
-      if (!Flush()) return;
-      const absl::StatusOr<size_t> n = stream_.Read(absl::MakeSpan(buffer));
-      if (!n.ok() || *n == 0) return;
-      if (nghttp2_session_mem_recv(session, reinterpret_cast<uint8_t*>(buffer), *n) < 0) {
-        return;
-      }
-    }
-  }
-  bool Flush() {
-    for (;;) {
-      const uint8_t* data;
-      const ssize_t n = nghttp2_session_mem_send(session, &data);
-      if (n <= 0) return n == 0;
-      if (!stream_.Write({reinterpret_cast<const char*>(data), static_cast<size_t>(n)})
-               .ok()) {
-        return false;
-      }
-    }
-  }
-
-  void Answer(int32_t id, std::string body, Fields fields = {}, Fields trailers = {},
-              std::string status = "200") {
-    fields.insert(fields.begin(), {":status", status});
-    Body& b = bodies_[id];
-    b.text = std::move(body);
-    b.trailers = std::move(trailers);
-    nghttp2_data_provider provider;
-    provider.source.ptr = &b;
-    provider.read_callback = [](nghttp2_session* s, int32_t stream_id, uint8_t* buffer,
-                                size_t size, uint32_t* flags, nghttp2_data_source* source,
-                                void* user) -> ssize_t {
-      Body& from = *static_cast<Body*>(source->ptr);
-      const size_t n = from.text.copy(reinterpret_cast<char*>(buffer), size, from.at);
-      from.at += n;
-      Of(user).sent[stream_id] += n;
-      if (from.at == from.text.size()) {
-        *flags |= NGHTTP2_DATA_FLAG_EOF;
-        if (!from.trailers.empty()) {
-          *flags |= NGHTTP2_DATA_FLAG_NO_END_STREAM;
-          const std::vector<nghttp2_nv> nv = ToNv(from.trailers);
-          nghttp2_submit_trailer(s, stream_id, nv.data(), nv.size());
-        }
-      }
-      return static_cast<ssize_t>(n);
-    };
-    const std::vector<nghttp2_nv> nv = ToNv(fields);
-    nghttp2_submit_response(session, id, nv.data(), nv.size(), &provider);
-  }
-
-  nghttp2_session* session = nullptr;
-  std::set<int32_t> resets;
-  std::map<int32_t, size_t> sent;
-  bool said_goodbye = false;
-
- private:
-  struct Body {
-    std::string text;
-    size_t at = 0;
-    Fields trailers;
-  };
-  static Peer& Of(void* user) { return *static_cast<Peer*>(user); }
-
-  MemoryStream& stream_;
-  const Handler handler_;
-  const bool at_head_;
-  std::map<int32_t, Asked> asked_;
-  std::map<int32_t, Body> bodies_;
-};
-
-HttpClientOptions Http2Options(PlayedServer& server) {
-  HttpClientOptions options = server.options();
-  options.http2_prior_knowledge = true;
-  return options;
-}
-
-PlayedServer::Play Serve(Peer::Handler handler, bool at_head = false,
-                         std::vector<nghttp2_settings_entry> settings = {}) {
-  return
-      [=](int, MemoryStream& stream) { Peer(stream, handler, at_head, settings).Run(); };
-}
-
-void Echo(Peer& peer, int32_t id, Peer::Asked& asked) {
-  peer.Answer(id,
-              asked.fields[":method"] + " " + asked.fields[":path"] + " " + asked.body);
-}
+using Fields = Http2FieldList;
+using Peer = PlayedHttp2;
 
 constexpr char kUrl[] = "http://a.test/x";
 
@@ -187,7 +40,7 @@ GREENLET_TEST(Http2Client, SendsWhatItIsToldAndReadsWhatComes) {
     nghttp2_submit_headers(peer.session, 0, id, nullptr, nv.data(), nv.size(), nullptr);
     peer.Answer(id, "hi " + asked.body, {{"x-b", "2"}}, {{"x-trailer", "3"}}, "201");
   }));
-  HttpClient client(Http2Options(server));
+  HttpClient client(Http2ClientOptions(server));
   ClientRequest request{.method = "PUT", .url = "http://a.test:81/p?q", .body = "body"};
   request.headers.Set("X-A", "1");
   absl::StatusOr<ClientResponse> response = client.Send(request);
@@ -216,7 +69,7 @@ GREENLET_TEST(Http2Client, ManyRequestsShareOneConnection) {
     }
     (void)asked;
   }));
-  HttpClient client(Http2Options(server));
+  HttpClient client(Http2ClientOptions(server));
   // What protocol it is, is known from the first one on.
   std::vector<Greenlet<>> asking;
   for (int i = 0; i < 50; ++i) {
@@ -228,7 +81,7 @@ GREENLET_TEST(Http2Client, ManyRequestsShareOneConnection) {
 
 GREENLET_TEST(Http2Client, BodiesOfAnySizeGoBothWays) {
   PlayedServer server(Serve(&Echo));
-  HttpClient client(Http2Options(server));
+  HttpClient client(Http2ClientOptions(server));
   std::vector<Greenlet<>> asking;
   for (size_t size : {0, 1, 16384, 65535, 65536, 1000000, 3000000}) {
     asking.push_back(Spawn([&, size] {
@@ -266,7 +119,7 @@ GREENLET_TEST(Http2Client, WhoDoesNotReadHoldsUpNobodyAndFillsNoMemory) {
     sent = &peer.sent;
     peer.Run();
   });
-  HttpClient client(Http2Options(server));
+  HttpClient client(Http2ClientOptions(server));
   absl::StatusOr<ClientResponse> slow = client.Get("http://a.test/large");
   ASSERT_TRUE(slow.ok()) << slow.status();
   for (int i = 0; i < 50; ++i) {
@@ -285,7 +138,7 @@ GREENLET_TEST(Http2Client, WhatTheServerHasNotLookedAtIsSentAgain) {
       Echo(peer, id, asked);
     }
   }));
-  HttpClient client(Http2Options(refuses));
+  HttpClient client(Http2ClientOptions(refuses));
   // A POST as well.
   EXPECT_EQ(Outcome(client.Post(kUrl, "text/plain", "body")), "200 POST /x body");
   EXPECT_EQ(seen, 3);
@@ -307,7 +160,7 @@ GREENLET_TEST(Http2Client, AServerThatGoesAwayIsAskedOnAnotherConnection) {
       Echo(peer, id, asked);
     }).Run();
   });
-  HttpClient client(Http2Options(server));
+  HttpClient client(Http2ClientOptions(server));
   EXPECT_EQ(Outcome(client.Post(kUrl, "text/plain", "1")), "200 POST /x 1");
   EXPECT_EQ(Outcome(client.Post(kUrl, "text/plain", "2")), "200 POST /x 2");
   EXPECT_EQ(Outcome(client.Post(kUrl, "text/plain", "3")), "200 POST /x 3");
@@ -326,7 +179,7 @@ GREENLET_TEST(Http2Client, AConnectionThatEndsIsAskedAgainOnlyWhereThatIsSafe) {
         }
       }).Run();
     });
-    HttpClient client(Http2Options(server));
+    HttpClient client(Http2ClientOptions(server));
     EXPECT_EQ(Outcome(client.Get(kUrl)), "200 GET /x ");
     const std::string second = Outcome(client.Send({.method = method, .url = kUrl}));
     if (absl::string_view(method) == "GET") {
@@ -353,7 +206,7 @@ GREENLET_TEST(Http2Client, ABodyThatIsCutIsAnError) {
       }
     }).Run();
   });
-  HttpClient client(Http2Options(server));
+  HttpClient client(Http2ClientOptions(server));
   EXPECT_THAT(Outcome(client.Get("http://a.test/short")), HasSubstr("DATA_LOSS"));
   EXPECT_THAT(Outcome(client.Get("http://a.test/cut")), StartsWith("200 UNAVAILABLE"));
 }
@@ -367,7 +220,7 @@ GREENLET_TEST(Http2Client, AKillResetsItsStreamAndNothingElse) {
     peer = &p;
     p.Run();
   });
-  HttpClient client(Http2Options(server));
+  HttpClient client(Http2ClientOptions(server));
   EXPECT_EQ(Outcome(client.Get(kUrl)), "200 GET /x ");
   const Greenlet<> asks =
       Spawn([&] { client.Get("http://a.test/silent").status().IgnoreError(); });
@@ -391,7 +244,7 @@ GREENLET_TEST(Http2Client, AConnectionOnWhichNothingComesInTimeIsNotAskedAgain) 
       if (asked.fields[":path"] != "/silent") Echo(q, id, asked);
     }).Run();
   });
-  HttpClient client(Http2Options(server));
+  HttpClient client(Http2ClientOptions(server));
   EXPECT_EQ(Outcome(client.Get(kUrl)), "200 GET /x ");
   // One that is late is late, and no more, where others are answered.
   const Greenlet<> others = Spawn([&] {
@@ -419,7 +272,7 @@ GREENLET_TEST(Http2Client, NoMoreRequestsThanTheServerAllows) {
         Echo(peer, id, asked);
       },
       false, {{NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, 2}}));
-  HttpClient client(Http2Options(server));
+  HttpClient client(Http2ClientOptions(server));
   EXPECT_EQ(Outcome(client.Get(kUrl)), "200 GET /x ");
   std::vector<Greenlet<>> asking;
   for (int i = 0; i < 20; ++i) {
@@ -428,57 +281,6 @@ GREENLET_TEST(Http2Client, NoMoreRequestsThanTheServerAllows) {
   JoinAll(asking);
   EXPECT_EQ(client.statistics().http2_connections, 1u);
   EXPECT_EQ(client.statistics().retries, 0u);
-}
-
-GREENLET_TEST(Http2Client, AServerThatSaysNoStopsTheBody) {
-  PlayedServer server(
-      Serve([](Peer& peer, int32_t id,
-               Peer::Asked&) { peer.Answer(id, "too large", {}, {}, "413"); },
-            /*at_head=*/true));
-  HttpClient client(Http2Options(server));
-  EXPECT_EQ(Outcome(client.Post(kUrl, "text/plain", std::string(5 << 20, 'a'))),
-            "413 too large");
-  bool begun = false, ended = false;
-  const BodyProducer for_ever = [&](BodyWriter& out) {
-    begun = true;
-    struct End {
-      bool* ended;
-      ~End() { *ended = true; }
-    } end{&ended};
-    for (;;) {
-      if (absl::Status s = out.Write(std::string(5000, 'a')); !s.ok()) return s;
-    }
-  };
-  EXPECT_EQ(Outcome(client.Send({.method = "PUT", .url = kUrl, .produce = for_ever})),
-            "413 too large");
-  EXPECT_EQ(ended, begun);  // it may be told before it begins
-  EXPECT_EQ(client.statistics().http2_connections, 1u);
-}
-
-GREENLET_TEST(Http2Client, AProducerThatFailsResetsItsRequest) {
-  PlayedServer server(Serve(&Echo));
-  HttpClient client(Http2Options(server));
-  const auto send = [&](BodyProducer produce, std::optional<uint64_t> length) {
-    return client.Send({.method = "PUT",
-                        .url = kUrl,
-                        .produce = std::move(produce),
-                        .produced_length = length});
-  };
-  EXPECT_EQ(send([](BodyWriter&) { return absl::NotFoundError("no file"); }, {})
-                .status()
-                .message(),
-            "PUT http://a.test/x: no file");
-  EXPECT_TRUE(absl::IsInvalidArgument(
-      send([](BodyWriter& out) { return out.Write("abc"); }, 2).status()));
-  EXPECT_TRUE(absl::IsInvalidArgument(
-      send([](BodyWriter& out) { return out.Write("abc"); }, 4).status()));
-  EXPECT_THROW(
-      send([](BodyWriter&) -> absl::Status { throw std::runtime_error("boo"); }, {})
-          .status()
-          .IgnoreError(),
-      std::runtime_error);
-  EXPECT_EQ(Outcome(client.Get(kUrl)), "200 GET /x ");
-  EXPECT_EQ(client.statistics().http2_connections, 1u);
 }
 
 GREENLET_TEST(Http2Client, AHeadThatIsTooLargeEndsItsResponseOnly) {
@@ -491,7 +293,7 @@ GREENLET_TEST(Http2Client, AHeadThatIsTooLargeEndsItsResponseOnly) {
     }
     peer.Answer(id, "hi", fields);
   }));
-  HttpClientOptions options = Http2Options(server);
+  HttpClientOptions options = Http2ClientOptions(server);
   options.max_head = 16 << 10;
   HttpClient client(options);
   EXPECT_THAT(Outcome(client.Get("http://a.test/many")),
@@ -513,15 +315,56 @@ GREENLET_TEST(Http2Client, AFloodEndsTheConnection) {
         }
       },
       {.capacity = 1000});
-  HttpClient client(Http2Options(server));
+  HttpClient client(Http2ClientOptions(server));
   EXPECT_THAT(Outcome(client.Get(kUrl)),
               testing::AllOf(StartsWith("DATA_LOSS"), HasSubstr("HTTP/2: ")));
 }
 
 GREENLET_TEST(Http2Client, WhatIsNoHttp2IsAnError) {
   PlayedServer server(Always(Answer("hi")));
-  HttpClient client(Http2Options(server));
+  HttpClient client(Http2ClientOptions(server));
   EXPECT_THAT(Outcome(client.Get(kUrl)), StartsWith("DATA_LOSS"));
+}
+
+// What it said last was that it ends; what is under way is answered all the same, but not
+// by nonsense.
+GREENLET_TEST(Http2Client, NonsenseBehindAGoawayIsAnErrorOfWhatIsUnderWay) {
+  PlayedServer server([](int, MemoryStream& stream) {
+    Peer(
+        stream,
+        [&](Peer& peer, int32_t id, Peer::Asked&) {
+          nghttp2_submit_goaway(peer.session, 0, id, NGHTTP2_NO_ERROR, nullptr, 0);
+          peer.Flush();
+          stream.Write(Http2Frame(NGHTTP2_DATA, 0, 0, "of no stream")).IgnoreError();
+        },
+        /*at_head=*/true)
+        .Run();
+  });
+  HttpClient client(Http2ClientOptions(server));
+  EXPECT_THAT(Outcome(client.Get(kUrl)), StartsWith("DATA_LOSS"));
+  EXPECT_LE(Elapsed(), absl::Seconds(1));
+}
+
+GREENLET_TEST(Http2Client, AHeadMayComeInSeveralFramesByteByByte) {
+  PlayedServer server(
+      [](int, MemoryStream& stream) {
+        stream.Write(Http2Frame(NGHTTP2_SETTINGS, 0, 0)).IgnoreError();
+        Sleep(absl::Seconds(1));  // the request has come
+        const std::string block = Http2Block({{":status", "200"}, {"x", "y"}});
+        const uint8_t end = NGHTTP2_FLAG_END_STREAM;
+        const uint8_t end_head = NGHTTP2_FLAG_END_HEADERS;
+        const std::string middle = block.substr(1, 1), rest = block.substr(2);
+        stream.Write(Http2Frame(NGHTTP2_HEADERS, end, 1, block.substr(0, 1)))
+            .IgnoreError();
+        stream.Write(Http2Frame(NGHTTP2_CONTINUATION, 0, 1, middle)).IgnoreError();
+        stream.Write(Http2Frame(NGHTTP2_CONTINUATION, end_head, 1, rest)).IgnoreError();
+        ReadThrough(stream, "the client's end");
+      },
+      {.capacity = 1 << 20, .max_piece = 1});
+  HttpClient client(Http2ClientOptions(server));
+  absl::StatusOr<ClientResponse> response = client.Get(kUrl);
+  ASSERT_TRUE(response.ok()) << response.status();
+  EXPECT_EQ(response->headers().Get("x"), "y");
 }
 
 GREENLET_TEST(Http2Client, AnIdleConnectionEndsAfterItsTime) {
@@ -533,7 +376,7 @@ GREENLET_TEST(Http2Client, AnIdleConnectionEndsAfterItsTime) {
     goodbye = peer.said_goodbye;
     ++ended;
   });
-  HttpClientOptions options = Http2Options(server);
+  HttpClientOptions options = Http2ClientOptions(server);
   options.idle_timeout = absl::Seconds(10);
   HttpClient client(options);
   EXPECT_EQ(Outcome(client.Get(kUrl)), "200 GET /x ");
@@ -550,7 +393,7 @@ GREENLET_TEST(Http2Client, ResponsesMayOutliveTheirClient) {
   PlayedServer server(Serve([](Peer& peer, int32_t id, Peer::Asked&) {
     peer.Answer(id, std::string(1 << 20, 'a'));
   }));
-  auto client = std::make_unique<HttpClient>(Http2Options(server));
+  auto client = std::make_unique<HttpClient>(Http2ClientOptions(server));
   absl::StatusOr<ClientResponse> response = client->Get(kUrl);
   ASSERT_TRUE(response.ok()) << response.status();
   client.reset();

@@ -9,6 +9,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "grove/green/sleep.h"
 #include "grove/net/http/client.h"
 #include "grove/net/http/client_test_util.h"
 #include "grove/net/http/internal/client_proxy.h"
@@ -152,6 +153,31 @@ GREENLET_TEST(Redirects, HaveALimit) {
   EXPECT_EQ(way.heads.size(), 4u);
   EXPECT_EQ(Follow({Redirect(302, "/2", "x")}, {.max_redirects = 0}).outcome, "302 x");
   EXPECT_EQ(Follow({Redirect(302, "/again")}, {}).heads.size(), 11u);
+}
+
+// A new connection costs less than the rest of a body that comes slowly, or not at all.
+GREENLET_TEST(Redirects, DoNotWaitLongForABodyThatNobodyReads) {
+  for (bool drips : {true, false}) {
+    const absl::Duration begin = Elapsed();
+    PlayedServer server([&](int number, MemoryStream& stream) {
+      ReadRequestHead(stream);
+      if (number > 0) {
+        stream.Write(Answer("there")).IgnoreError();
+      } else {
+        stream
+            .Write(
+                "HTTP/1.1 302 Elsewhere\r\nLocation: /b\r\nContent-Length: "
+                "10000\r\n\r\n")
+            .IgnoreError();
+        while (drips && stream.Write("x").ok()) Sleep(absl::Milliseconds(100));
+      }
+      ReadThrough(stream, "the client's end");
+    });
+    HttpClient client(server.options());
+    EXPECT_EQ(Outcome(client.Get("http://a.test/a")), "200 there");
+    EXPECT_LE(Elapsed() - begin, absl::Seconds(2));
+    EXPECT_EQ(server.connections(), 2);
+  }
 }
 
 GREENLET_TEST(Redirects, DoNotLeadFromHttpsToHttpUnlessAllowed) {

@@ -385,57 +385,6 @@ GREENLET_TEST(HttpClient, BodiesGoOutWithALengthOrInChunks) {
   EXPECT_EQ(server.connections(), 1);
 }
 
-GREENLET_TEST(HttpClient, AProducerThatFailsEndsTheRequestAndItsConnection) {
-  PlayedServer server([](int, MemoryStream& stream) { ReadThrough(stream, "never"); });
-  HttpClient client(server.options());
-  const auto send = [&](BodyProducer produce, std::optional<uint64_t> length) {
-    return client.Send({.method = "PUT",
-                        .url = kUrl,
-                        .produce = std::move(produce),
-                        .produced_length = length});
-  };
-  EXPECT_EQ(send([](BodyWriter&) { return absl::NotFoundError("no file"); }, {})
-                .status()
-                .message(),
-            "PUT http://a.test/x: no file");
-  EXPECT_TRUE(absl::IsInvalidArgument(
-      send([](BodyWriter& out) { return out.Write("abc"); }, 2).status()));
-  EXPECT_TRUE(absl::IsInvalidArgument(
-      send([](BodyWriter& out) { return out.Write("abc"); }, 4).status()));
-  EXPECT_THROW(
-      send([](BodyWriter&) -> absl::Status { throw std::runtime_error("boo"); }, {})
-          .status()
-          .IgnoreError(),
-      std::runtime_error);
-  EXPECT_EQ(client.connections()["http://a.test:80"].size, 0u);
-}
-
-GREENLET_TEST(HttpClient, AServerThatSaysNoStopsTheBody) {
-  PlayedServer server(
-      [](int, MemoryStream& stream) {
-        ReadRequestHead(stream);
-        stream.Write(Answer("too large", "", "413 No")).IgnoreError();
-        ReadThrough(stream, "the client's end");
-      },
-      {.capacity = 1000});
-  HttpClient client(server.options());
-  bool begun = false, ended = false;
-  const BodyProducer for_ever = [&](BodyWriter& out) {
-    begun = true;
-    struct End {
-      bool* ended;
-      ~End() { *ended = true; }
-    } end{&ended};
-    for (;;) {
-      if (absl::Status s = out.Write(std::string(5000, 'a')); !s.ok()) return s;
-    }
-  };
-  EXPECT_EQ(Outcome(client.Send({.method = "PUT", .url = kUrl, .produce = for_ever})),
-            "413 too large");
-  EXPECT_EQ(ended, begun);  // it may be told before it begins
-  EXPECT_EQ(client.connections()["http://a.test:80"].size, 0u);
-}
-
 GREENLET_TEST(HttpClient, AnAnswerIsReadThoughTheServerLeftInTheMidstOfTheBody) {
   PlayedServer server([](int, MemoryStream& stream) {
     ReadRequestHead(stream);

@@ -12,12 +12,14 @@ namespace grove::http {
 
 // FormatDate(), ParseDate()
 //
-// Seconds since 1970 as HTTP writes them: "Sun, 06 Nov 1994 08:49:37 GMT". Of what others
-// write only this form is read, which is that of the last twenty-five years.
+// Seconds since 1970 as HTTP writes them: "Sun, 06 Nov 1994 08:49:37 GMT". What is read
+// has this form, or one of those of last century (RFC 9110, 5.6.7): "Sunday, 06-Nov-94
+// 08:49:37 GMT", in which a year that would be more than fifty after `now` is one of the
+// past, and "Sun Nov  6 08:49:37 1994".
 //
 //   response.headers().Set("Expires", FormatDate(time(nullptr) + 3600));
 std::string FormatDate(time_t seconds);
-std::optional<time_t> ParseDate(absl::string_view text);
+std::optional<time_t> ParseDate(absl::string_view text, time_t now = time(nullptr));
 
 // DateCache
 //

@@ -2,6 +2,7 @@
 #define GROVE_NET_HTTP_HTTP_TEST_UTIL_H_
 
 #include <gtest/gtest.h>
+#include <malloc.h>
 
 #include <memory>
 #include <optional>
@@ -75,6 +76,12 @@ inline Answer Parse(const std::string& text) {
     rest.remove_prefix(std::min(rest.size(), size + 2));
   }
   return answer;
+}
+
+// What was allocated and not freed; 0 under sanitizers, which have their own.
+inline size_t AllocatedMemory() {
+  const struct mallinfo2 m = mallinfo2();
+  return m.uordblks + m.hblkhd;
 }
 
 class HttpTest : public GreenletTest {

@@ -91,9 +91,37 @@ TEST(Date, IsWrittenAndReadBack) {
   for (const char* bad :
        {"", "Mon, 06 Nov 1994 08:49:37 GMT", "Sun, 06 Nov 1994 08:49:37 UTC",
         "Sun, 31 Feb 1994 08:49:37 GMT", "Sun, -6 Nov 1994 08:49:37 GMT",
-        "Sun, 06 Nov 1994 24:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT"}) {
+        "Sun, 06 Nov 1994 24:49:37 GMT", "Sun, 06 Nov 1994 08:49:37 GMT "}) {
     EXPECT_FALSE(ParseDate(bad).has_value()) << bad;
   }
+}
+
+// RFC 9110, 5.6.7: a recipient must read these, too.
+TEST(Date, ObsoleteFormsAreRead) {
+  EXPECT_EQ(ParseDate("Sunday, 06-Nov-94 08:49:37 GMT"), 784111777);
+  EXPECT_EQ(ParseDate("Sun Nov  6 08:49:37 1994"), 784111777);
+  EXPECT_EQ(ParseDate("Wed Nov 16 08:49:37 1994"), 784111777 + 10 * 86400);
+  for (const char* bad :
+       {"Sun, 06-Nov-94 08:49:37 GMT", "Monday, 06-Nov-94 08:49:37 GMT",
+        "Sunday, 06 Nov 94 08:49:37 GMT", "Sunday, 06-Nov-1994 08:49:37 GMT",
+        "Sunday, 06-Nov-94 08:49:37 UTC", "Sunday, 06-Nov-x4 08:49:37 GMT",
+        "Sunday, 31-Feb-94 08:49:37 GMT", "Sunday", ", 06-Nov-94 08:49:37 GMT",
+        "Mon Nov  6 08:49:37 1994", "Sun Nov 6 08:49:37 1994", "Sun Nov  6 08:49:37 94",
+        "Sun Nov  6 08:49:37 1994 ", "Sun Nov  6T08:49:37 1994",
+        "Sun Feb 31 08:49:37 1994"}) {
+    EXPECT_FALSE(ParseDate(bad).has_value()) << bad;
+  }
+  // A year of two digits is at most fifty years away.
+  const auto year = [](const char* text, const char* now) {
+    const std::optional<time_t> date = ParseDate(text, *ParseDate(now));
+    return date ? FormatDate(*date).substr(12, 4) : "none";
+  };
+  const char* kNow = "Wed, 15 Jul 2026 00:00:00 GMT";
+  EXPECT_EQ(year("Wednesday, 15-Jul-76 00:00:00 GMT", kNow), "2076");
+  EXPECT_EQ(year("Friday, 15-Jul-77 00:00:00 GMT", kNow), "1977");
+  EXPECT_EQ(year("Friday, 15-Jul-99 00:00:00 GMT", kNow), "none");  // a Thursday
+  EXPECT_EQ(year("Tuesday, 15-Jul-03 00:00:00 GMT", "Thu, 15 Jul 1999 00:00:00 GMT"),
+            "2003");
 }
 
 TEST(Request, TargetsAreTakenApart) {

@@ -30,6 +30,11 @@ struct Http2Options {
   // How many streams a client may reset: so many at once, and so many a second.
   uint64_t reset_burst = 1000;
   uint64_t reset_rate = 33;
+  // How many frames a client may send that are part of no request, or of none that could
+  // be taken: pings, settings, priorities, windows but for those of what is sent, empty
+  // data, what was reset for its mistakes. So many at once, and so many a second.
+  uint32_t control_burst = 10'000;
+  uint32_t control_rate = 1'000;
 };
 
 // HttpServerOptions

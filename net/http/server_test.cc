@@ -15,6 +15,7 @@
 #include "grove/green/testing/greenlet_test.h"
 #include "grove/green/timeout.h"
 #include "grove/net/http/access_log.h"
+#include "grove/net/http/http_test_util.h"
 #include "grove/net/tcp.h"
 #include "grove/net/testing/memory_listener.h"
 #include "grove/sync/event.h"
@@ -27,14 +28,6 @@ using net::MemoryListener;
 using net::MemoryStream;
 using net::MemoryStreamOptions;
 using net::StreamFault;
-
-std::string Get(absl::string_view target, absl::string_view fields = "") {
-  return absl::StrCat("GET ", target, " HTTP/1.1\r\nHost: a\r\n", fields, "\r\n");
-}
-std::string Post(absl::string_view body, absl::string_view fields = "") {
-  return absl::StrCat("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: ", body.size(),
-                      "\r\n", fields, "\r\n", body);
-}
 
 // Without the field Date.
 std::string Undated(std::string text) {
@@ -52,45 +45,14 @@ void Hello(Request&, ResponseWriter& response) {
 constexpr char kHello[] =
     "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello";
 
-class HttpServerTest : public GreenletTest {
+// What is read here has no date.
+class HttpServerTest : public HttpTest {
  protected:
-  void Start(HttpHandler handler, HttpServerOptions options = {},
-             MemoryStreamOptions stream = {.capacity = 1 << 20}) {
-    listener_.emplace(stream);
-    server_ =
-        std::make_unique<HttpServer>(*listener_, std::move(handler), std::move(options));
-    server_->Start();
-  }
-  void TearDown() override {
-    server_.reset();
-    listener_.reset();
-  }
-  MemoryStream Connect() { return *listener_->Connect(); }
-
-  static void Write(net::Stream& stream, absl::string_view data) {
-    EXPECT_TRUE(stream.Write(data).ok());
-  }
-  // What comes until the text ends like this.
   static std::string ReadThrough(net::Stream& stream, absl::string_view end) {
-    std::string text;
-    char c;
-    while (!absl::EndsWith(text, end)) {
-      const absl::StatusOr<size_t> n = stream.Read(absl::MakeSpan(&c, 1));
-      if (!n.ok() || *n == 0) return text + "<end>";
-      text.push_back(c);
-    }
-    return Undated(text);
+    return Undated(HttpTest::ReadThrough(stream, end));
   }
   static std::string ReadToEnd(net::Stream& stream) {
-    std::string text;
-    char buffer[1000];
-    for (;;) {
-      const absl::StatusOr<size_t> n =
-          stream.Read(absl::MakeSpan(buffer), Deadline(absl::Hours(1)));
-      if (!n.ok()) return Undated(text) + "<" + std::string(n.status().message()) + ">";
-      if (*n == 0) return Undated(text);
-      text.append(buffer, *n);
-    }
+    return Undated(HttpTest::ReadToEnd(stream));
   }
   // The answer to one request that asks for the end of the connection.
   std::string Ask(absl::string_view request) {
@@ -99,9 +61,6 @@ class HttpServerTest : public GreenletTest {
     return ReadToEnd(client);
   }
   std::string AskGet() { return Ask(Get("/", "Connection: close\r\n")); }
-
-  std::optional<MemoryListener> listener_;
-  std::unique_ptr<HttpServer> server_;
 };
 
 GREENLET_TEST_F(HttpServerTest, AConnectionGoesOn) {

@@ -11,6 +11,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "grove/green/deadline_scope.h"
 #include "grove/green/greenlet.h"
 #include "grove/green/sleep.h"
 #include "grove/green/testing/greenlet_test.h"
@@ -279,6 +280,29 @@ GREENLET_TEST_F(WebSocketTest, PongsWaitForRoomWithoutHoldingUpTheReader) {
   EXPECT_EQ(ReadFrame(client), "88:" + CloseOf(1001));
 }
 
+// What waits for room outlives the call that has made it, and the deadline of that.
+GREENLET_TEST_F(WebSocketTest, PongsHaveATimeOfTheirOwn) {
+  Start([&](WebSocket& ws) {
+    received_ = WithDeadline(absl::Seconds(1), [&] { return ws.Receive().status(); });
+    got_ = Next(ws);
+  });
+  MemoryStream client = ConnectRaw();
+  const std::string pong = std::string(125, 'p');
+  for (int i = 0; i < 100; ++i) {
+    ASSERT_TRUE(client.Write(ClientFrame(0x89, pong)).ok());
+    Yield();
+    Yield();
+  }
+  Sleep(absl::Seconds(10));
+  EXPECT_TRUE(absl::IsDeadlineExceeded(received_)) << received_;
+  ASSERT_TRUE(client.Write(ClientFrame(0x81, "b")).ok());
+  std::string frame;
+  while ((frame = ReadFrame(client)) == "8a:" + pong) {
+  }
+  EXPECT_EQ(frame, "88:" + CloseOf(1001));
+  EXPECT_EQ(got_, "text:b");
+}
+
 // --- keeping alive --------------------------------------------------------------------
 
 GREENLET_TEST_F(WebSocketTest, AQuietPeerIsPinged) {
@@ -323,6 +347,31 @@ GREENLET_TEST_F(WebSocketTest, OneThatSendsIsNot) {
     ASSERT_TRUE(client.Write(ClientFrame(0x81, "a")).ok());
     EXPECT_EQ(ReadFrame(client), "81:a");
     Sleep(absl::Seconds(19));
+  }
+}
+
+// 5.5.1: behind a close frame nothing may follow.
+GREENLET_TEST_F(WebSocketTest, OneThatIsBeingClosedIsNotPinged) {
+  for (bool receives : {true, false}) {
+    Start(
+        [&](WebSocket& ws) {
+          const Greenlet<> receiver = Spawn([&] {
+            if (receives) end_ = Next(ws);
+          });
+          Yield();
+          closed_ = ws.Close();
+          receiver.Join();
+        },
+        {.ping_interval = absl::Seconds(10),
+         .pong_timeout = absl::Seconds(5),
+         .close_timeout = absl::Minutes(1)});
+    MemoryStream client = ConnectRaw();
+    EXPECT_EQ(ReadFrame(client), "88:" + CloseOf(1000));
+    EXPECT_EQ(ReadFrame(client), "end");
+    Yield();
+    EXPECT_TRUE(absl::IsDeadlineExceeded(closed_)) << closed_;
+    client.Close();
+    TearDown();
   }
 }
 
@@ -454,6 +503,19 @@ GREENLET_TEST_F(WebSocketTest, ADrainEndsAPeerThatDoesNotAgree) {
   MemoryStream client = ConnectRaw();
   EXPECT_EQ(server_->Stop(absl::Minutes(1)).cut, 0u);
   EXPECT_TRUE(absl::StartsWith(end_, "CANCELLED")) << end_;
+}
+
+// Who begins a drain may have less time than that takes.
+GREENLET_TEST_F(WebSocketTest, ADrainEndsThoughWhoBeganItHasNoMoreTime) {
+  Start([&](WebSocket& ws) { end_ = Next(ws); });
+  MemoryStream client = ConnectRaw();
+  EXPECT_TRUE(absl::IsDeadlineExceeded(WithDeadline(absl::Seconds(1), [&] {
+    server_->Stop(absl::Hours(1));
+    return absl::OkStatus();
+  })));
+  Sleep(absl::Seconds(10));
+  EXPECT_TRUE(absl::StartsWith(end_, "CANCELLED")) << end_;
+  EXPECT_EQ(server_->connections().active(), 0u);
 }
 
 GREENLET_TEST_F(WebSocketTest, AFaultAtEachByteEnds) {

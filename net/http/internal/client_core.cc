@@ -1,12 +1,14 @@
 #include "grove/net/http/internal/client_core.h"
 
-#include <mutex>
+#include <algorithm>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "grove/green/deadline_scope.h"
 #include "grove/net/dial.h"
+#include "grove/sync/event.h"
 
 namespace grove::http::http_internal {
 namespace {
@@ -22,12 +24,14 @@ std::string OperationOf(const OutgoingRequest& request) {
 // Reads a little more, so that the connection can be used again; not for long, since a
 // new one costs less.
 void DropBody(IncomingBody& body, Deadline until) {
-  char buffer[4096];
-  for (size_t done = 0; done < kRedirectBody && !until.HasPassed();) {
-    const absl::StatusOr<size_t> n = body.Read(absl::MakeSpan(buffer));
-    if (!n.ok() || *n == 0) return;
-    done += *n;
-  }
+  WithDeadline(until, [&] {
+    char buffer[4096];
+    for (size_t done = 0; done < kRedirectBody && !until.HasPassed();) {
+      const absl::StatusOr<size_t> n = body.Read(absl::MakeSpan(buffer));
+      if (!n.ok() || *n == 0) return;
+      done += *n;
+    }
+  }).IgnoreError();
 }
 
 // How often a request is sent at most.
@@ -134,77 +138,131 @@ absl::StatusOr<ReceivedResponse> ClientCore::Ask(const Call& call,
   }
 }
 
+struct ClientCore::Attempt {
+  Event over;
+  // Of the server, and so for all who wait. One that has come to the end of its own time,
+  // or was killed, says nothing of it.
+  absl::Status failure;
+};
+
+// Of who makes it, in whatever way that ends.
+class ClientCore::AttemptScope {
+ public:
+  AttemptScope(ClientCore* core, const std::string& key)
+      : core_(core), key_(key), attempt_(std::make_shared<Attempt>()) {
+    core_->attempts_.emplace(key_, attempt_);
+  }
+  AttemptScope(const AttemptScope&) = delete;
+  AttemptScope& operator=(const AttemptScope&) = delete;
+  ~AttemptScope() {
+    core_->attempts_.erase(key_);
+    attempt_->over.Set();
+  }
+  void Fail(const absl::Status& status) {
+    if (!absl::IsDeadlineExceeded(status)) attempt_->failure = status;
+  }
+
+ private:
+  ClientCore* const core_;
+  const std::string& key_;
+  const std::shared_ptr<Attempt> attempt_;
+};
+
 absl::StatusOr<ClientCore::Route> ClientCore::Find(const Call& call,
                                                    const std::string& key, const Url& url,
                                                    const Proxy* proxy, bool fresh) {
-  Route route;
-  route.reused = true;
-  if ((route.session = SessionOf(key)) != nullptr) return route;
-  if (options_.http2_prior_knowledge && proxy == nullptr && !url.secure()) {
-    connecting_.try_emplace(key, std::make_shared<Mutex>());
-  }
-  std::shared_ptr<Mutex> mutex;
-  std::unique_lock<Mutex> lock;
-  if (const auto it = connecting_.find(key); it != connecting_.end()) {
-    mutex = it->second;
-    if (!mutex->try_lock_until(call.total)) {
-      return absl::DeadlineExceededError("waiting for a connection");
+  const bool prior = options_.http2_prior_knowledge && proxy == nullptr && !url.secure();
+  Deadline connect_by;  // as far as it was waited for
+  for (;;) {
+    if (std::shared_ptr<Http2Session> session = SessionOf(key)) {
+      return Route{.session = std::move(session), .reused = true};
     }
-    lock = std::unique_lock<Mutex>(*mutex, std::adopt_lock);
-    if ((route.session = SessionOf(key)) != nullptr) return route;
+    if (!prior && !sessions_.contains(key)) {
+      return MakeRoute(call, key, url, proxy, fresh, connect_by);
+    }
+    const auto it = attempts_.find(key);
+    if (it == attempts_.end()) break;
+    const std::shared_ptr<Attempt> attempt = it->second;
+    if (connect_by.infinite()) {
+      const absl::Duration patience =
+          call.timeouts.connect +
+          (url.secure() ? call.timeouts.tls : absl::ZeroDuration());
+      connect_by = PhaseDeadline(patience, call.total);
+    }
+    if (!attempt->over.Wait(connect_by)) {
+      return absl::DeadlineExceededError(absl::StrCat(
+          "connecting: another request's attempt at ", key, " takes too long"));
+    }
+    if (!attempt->failure.ok()) return attempt->failure;
   }
+  AttemptScope attempt(this, key);
+  absl::StatusOr<Route> route = MakeRoute(call, key, url, proxy, fresh, connect_by);
+  if (!route.ok()) attempt.Fail(route.status());
+  return route;
+}
+
+absl::StatusOr<ClientCore::Route> ClientCore::MakeRoute(const Call& call,
+                                                        const std::string& key,
+                                                        const Url& url,
+                                                        const Proxy* proxy, bool fresh,
+                                                        Deadline connect_by) {
   absl::StatusOr<ClientPools::Lease> lease = pools_.Get(key, call.total);
   if (!lease.ok()) return PhaseStatus("waiting for a connection", lease.status());
   ConnectionLease connection(*std::move(lease));
   // Meanwhile.
-  if ((route.session = SessionOf(key)) != nullptr) return route;
-  if (fresh) connection->Drop();  // the second time nothing is left to chance
-  if (connection->stream == nullptr) {
-    route.reused = false;
-    bool http2 = false;
-    const absl::Status s = Connect(call, url, proxy, *connection, &http2);
-    if (!s.ok()) return s;
-    if (closed_) return absl::FailedPreconditionError("the client is closed");
-    if (http2) {
-      connecting_.try_emplace(key, std::make_shared<Mutex>());
-      // Somebody else may have been faster: one is enough.
-      if ((route.session = SessionOf(key)) != nullptr) return route;
-      ++statistics_.http2_connections;
-      route.session = std::make_shared<Http2Session>(std::move(connection->stream),
-                                                     connection->peer, &options_);
-      // What was there, if anything was, ends behind the map's back: that may block.
-      const auto before = std::exchange(sessions_[key], route.session);
-      DropUnused();
-      return route;
-    }
+  if (std::shared_ptr<Http2Session> session = SessionOf(key)) {
+    return Route{.session = std::move(session), .reused = true};
   }
-  route.connection.emplace(std::move(connection));
+  if (fresh) connection->Drop();  // the second time nothing is left to chance
+  if (connection->stream != nullptr) {
+    Route route{.reused = true};
+    route.connection.emplace(std::move(connection));
+    return route;
+  }
+  bool http2 = false;
+  const absl::Status s = Connect(call, url, proxy, connect_by, *connection, &http2);
+  if (!s.ok()) return s;
+  if (closed_) return absl::FailedPreconditionError("the client is closed");
+  Route route;
+  if (!http2) {
+    if (const auto it = sessions_.find(key); it != sessions_.end() && !it->second) {
+      sessions_.erase(it);  // not any more
+    }
+    route.connection.emplace(std::move(connection));
+    return route;
+  }
+  // Somebody else may have been faster: one is enough.
+  if (std::shared_ptr<Http2Session> session = SessionOf(key)) {
+    return Route{.session = std::move(session), .reused = true};
+  }
+  ++statistics_.http2_connections;
+  route.session = std::make_shared<Http2Session>(std::move(connection->stream),
+                                                 connection->peer, &options_);
+  // What was there, if anything was, ends behind the map's back: that may block.
+  const auto before = std::exchange(sessions_[key], route.session);
+  DropUnused();
   return route;
 }
 
 std::shared_ptr<Http2Session> ClientCore::SessionOf(const std::string& key) {
   for (;;) {
     const auto it = sessions_.find(key);
-    if (it == sessions_.end()) return nullptr;
+    if (it == sessions_.end() || it->second == nullptr) return nullptr;
     if (it->second->usable()) return it->second;
     // Out of the map first: its end waits for its greenlets, and meanwhile somebody else
     // may make one.
     const std::shared_ptr<Http2Session> gone = std::move(it->second);
-    sessions_.erase(it);
   }
 }
 
 // Of servers that nobody has asked for a while.
 void ClientCore::DropUnused() {
-  // Out of the maps first: the end of a session waits for its greenlets.
+  // Out of the map first: the end of a session waits for its greenlets.
   std::vector<std::shared_ptr<Http2Session>> gone;
   std::erase_if(sessions_, [&](auto& entry) {
-    if (entry.second->usable()) return false;
+    if (entry.second != nullptr && entry.second->usable()) return false;
     gone.push_back(std::move(entry.second));
     return true;
-  });
-  std::erase_if(connecting_, [&](const auto& entry) {
-    return entry.second.use_count() == 1 && !sessions_.contains(entry.first);
   });
 }
 
@@ -272,8 +330,10 @@ absl::StatusOr<std::unique_ptr<net::Stream>> ClientCore::Dial(
 }
 
 absl::Status ClientCore::Connect(const Call& call, const Url& url, const Proxy* proxy,
-                                 ClientConnection& connection, bool* http2) {
-  const Deadline deadline = PhaseDeadline(call.timeouts.connect, call.total);
+                                 Deadline connect_by, ClientConnection& connection,
+                                 bool* http2) {
+  const Deadline total = std::min(call.total, connect_by);
+  const Deadline deadline = PhaseDeadline(call.timeouts.connect, total);
   const Url& next = proxy != nullptr ? proxy->url : url;
   absl::StatusOr<std::unique_ptr<net::Stream>> stream =
       Dial({.host = next.host(), .port = next.port()}, deadline);
@@ -291,7 +351,7 @@ absl::Status ClientCore::Connect(const Call& call, const Url& url, const Proxy* 
         // Certificates and SNI know names without a dot at their end (RFC 6066, 3).
         options_.secure(std::move(connection.stream),
                         std::string(absl::StripSuffix(url.host(), ".")),
-                        PhaseDeadline(call.timeouts.tls, call.total));
+                        PhaseDeadline(call.timeouts.tls, total));
     if (!secured.ok()) return PhaseStatus("the TLS handshake", secured.status());
     connection.stream = std::move(secured->stream);
     *http2 = secured->alpn == "h2";

@@ -18,7 +18,6 @@
 #include "grove/net/http/internal/client_http2.h"
 #include "grove/net/http/internal/client_proxy.h"
 #include "grove/net/http/internal/client_transport.h"
-#include "grove/sync/mutex.h"
 
 namespace grove::http::http_internal {
 
@@ -59,17 +58,23 @@ class ClientCore : public std::enable_shared_from_this<ClientCore> {
                                               bool reused, bool* again);
   // What a request goes out on: one of the two.
   struct Route {
-    std::shared_ptr<Http2Session> session;
-    std::optional<ConnectionLease> connection;
+    std::shared_ptr<Http2Session> session = nullptr;
+    std::optional<ConnectionLease> connection = std::nullopt;
     bool reused = false;
   };
   absl::StatusOr<Route> Find(const Call& call, const std::string& key, const Url& url,
                              const Proxy* proxy, bool fresh);
+  // Of those that are known to speak HTTP/2, one connects, and the others wait for it.
+  struct Attempt;
+  class AttemptScope;
+  absl::StatusOr<Route> MakeRoute(const Call& call, const std::string& key,
+                                  const Url& url, const Proxy* proxy, bool fresh,
+                                  Deadline connect_by);
   // Null: none that takes requests.
   std::shared_ptr<Http2Session> SessionOf(const std::string& key);
   void DropUnused();
   absl::Status Connect(const Call& call, const Url& url, const Proxy* proxy,
-                       ClientConnection& connection, bool* http2);
+                       Deadline connect_by, ClientConnection& connection, bool* http2);
   absl::StatusOr<std::unique_ptr<net::Stream>> Dial(const ClientEndpoint& endpoint,
                                                     Deadline deadline);
 
@@ -77,9 +82,9 @@ class ClientCore : public std::enable_shared_from_this<ClientCore> {
   const absl::StatusOr<ProxyRules> proxies_;
   HttpClientStatistics statistics_;
   ClientPools pools_;
+  // Null: it has spoken HTTP/2, and has no connection now.
   std::map<std::string, std::shared_ptr<Http2Session>> sessions_;
-  // Of those that are known to speak HTTP/2: held by who connects, so that one does.
-  std::map<std::string, std::shared_ptr<Mutex>> connecting_;
+  std::map<std::string, std::shared_ptr<Attempt>> attempts_;
   bool closed_ = false;
 };
 

@@ -26,8 +26,7 @@ absl::string_view View(const uint8_t* data, size_t size) {
 
 }  // namespace
 
-// --- fields
-// ------------------------------------------------------------------------------
+// --- fields -----------------------------------------------------------------------
 
 void ClientHttp2Fields::Clear() {
   text.clear();
@@ -52,8 +51,7 @@ std::vector<Field> ClientHttp2Fields::View(const std::string& text,
   return fields;
 }
 
-// --- what nghttp2 calls: on the stack of the reader or the writer, without waiting
-// ----------------
+// --- what nghttp2 calls: on the reader's or the writer's stack, without waiting --------
 
 struct Http2Session::Callbacks {
   static Http2Session& Of(void* user_data) {
@@ -167,6 +165,8 @@ struct Http2Session::Callbacks {
     // What a server can let pile up here: answers to its SETTINGS and PINGs.
     nghttp2_option_set_max_outbound_ack(option, 1000);
     nghttp2_option_set_max_settings(option, 32);
+    // It counts a frame for each piece of its head that arrives, as for the server.
+    nghttp2_option_set_max_continuations(option, 100);
     GROVE_CHECK(nghttp2_session_client_new2(&session, callbacks, self, option) == 0,
                 "out of memory");
     nghttp2_option_del(option);
@@ -175,14 +175,14 @@ struct Http2Session::Callbacks {
   }
 };
 
-// --- the session
-// -------------------------------------------------------------------------
+// --- the session ------------------------------------------------------------------
 
 Http2Session::Http2Session(std::unique_ptr<net::Stream> stream, std::string peer,
                            const HttpClientOptions* options)
     : stream_(std::move(stream)),
       peer_(std::move(peer)),
       options_(options),
+      expiry_(options->max_lifetime),
       session_(Callbacks::Make(this)) {
   const nghttp2_settings_entry settings[] = {
       {NGHTTP2_SETTINGS_ENABLE_PUSH, 0},
@@ -222,7 +222,8 @@ void Http2Session::Doubt(uint64_t received) {
 }
 
 bool Http2Session::usable() const {
-  return !dead_ && !going_away_ && nghttp2_session_check_request_allowed(session_) != 0;
+  return !dead_ && !going_away_ && !expiry_.HasPassed() &&
+         nghttp2_session_check_request_allowed(session_) != 0;
 }
 
 ClientHttp2Stream* Http2Session::Find(int32_t id) {
@@ -340,7 +341,7 @@ void Http2Session::WriteLoop() {
   for (;;) {
     const bool idle = streams_.empty();
     const Deadline deadline =
-        idle ? PhaseDeadline(options_->idle_timeout, Deadline()) : Deadline();
+        idle ? PhaseDeadline(options_->idle_timeout, expiry_) : Deadline();
     const bool told = to_write_.Wait(deadline);
     if (dead_) return;
     if (!told && streams_.empty()) {

@@ -129,6 +129,7 @@ class Http2Session {
   const std::unique_ptr<net::Stream> stream_;
   const std::string peer_;
   const HttpClientOptions* const options_;
+  const Deadline expiry_;  // of max_lifetime: no new requests after it
   nghttp2_session* session_ = nullptr;
   std::map<int32_t, std::shared_ptr<ClientHttp2Stream>> streams_;
   bool dead_ = false;

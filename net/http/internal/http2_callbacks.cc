@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <memory>
 
 #include "grove/hub/internal/check.h"
@@ -8,6 +9,15 @@
 namespace grove::http::http_internal {
 namespace {
 
+// Windows that a client may open again for each frame of data.
+constexpr uint32_t kControlsPerData = 4;
+
+// What a client has provoked by a mistake (CVE-2025-8671), or by too many requests.
+bool IsOfMistake(uint32_t error_code) {
+  return error_code != NGHTTP2_NO_ERROR && error_code != NGHTTP2_INTERNAL_ERROR &&
+         error_code != NGHTTP2_CANCEL;
+}
+
 Http2Connection* Of(void* user_data) { return static_cast<Http2Connection*>(user_data); }
 
 }  // namespace
@@ -16,6 +26,15 @@ nghttp2_session_callbacks* Http2Connection::Callbacks() {
   static nghttp2_session_callbacks* const callbacks = [] {
     nghttp2_session_callbacks* c = nullptr;
     GROVE_CHECK(nghttp2_session_callbacks_new(&c) == 0, "out of memory");
+    nghttp2_session_callbacks_set_on_begin_frame_callback(
+        c, [](nghttp2_session*, const nghttp2_frame_hd* head, void* user_data) {
+          return Of(user_data)->OnBeginFrame(*head);
+        });
+    // Of a type that nobody knows (RFC 9113, 5.5): counted above, and not looked at.
+    nghttp2_session_callbacks_set_unpack_extension_callback(
+        c, [](nghttp2_session*, void**, const nghttp2_frame_hd*, void*) -> int {
+          return NGHTTP2_ERR_CANCEL;
+        });
     nghttp2_session_callbacks_set_on_begin_headers_callback(
         c, [](nghttp2_session*, const nghttp2_frame* frame, void* user_data) {
           return Of(user_data)->OnBeginHeaders(*frame);
@@ -71,6 +90,21 @@ nghttp2_session_callbacks* Http2Connection::Callbacks() {
   return callbacks;
 }
 
+// Floods, as CVE-2019-9512, -9513, -9515, -9518: also of a client that reads what it is
+// answered. Requests, resets and CONTINUATION have limits of their own.
+int Http2Connection::OnBeginFrame(const nghttp2_frame_hd& head) {
+  switch (head.type) {
+    case NGHTTP2_HEADERS:
+    case NGHTTP2_DATA:
+    case NGHTTP2_RST_STREAM:
+    case NGHTTP2_CONTINUATION:
+      return 0;
+    default:
+      flood_ = flood_ || !MayControl();
+      return flood_ ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
+  }
+}
+
 int Http2Connection::OnBeginHeaders(const nghttp2_frame& frame) {
   if (frame.headers.cat != NGHTTP2_HCAT_REQUEST) return 0;
   const int32_t id = frame.hd.stream_id;
@@ -118,6 +152,10 @@ int Http2Connection::OnFrame(const nghttp2_frame& frame) {
   Http2Stream* const stream = StreamOf(frame.hd.stream_id);
   if (stream == nullptr) return 0;
   const bool ends = (frame.hd.flags & NGHTTP2_FLAG_END_STREAM) != 0;
+  if (frame.hd.type == NGHTTP2_DATA && !ends && frame.hd.length == frame.data.padlen) {
+    flood_ = flood_ || !MayControl();
+    return flood_ ? NGHTTP2_ERR_CALLBACK_FAILURE : 0;
+  }
   if (frame.hd.type == NGHTTP2_HEADERS && frame.headers.cat == NGHTTP2_HCAT_REQUEST) {
     StartRequest(*stream, /*has_body=*/!ends);
   } else if (ends) {
@@ -142,7 +180,15 @@ void Http2Connection::OnSent(const nghttp2_frame& frame) {
     nghttp2_submit_ping(session_, NGHTTP2_FLAG_NONE, nullptr);
     return;
   }
+  if (frame.hd.type == NGHTTP2_RST_STREAM && IsOfMistake(frame.rst_stream.error_code)) {
+    flood_ = flood_ || !MayControl();
+    return;
+  }
   if (frame.hd.type != NGHTTP2_HEADERS && frame.hd.type != NGHTTP2_DATA) return;
+  if (frame.hd.type == NGHTTP2_DATA) {
+    controls_left_ =
+        std::min(controls_left_ + kControlsPerData, core_->options().http2.control_burst);
+  }
   if ((frame.hd.flags & NGHTTP2_FLAG_END_STREAM) == 0) return;
   const int32_t id = frame.hd.stream_id;
   if (nghttp2_session_get_stream_remote_close(session_, id) == 0) {

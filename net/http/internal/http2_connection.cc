@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -45,7 +46,9 @@ Http2Connection::Http2Connection(ServerCore* core, net::Stream* stream, bool sec
       stream_(*stream),
       secure_(secure),
       input_shut_(input_shut),
-      peer_(stream->Describe()) {}
+      peer_(stream->Describe()),
+      controls_left_(core->options().http2.control_burst),
+      controls_since_(ThisHub().Now()) {}
 
 Http2Connection::~Http2Connection() {
   Shield shield;
@@ -94,6 +97,10 @@ bool Http2Connection::Start() {
   nghttp2_option_set_max_continuations(o, 100);
   // Trees of priorities are kept for streams that are open only; and are not used, below.
   nghttp2_option_set_no_closed_streams(o, 1);
+  // Those of unknown types are told of as well, all that are not of RFC 9113.
+  for (int type = NGHTTP2_CONTINUATION + 1; type <= 0xff; ++type) {
+    nghttp2_option_set_user_recv_extension_type(o, static_cast<uint8_t>(type));
+  }
   const int error = nghttp2_session_server_new2(&session_, Callbacks(), this, o);
   nghttp2_option_del(o);
   if (error != 0) return false;
@@ -133,7 +140,7 @@ void Http2Connection::Read() {
 void Http2Connection::Feed(absl::string_view input) {
   const ssize_t n = nghttp2_session_mem_recv(
       session_, reinterpret_cast<const uint8_t*>(input.data()), input.size());
-  const bool flood = n == NGHTTP2_ERR_FLOODED ||
+  const bool flood = flood_ || n == NGHTTP2_ERR_FLOODED ||
                      n == NGHTTP2_ERR_TOO_MANY_CONTINUATIONS ||
                      nghttp2_session_get_outbound_queue_size(session_) > kMaxQueued;
   if (n < 0 || flood) {
@@ -150,6 +157,22 @@ void Http2Connection::Feed(absl::string_view input) {
   } else {
     LookForEnd();
   }
+}
+
+bool Http2Connection::MayControl() {
+  if (controls_left_ == 0) {
+    const Http2Options& options = core_->options().http2;
+    const MonotonicNanos now = ThisHub().Now();
+    const double earned =
+        absl::ToDoubleSeconds(absl::Nanoseconds(now - controls_since_)) *
+        options.control_rate;
+    controls_left_ = static_cast<uint32_t>(
+        std::min(earned, static_cast<double>(options.control_burst)));
+    if (controls_left_ == 0) return false;
+    controls_since_ = now;
+  }
+  --controls_left_;
+  return true;
 }
 
 // --- output -----------------------------------------------------------------------

@@ -66,6 +66,7 @@ class Http2Connection final : public CoreConnection {
 
   // What nghttp2 tells; see http2_callbacks.cc.
   static nghttp2_session_callbacks* Callbacks();
+  int OnBeginFrame(const nghttp2_frame_hd& head);
   int OnBeginHeaders(const nghttp2_frame& frame);
   int OnHeader(const nghttp2_frame& frame, nghttp2_rcbuf* name, nghttp2_rcbuf* value);
   int OnFrame(const nghttp2_frame& frame);
@@ -79,6 +80,8 @@ class Http2Connection final : public CoreConnection {
   bool Start();
   void Read();
   void Feed(absl::string_view input);
+  // Of a frame that is part of no request; false if there were too many.
+  bool MayControl();
   void WriteAll();
   void LookForEnd();
   void FinishDrain();
@@ -114,6 +117,10 @@ class Http2Connection final : public CoreConnection {
   bool over_ = false;    // nothing more is to be said, by either
   bool draining_ = false;
   bool drained_ = false;  // the last GOAWAY is on its way
+
+  bool flood_ = false;  // more of them than control_burst and control_rate allow
+  uint32_t controls_left_;
+  MonotonicNanos controls_since_;
 
   net::net_internal::PeerPace pace_;
   uint64_t phases_ = 0;  // streams that have ended
