@@ -1,10 +1,8 @@
 #include "grove/patch/internal/thread_exit.h"
 
 #include <setjmp.h>
-#include <unwind.h>
 
 #include <cstdint>
-#include <utility>
 
 #include "grove/hub/internal/check.h"
 #include "grove/patch/internal/hook.h"
@@ -85,27 +83,32 @@ void ThreadCleanup::Pop(const Handler* handler) {
 }
 
 void ThreadCleanup::End(void* result) {
-  result_ = result;
   if (newest_ == nullptr) throw ThreadExit{result};
-  if (!std::exchange(shielded_, true)) ++Scheduler::Get().current()->shields;
+  if (ending_ == nullptr) {
+    ending_ = std::make_unique<Ending>();
+    ++Scheduler::Get().current()->shields;
+  }
+  ending_->result = result;
   GoToNewest();
 }
 
 void ThreadCleanup::GoToNewest() {
   Handler* const handler = newest_;
   newest_ = static_cast<Handler*>(Next(handler));
-  _Unwind_Exception unwinding = {};
-  unwinding.exception_cleanup = [](_Unwind_Reason_Code, _Unwind_Exception*) {
+  ending_->unwinding = {};
+  ending_->unwinding.exception_cleanup = [](_Unwind_Reason_Code, _Unwind_Exception*) {
     GROVE_FATAL(
         "a thread that ends (pthread_exit, pthread_cancel) was stopped by a "
         "catch (...) that does not throw on");
   };
-  _Unwind_ForcedUnwind(&unwinding, &AtFrame, handler);
+  _Unwind_ForcedUnwind(&ending_->unwinding, &AtFrame, handler);
   GROVE_FATAL("a thread that ends (pthread_exit, pthread_cancel) cannot be unwound");
 }
 
 void ThreadCleanup::Ended() {
-  if (std::exchange(shielded_, false)) --Scheduler::Get().current()->shields;
+  if (ending_ == nullptr) return;
+  ending_.reset();
+  --Scheduler::Get().current()->shields;
 }
 
 absl::Span<Hook* const> CleanupHooks() { return hooks; }

@@ -2,6 +2,9 @@
 #define GROVE_PATCH_INTERNAL_THREAD_EXIT_H_
 
 #include <pthread.h>
+#include <unwind.h>
+
+#include <memory>
 
 namespace grove::patch::patch_internal {
 
@@ -32,7 +35,7 @@ class ThreadCleanup {
   // Goes to the newest handler, which comes back by EndNext() when it has run; throws
   // ThreadExit if there is none (any more). What handlers wait for, no interrupt ends.
   [[noreturn]] void End(void* result);
-  [[noreturn]] void EndNext() { End(result_); }
+  [[noreturn]] void EndNext() { End(ending_->result); }
   // ThreadExit was caught.
   void Ended();
 
@@ -40,8 +43,12 @@ class ThreadCleanup {
   [[noreturn]] void GoToNewest();
 
   __pthread_unwind_buf_t* newest_ = nullptr;
-  void* result_ = nullptr;
-  bool shielded_ = false;
+  struct Ending {
+    void* result;
+    // Apart from the stack that is unwound.
+    _Unwind_Exception unwinding;
+  };
+  std::unique_ptr<Ending> ending_;  // once it goes through handlers
 };
 
 }  // namespace grove::patch::patch_internal
