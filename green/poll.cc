@@ -19,6 +19,7 @@ namespace {
 using green_internal::PollEntry;
 using green_internal::PollSet;
 using green_internal::PollWait;
+using green_internal::Registration;
 using green_internal::Scheduler;
 
 absl::StatusOr<int> PollNow(absl::Span<pollfd> fds) {
@@ -73,10 +74,10 @@ absl::StatusOr<int> PollAgain(absl::Span<pollfd> fds, const Polled& polled) {
   if (set == nullptr && !polled.entries.empty()) {
     return ErrnoStatus(errno, "poll: no epoll set");
   }
-  PollWait wait(set, polled.entries.data(), polled.entries.size());
+  PollWait wait(set, polled.entries.data(), polled.entries.size(), "poll");
   for (;;) {
     int failed;
-    const int error = wait.Arm(failed);
+    const int error = wait.Arm(Registration::kForOneWait, failed);
     // Closed by another thread since poll(2) looked: it will say so.
     if (error != 0 && error != EBADF) {
       return ErrnoStatus(error, absl::StrCat("poll fd ", failed));

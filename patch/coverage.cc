@@ -50,6 +50,8 @@ std::vector<Family> Covered() {
        "milliseconds",
        IpcHooks()},
       {"threads", "a thread is a greenlet; it is joined as one", ThreadHooks()},
+      {"handlers of pthread_cleanup_push() in C",
+       "run when a thread ends by `pthread_exit` or `pthread_cancel`", CleanupHooks()},
       {"thread-local variables",
        "each patched thread has its own, where that can be had (see "
        "[patching](patching.md#what-is-not))",

@@ -1,6 +1,8 @@
 #ifndef GROVE_GREEN_INTERNAL_POLL_SET_H_
 #define GROVE_GREEN_INTERNAL_POLL_SET_H_
 
+#include <unistd.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -24,44 +26,70 @@ struct PollEntry {
   PollEntry* next = nullptr;  // of the same descriptor
 };
 
+// How long the kernel knows of a descriptor that is waited for.
+enum class Registration : uint8_t {
+  kForOneWait,
+  // Until it is closed: another such wait then costs no system call. It begins when the
+  // descriptor was found not to be ready, and is told what comes after that.
+  kKept,
+};
+
 // PollSet
 //
-// Who of this hub waits for descriptors by Poll(), as many as may be for each. Beside the
-// Descriptors' slots, and apart from them: what is polled need not be a Descriptor, may
+// Who of this hub waits for descriptors that need not be Descriptors, as many as may be
+// for each: beside the Descriptors' slots, and apart from them, as these descriptors may
 // be waited for by others as well, and may be closed by strangers meanwhile. So it has an
-// epoll set of its own, of which the loop watches the descriptor. There a wait is armed
-// for one event (EPOLLONESHOT): who was told of it looks at the descriptor by himself and
-// arms the wait again, so that nothing calls for ever.
+// epoll set of its own, of which the loop watches the descriptor. Nothing calls for ever
+// there, since it tells changes only (EPOLLET): who was told of one looks at the
+// descriptor by himself.
+//
+// A registration that is kept may be stale: strangers have closed the descriptor, and its
+// number is another's by now. So it is made anew where a wait that relies on it has
+// lasted a tenth of a second.
 //
 // Threads: its hub's.
 class PollSet {
  public:
   // This hub's; null, with errno, if there is none and none can be made.
   static PollSet* Get(Scheduler& s);
-  // In case of a Descriptor's end.
+  // `fd` is about to be closed: wakes who waits for it.
   static void Closing(int fd);
   // Watchers that are started; see ActiveDescriptorWatchers().
   static int active_watchers();
   static void ForgetInChild();
 
   // Lets its wait be woken by what comes next. 0, or errno.
-  int Arm(PollEntry* entry);
+  int Arm(PollEntry* entry, Registration registration);
   void Remove(PollEntry* entry);
 
  private:
+  struct Polled {
+    PollEntry* first = nullptr;
+    uint32_t events = 0;  // that the kernel was told; 0 if it does not know of it
+    bool kept = false;
+    bool unheard = false;  // something has come, the last time, and nobody waited
+    // Of the waits that rely on what the kernel was told before, and was told nothing by
+    // since.
+    enum class Age : uint8_t { kNone, kNew, kOld } relying = Age::kNone;
+  };
+
   PollSet(Scheduler* s, int epoll_fd);
   ~PollSet();
   PollSet(const PollSet&) = delete;
   PollSet& operator=(const PollSet&) = delete;
 
-  PollEntry*& First(int fd);
-  int Control(int fd, uint32_t events, bool known);
+  Polled& At(int fd);
+  int Register(int fd, uint32_t events);
+  void Unregister(int fd);
   void OnEvents();
+  void RenewOld();
 
   Scheduler* const scheduler_;
   const int epoll_fd_;
+  const pid_t process_ = getpid();
   IoWatcher watcher_;
-  std::vector<PollEntry*> first_;  // by descriptor
+  LoopTimer renewal_;
+  std::vector<Polled> polled_;  // by descriptor
 };
 
 // PollWait
@@ -69,15 +97,21 @@ class PollSet {
 // A wait for any of several descriptors, on the stack of the greenlet that waits.
 class PollWait final : public Waiter {
  public:
-  // `entries` are given their fd and their events before the first Arm().
-  PollWait(PollSet* set, PollEntry* entries, size_t size);
+  // `entries` are given their fd and their events before the first Arm(). `call` is for
+  // those who look.
+  PollWait(PollSet* set, PollEntry* entries, size_t size, const char* call);
   PollWait(const PollWait&) = delete;
   PollWait& operator=(const PollWait&) = delete;
   ~PollWait();
 
   // Arms all; 0, or errno, with the descriptor in `failed`.
-  int Arm(int& failed);
-  void Wake() { core_->scheduler->Wake(core_); }
+  int Arm(Registration registration, int& failed);
+  void Wake() {
+    woken_ = true;
+    core_->scheduler->Wake(core_);
+  }
+  // Whether it was since it was armed: by an event, or as a descriptor was closed.
+  bool woken() const { return woken_; }
 
   // The destructor takes the entries out: not this, which is called in a forked child
   // too.
@@ -89,6 +123,8 @@ class PollWait final : public Waiter {
   PollEntry* const entries_;
   const size_t size_;
   Core* const core_;
+  const char* const call_;
+  bool woken_ = false;
 };
 
 }  // namespace grove::green_internal

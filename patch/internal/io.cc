@@ -19,6 +19,7 @@
 namespace grove::patch::patch_internal {
 namespace {
 
+using green_internal::PollSet;
 using green_internal::Scheduler;
 
 ssize_t Read(int fd, void* buffer, size_t size);
@@ -237,7 +238,7 @@ ssize_t PWriteV64V2(int fd, const iovec* pieces, int count, off64_t at, int flag
 int Close(int fd) {
   if (Cooperating() != nullptr) {
     close_hook.CountCall();
-    TellClosed(fd);
+    PollSet::Closing(fd);
   }
   return close_hook.Original(fd);
 }
@@ -245,7 +246,7 @@ int Close(int fd) {
 int Dup2(int from, int to) {
   if (from != to && Cooperating() != nullptr) {
     dup2_hook.CountCall();
-    if (fcntl(from, F_GETFD) >= 0) TellClosed(to);
+    if (fcntl(from, F_GETFD) >= 0) PollSet::Closing(to);
   }
   return dup2_hook.Original(from, to);
 }
@@ -253,7 +254,7 @@ int Dup2(int from, int to) {
 int Dup3(int from, int to, int flags) {
   if (from != to && Cooperating() != nullptr) {
     dup3_hook.CountCall();
-    if (fcntl(from, F_GETFD) >= 0) TellClosed(to);
+    if (fcntl(from, F_GETFD) >= 0) PollSet::Closing(to);
   }
   return dup3_hook.Original(from, to, flags);
 }

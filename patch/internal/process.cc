@@ -120,6 +120,7 @@ int System(const char* command) {
 int PClose(FILE* stream) {
   if (Cooperating() == nullptr) return pclose_hook.Original(stream);
   pclose_hook.CountCall();
+  if (stream->_fileno >= 0) green_internal::PollSet::Closing(stream->_fileno);
   return OnAnotherThread(pclose_hook, [&] { return pclose_hook.Original(stream); });
 }
 
@@ -136,7 +137,6 @@ pid_t ForkProcess() {
   }
   if (*pid == 0) {
     ForgetParkedInChild();
-    ForgetWaitsInChild();
     ForgetSignalWatchesInChild();
     ForgetThreadsInChild();
     if (Scheduler* mine = Cooperating()) ForgetStreamsInChild(*mine);

@@ -24,7 +24,11 @@ class Patience {
       : scheduler_(s), hook_(hook), fd_(fd), events_(events) {}
 
   bool Wait() {
+    using green_internal::Registration;
+    // Again and again where what poll(2) and the call say differs.
+    Registration registration = Registration::kForOneWait;
     if (!waited_) {
+      registration = Registration::kKept;
       if (IsNonBlocking(fd_)) {
         errno = EAGAIN;
         return false;
@@ -36,8 +40,8 @@ class Patience {
       signal_.emplace(scheduler_,
                       deadline_.infinite() ? Restart::kByHandler : Restart::kNever);
     }
-    const WaitEnd end =
-        patch_internal::Wait(scheduler_, fd_, events_, deadline_, hook_.name, &*signal_);
+    const WaitEnd end = patch_internal::Wait(scheduler_, fd_, events_, deadline_,
+                                             hook_.name, &*signal_, registration);
     if (end != WaitEnd::kReady) Fail(end);
     return end == WaitEnd::kReady;
   }

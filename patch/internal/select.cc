@@ -71,7 +71,8 @@ int LookAndWait(Scheduler& s, Hook& hook, absl::Span<const pollfd> watched,
   hook.CountWait();
   SignalWatch signal(s, Restart::kNever);
   for (;;) {
-    const WaitEnd end = Wait(s, watched, deadline, hook.name, &signal);
+    const WaitEnd end = Wait(s, watched, deadline, hook.name, &signal,
+                             green_internal::Registration::kKept);
     if (end == WaitEnd::kInterrupted) return Fail(end);
     // Of a descriptor that was closed the kernel will say POLLNVAL or EBADF.
     ready = look();

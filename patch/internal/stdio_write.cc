@@ -380,7 +380,7 @@ int FClose(FILE* f) {
   const bool ok = FlushCooperatively(*s, fclose_hook, f);
   const int error = errno;
   if (!ok) __fpurge(f);  // the original is not to try once more
-  if (f->_fileno >= 0) TellClosed(f->_fileno);
+  if (f->_fileno >= 0) green_internal::PollSet::Closing(f->_fileno);
   const int result = fclose_hook.Original(f);
   ForgetStream(*s, f);
   if (ok) return result;

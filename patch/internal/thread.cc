@@ -27,6 +27,7 @@
 #include "grove/patch/internal/pthread_calls.h"
 #include "grove/patch/internal/signal_watch.h"
 #include "grove/patch/internal/spin_mutex.h"
+#include "grove/patch/internal/thread_exit.h"
 #include "grove/patch/internal/thread_storage.h"
 #include "grove/patch/internal/timespec.h"
 
@@ -107,13 +108,9 @@ struct Thread {
   bool joining = false;
   bool may_be_cancelled = true;
   std::atomic<bool> cancelled = false;
+  ThreadCleanup cleanup = {};
 
   pthread_t handle() const { return reinterpret_cast<pthread_t>(this); }
-};
-
-// Thrown where a thread ends before its function returns.
-struct ThreadExit {
-  void* result;
 };
 
 // Those that have not been joined, or not ended.
@@ -187,6 +184,7 @@ GreenletLocal<Life>& Lives() {
                     : reinterpret_cast<void*>(static_cast<intptr_t>(t.c11_fn(t.arg)));
   } catch (const ThreadExit& exit) {
     t.result = exit.result;
+    t.cleanup.Ended();
   } catch (const Interrupt&) {
     t.result = PTHREAD_CANCELED;
     t.interrupt = std::current_exception();
@@ -259,7 +257,10 @@ void Exit(void* result) {
     exit_hook.Original(result);
     __builtin_unreachable();
   }
-  if (s->current()->patched_thread != nullptr) throw ThreadExit{result};
+  if (Thread* t = Current()) {
+    t->may_be_cancelled = false;
+    t->cleanup.End(result);
+  }
   // The main thread: the process goes on until the others have ended.
   std::atomic<size_t>& running = Threads::Get().running;
   while (running > 0) {
@@ -426,6 +427,12 @@ int DetachThread(pthread_t thread) { return Detach(thread); }
 pthread_t CurrentThread() { return Self(); }
 void ExitThread(void* result) { Exit(result); }
 
+ThreadCleanup* ThreadCleanup::OfCurrent() {
+  const Scheduler* s = Scheduler::GetIfExists();
+  auto* const t = s ? static_cast<Thread*>(s->current()->patched_thread) : nullptr;
+  return t ? &t->cleanup : nullptr;
+}
+
 bool IsCancelled() {
   const Thread* t = Current();
   return t != nullptr && t->cancelled && t->may_be_cancelled;
@@ -440,7 +447,7 @@ void ThrowIfCancelled() {
   if (!IsCancelled()) return;
   // Once: what its destructors call does not end them.
   Current()->may_be_cancelled = false;
-  throw ThreadExit{PTHREAD_CANCELED};
+  Current()->cleanup.End(PTHREAD_CANCELED);
 }
 
 absl::Span<Hook* const> ThreadHooks() { return hooks; }

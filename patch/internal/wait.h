@@ -6,6 +6,7 @@
 #include <sys/types.h>
 
 #include "absl/types/span.h"
+#include "grove/green/internal/poll_set.h"
 #include "grove/green/internal/scheduler.h"
 #include "grove/hub/deadline.h"
 #include "grove/patch/internal/signal_watch.h"
@@ -29,18 +30,16 @@ enum class WaitEnd {
 // Waits until one of the descriptors may have one of its events. Any number of greenlets
 // may wait for one descriptor, which may be blocking or not and registered elsewhere.
 // Negative ones are passed over. kReady may be wrong. `call` is for those who look.
-// `signal`, if given, may end it, too.
+// `signal`, if given, may end it, too. `registration`: kKept right after the kernel has
+// said that none is ready, and by calls that come again.
 WaitEnd Wait(green_internal::Scheduler& s, absl::Span<const pollfd> descriptors,
-             Deadline deadline, const char* call, SignalWatch* signal = nullptr);
+             Deadline deadline, const char* call, SignalWatch* signal = nullptr,
+             green_internal::Registration registration =
+                 green_internal::Registration::kForOneWait);
 WaitEnd Wait(green_internal::Scheduler& s, int fd, short events, Deadline deadline,
-             const char* call, SignalWatch* signal = nullptr);
-
-// Whether somebody on this thread's hub waits for `fd`, which is about to be closed:
-// wakes them.
-void TellClosed(int fd);
-
-// After a fork, in the child, where nobody waits.
-void ForgetWaitsInChild();
+             const char* call, SignalWatch* signal = nullptr,
+             green_internal::Registration registration =
+                 green_internal::Registration::kForOneWait);
 
 // What a system call comes to whose wait was ended: -1, with errno. A wait that ends by
 // its deadline is EAGAIN, as that of a socket with SO_RCVTIMEO.

@@ -80,6 +80,15 @@ GREENLET_TEST_F(Programs, ThreadLocalVariablesAreEachThreadsOwn) {
             "made 2001, destroyed 2000, keys 2000, wrong 0\n");
 }
 
+GREENLET_TEST_F(Programs, CleanupHandlersOfCRunWhenAThreadEnds) {
+  EXPECT_EQ(RunsTheSame({"patch/programs/thread_cleanup"}),
+            "exits: inner, outer, result 7\n"
+            "is cancelled: got x, closed, cancelled\n"
+            "is cancelled in a wait with a mutex: unlocked, cancelled\n"
+            "returns: popped, result 1\n"
+            "exits in a callback of libc: outer, result 3\n");
+}
+
 GREENLET_TEST_F(Programs, WhatTheProgramStartsIsNotPatched) {
   EXPECT_EQ(RunsTheSame({"env", "sh", "-c", "echo [$LD_PRELOAD$GROVE_PATCH_MODULES]"}),
             "[]\n");

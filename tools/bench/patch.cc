@@ -34,6 +34,14 @@ std::vector<std::string> PatchedThreadServer() {
   return AtAnyPort({Patch(), FindBinary("patch/programs/thread_server")});
 }
 
+// Whose threads have stacks of that size, unless they ask for another.
+std::vector<std::string> WithStacks(int kib, const std::vector<std::string>& command) {
+  std::vector<std::string> all = {
+      "sh", "-c", absl::StrCat("ulimit -S -s ", kib, " && exec \"$@\""), "sh"};
+  all.insert(all.end(), command.begin(), command.end());
+  return all;
+}
+
 // What patched_calls prints: of a recv(), and of what a mutex takes.
 std::pair<double, double> MoreNanoseconds(std::vector<std::string> command) {
   Process process(std::move(command), {.core = CoreNumber(kServerCore)});
@@ -90,19 +98,26 @@ void RunThreadServer(Run& run) {
   row.target = {Target::kRatioAtMost, 1};
   row.note = WithWait(absl::StrCat("patch/run beside native threads; ", row.note), pairs);
   run.table.Add(row);
-  for (const char* of : {"footprint", "rss"}) {
-    const double patched = IdleKib(PatchedThreadServer(), load, connections, of);
-    const double native = IdleKib(ThreadServer(), load, connections, of);
-    const bool all = of == std::string("footprint");
-    run.table.Add(
-        {.name = all ? "the same, memory of an idle connection"
-                     : "the same, user-space memory only",
-         .value = patched,
-         .unit = "KiB",
-         .target = all ? Target{Target::kRatioAtMost, 1.0 / 3} : Target(),
-         .peer = native,
-         .ratios = {patched / native},
-         .note = all ? "RSS, page tables, 16 KiB of kernel stack per thread" : "RSS"});
+  // 8 MiB is what threads have that ask for no size.
+  for (const int stack_kib : {8192, 256}) {
+    for (const char* of : {"footprint", "rss"}) {
+      const auto kib = [&](const std::vector<std::string>& server) {
+        return IdleKib(WithStacks(stack_kib, server), load, connections, of);
+      };
+      const double patched = kib(PatchedThreadServer());
+      const double native = kib(ThreadServer());
+      const bool all = of == std::string("footprint");
+      run.table.Add(
+          {.name = absl::StrCat(
+               "the same, stacks of ", stack_kib, " KiB, ",
+               all ? "memory of an idle connection" : "user-space memory only"),
+           .value = patched,
+           .unit = "KiB",
+           .target = all ? Target{Target::kRatioAtMost, 1.0 / 3} : Target(),
+           .peer = native,
+           .ratios = {patched / native},
+           .note = all ? "RSS, page tables, 16 KiB of kernel stack per thread" : "RSS"});
+    }
   }
 }
 
