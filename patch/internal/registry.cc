@@ -67,11 +67,11 @@ std::vector<Hook*> AllHooks() {
   std::vector<Hook*> all;
   for (const auto& hooks :
        {IoHooks(),        SocketHooks(),    SelectHooks(),    TimeHooks(),
-        DnsHooks(),       ProcessHooks(),   ThreadHooks(),    StorageHooks(),
-        KeyHooks(),       MutexHooks(),     RwLockHooks(),    SemaphoreHooks(),
-        ConditionHooks(), FutexHooks(),     SignalHooks(),    C11Hooks(),
-        FileLockHooks(),  IpcHooks(),       SpliceHooks(),    ResolverHooks(),
-        StdioLockHooks(), StdioReadHooks(), StdioWriteHooks()}) {
+        DnsHooks(),       ProcessHooks(),   ThreadHooks(),    KeyHooks(),
+        MutexHooks(),     RwLockHooks(),    SemaphoreHooks(), ConditionHooks(),
+        FutexHooks(),     SignalHooks(),    C11Hooks(),       FileLockHooks(),
+        IpcHooks(),       SpliceHooks(),    ResolverHooks(),  StdioLockHooks(),
+        StdioReadHooks(), StdioWriteHooks()}) {
     all.insert(all.end(), hooks.begin(), hooks.end());
   }
   return all;

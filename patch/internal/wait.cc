@@ -16,6 +16,7 @@
 
 #include "absl/container/inlined_vector.h"
 #include "absl/strings/str_cat.h"
+#include "grove/hub/internal/per_thread.h"
 #include "grove/hub/loop.h"
 #include "grove/patch/internal/thread.h"
 
@@ -44,9 +45,9 @@ class Watches {
   static Watches& Get(Scheduler& s) {
     if (current == nullptr) {
       current = new Watches;
-      s.AtEnd([] { delete std::exchange(current, nullptr); });
+      s.AtEnd([] { delete std::exchange(current.get(), nullptr); });
     }
-    return *current;
+    return *current.get();
   }
 
   void Add(Watched* w) {
@@ -69,10 +70,10 @@ class Watches {
   }
 
  private:
-  static constinit thread_local Watches* current;
+  static constinit thread_local hub_internal::PerThread<Watches*> current;
   std::vector<Watched*> by_fd_;
 };
-constinit thread_local Watches* Watches::current = nullptr;
+constinit thread_local hub_internal::PerThread<Watches*> Watches::current;
 
 class DescriptorWait final : public Waiter {
  public:
