@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/auxv.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -84,21 +86,32 @@ char* PthreadOf(char* block) {
 #endif
 }
 
-// All but what the block itself is known by.
-void CopyPthread(char* block, char* hub) {
-  size_t own = 0;
+void CopyTid(char* block, char* hub) {
+  const uint32_t offset = Glibc::Get().tid[2];
+  memcpy(PthreadOf(block) + offset, PthreadOf(hub) + offset, sizeof(pid_t));
+}
+
+// What in there any thread needs; all else is zero, as a new thread has it.
+void FillPthread(char* block, char* hub) {
 #if defined(__x86_64__)
-  struct Head {  // tcbhead_t
+  struct Head {  // tcbhead_t, which compilers know in part
     void* self;
     void* vectors;  // where the variables of each module lie
     void* self_too;
+    char rest[0x80 - 0x18];  // with the guards of stacks and pointers, for one
   };
   auto* const head = reinterpret_cast<Head*>(block);
   head->self = head->self_too = block;
-  own = sizeof(Head);
+  memcpy(head->rest, reinterpret_cast<Head*>(hub)->rest, sizeof head->rest);
 #endif
-  memcpy(PthreadOf(block) + own, PthreadOf(hub) + own,
-         *Glibc::Get().size_of_pthread - own);
+  CopyTid(block, hub);
+  // An empty list of robust mutexes leads to itself.
+  void* robust = nullptr;
+  size_t size = 0;
+  if (syscall(SYS_get_robust_list, 0, &robust, &size) == 0) {
+    void* const own = block + (static_cast<char*>(robust) - hub);
+    memcpy(own, &own, sizeof own);
+  }
 }
 
 // KeyTables
@@ -112,12 +125,10 @@ class KeyTables {
       : tables_(
             reinterpret_cast<Value**>(PthreadOf(block) + Glibc::Get().key_values[2])) {}
 
-  // In a copy of `hub`.
-  void Clear(char* block, char* hub) {
-    char* const first = reinterpret_cast<char*>(KeyTables(hub).tables_[0]);
-    memset(tables_, 0, count() * sizeof *tables_);
-    tables_[0] = reinterpret_cast<Value*>(block + (first - hub));
-    memset(tables_[0], 0, *Glibc::Get().size_of_key_table);
+  // Of a new block, where they are where they are in `hub`.
+  void Begin(char* block, char* hub) {
+    tables_[0] = reinterpret_cast<Value*>(
+        block + (reinterpret_cast<char*>(KeyTables(hub).tables_[0]) - hub));
   }
 
   // Calls the destructors as pthread_key_create(3p) says.
@@ -144,7 +155,7 @@ class KeyTables {
     uintptr_t sequence;
     void* value;
   };
-  static size_t count() { return Glibc::Get().key_values[1]; }
+  static size_t count() { return Glibc::Get().key_values[0] / 8 / sizeof(Value*); }
   static size_t size() { return *Glibc::Get().size_of_key_table / sizeof(Value); }
 
   Value** const tables_;
@@ -154,8 +165,8 @@ class KeyTables {
 char* MakeBlock(char* hub) {
   char* const block = static_cast<char*>(Glibc::Get().allocate(nullptr));
   if (block == nullptr) return nullptr;
-  CopyPthread(block, hub);
-  KeyTables(block).Clear(block, hub);
+  FillPthread(block, hub);
+  KeyTables(block).Begin(block, hub);
   if (const ptrdiff_t* rseq = Glibc::Get().rseq_offset) {
     // The kernel writes the processor's number to the hub's only (rseq.h: -1, not known).
     memset(block + *rseq + 4, 0xff, 4);
@@ -252,13 +263,13 @@ const void* BaseOf(const void* code) {
 }
 
 // Those of libc are no reason to have any; nor are libstdc++'s, the exceptions in flight,
-// nor grove's, if it is a library of its own.
+// nor grove's, if it is a library of its own. (The program has no name here.)
 int LookForSome(dl_phdr_info* info, size_t, void* arg) {
   const char* const path = info->dlpi_name;
   const auto base = reinterpret_cast<const void*>(info->dlpi_addr);
   if (info->dlpi_tls_modid == 0 || NameIs(path, "libc.so") || NameIs(path, "ld-linux") ||
       NameIs(path, "libstdc++") || NameIs(path, "libabsl_") ||
-      base == BaseOf(reinterpret_cast<void*>(&WhyNot))) {
+      (*path != '\0' && base == BaseOf(reinterpret_cast<void*>(&WhyNot)))) {
     return 0;
   }
   *static_cast<bool*>(arg) = true;
@@ -346,9 +357,7 @@ HubStorage::~HubStorage() {
   if (own_ == nullptr) return;
   Scheduler* const s = Scheduler::GetIfExists();
   // After a fork the thread has another number.
-  const uint32_t tid = Glibc::Get().tid[2];
-  memcpy(PthreadOf(own_) + tid, PthreadOf(static_cast<char*>(s->thread_pointer())) + tid,
-         sizeof(pid_t));
+  CopyTid(own_, static_cast<char*>(s->thread_pointer()));
   const int error = errno;
   s->current()->own_thread_pointer = true;
   SetThreadPointer(own_);
