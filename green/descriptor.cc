@@ -9,6 +9,7 @@
 #include "grove/green/internal/poll_set.h"
 #include "grove/green/internal/scheduler.h"
 #include "grove/hub/internal/check.h"
+#include "grove/hub/internal/per_thread.h"
 
 namespace grove {
 namespace green_internal {
@@ -51,13 +52,11 @@ struct SlotPool {
   Scheduler* const scheduler;
   std::vector<DescriptorSlot*> all;
   DescriptorSlot* free = nullptr;
+  std::string last_closer;  // of what the hub last woke somebody for
 };
 // Owned by the scheduler's end: thread-locals with destructors end in an order that is
 // not ours to choose.
-constinit thread_local SlotPool* slot_pool = nullptr;
-
-// Who closed what this thread's hub last woke somebody for.
-thread_local std::string last_closer;
+constinit thread_local hub_internal::PerThread<SlotPool*> slot_pool;
 
 class DescriptorWaiter final : public Waiter {
  public:
@@ -99,7 +98,7 @@ void OnEvent(DescriptorSlot* slot, int direction) {
 DescriptorSlot* TakeSlot(Scheduler& s, int fd) {
   if (!slot_pool || slot_pool->scheduler != &s) {
     slot_pool = new SlotPool(&s);
-    s.AtEnd([] { delete std::exchange(slot_pool, nullptr); });
+    s.AtEnd([] { delete std::exchange(slot_pool.get(), nullptr); });
   }
   DescriptorSlot* slot = slot_pool->free;
   if (slot) {
@@ -180,7 +179,7 @@ WaitResult Descriptor::Wait(int direction, Deadline deadline) {
   } else if (!s->ParkUntil(&waiter, deadline)) {
     if (slot->generation == generation) return WaitResult::kDeadline;
     // Closed since, by one who ran before us and saw nobody wait.
-    green_internal::last_closer.clear();
+    green_internal::slot_pool->last_closer.clear();
   }
   return slot->generation == generation ? WaitResult::kReady : WaitResult::kClosed;
 }
@@ -210,7 +209,7 @@ void Descriptor::Detach() {
   for (DescriptorSlot::Direction& d : slot->directions) {
     d.watcher.Stop();
     if (Core* core = std::exchange(d.core, nullptr)) {
-      green_internal::last_closer =
+      green_internal::slot_pool->last_closer =
           s->on_loop_stack() ? "a loop callback" : s->current()->Label();
       s->Wake(core);
     }
@@ -235,9 +234,10 @@ int Descriptor::Release() {
 }
 
 std::string WhoClosed() {
-  return green_internal::last_closer.empty()
+  const green_internal::SlotPool* pool = green_internal::slot_pool;
+  return pool == nullptr || pool->last_closer.empty()
              ? "closed"
-             : absl::StrCat("closed by ", green_internal::last_closer);
+             : absl::StrCat("closed by ", pool->last_closer);
 }
 
 }  // namespace grove

@@ -2,13 +2,18 @@
 
 #include <algorithm>
 
+#include "grove/hub/internal/per_thread.h"
+
 namespace grove {
 namespace hub_internal {
 namespace {
-constinit thread_local const Clock* t_clock = nullptr;
+constinit thread_local PerThread<const Clock*> t_clock;
 }  // namespace
 
-const Clock& ThreadClock() { return t_clock ? *t_clock : *Clock::Real(); }
+const Clock& ThreadClock() {
+  const Clock* clock = t_clock;
+  return clock ? *clock : *Clock::Real();
+}
 void SetThreadClock(const Clock* clock) { t_clock = clock; }
 
 }  // namespace hub_internal

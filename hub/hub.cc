@@ -8,12 +8,13 @@
 #include "absl/strings/str_cat.h"
 #include "grove/hub/config.h"
 #include "grove/hub/internal/check.h"
+#include "grove/hub/internal/per_thread.h"
 #include "grove/hub/internal/shuffled_queue.h"
 
 namespace grove {
 namespace {
 
-constinit thread_local Hub* t_hub = nullptr;
+constinit thread_local hub_internal::PerThread<Hub*> t_hub;
 
 // How many switches may come between two looks at the mailbox and the clock.
 constexpr uint32_t kMailInterval = 64;

@@ -12,6 +12,7 @@
 #include "grove/green/internal/scheduler.h"
 #include "grove/hub/config.h"
 #include "grove/hub/internal/check.h"
+#include "grove/hub/internal/per_thread.h"
 #include "grove/net/ares_resolver.h"
 #include "grove/net/caching_resolver.h"
 #include "grove/net/internal/host_name.h"
@@ -132,15 +133,15 @@ std::unique_ptr<Resolver> Make(const std::vector<std::string>& names) {
 }
 
 // This hub's; it ends with the hub.
-constinit thread_local std::unique_ptr<Resolver>* of_hub = nullptr;
+constinit thread_local hub_internal::PerThread<std::unique_ptr<Resolver>*> of_hub;
 
 std::unique_ptr<Resolver>& OfHub() {
   green_internal::Scheduler& s = green_internal::Scheduler::Get();
   if (of_hub == nullptr) {
     of_hub = new std::unique_ptr<Resolver>;
-    s.AtEnd([] { delete std::exchange(of_hub, nullptr); });
+    s.AtEnd([] { delete std::exchange(of_hub.get(), nullptr); });
   }
-  return *of_hub;
+  return *of_hub.get();
 }
 
 }  // namespace

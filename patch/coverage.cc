@@ -52,10 +52,6 @@ std::vector<Family> Covered() {
       {"threads", "a thread is a greenlet; it is joined as one", ThreadHooks()},
       {"handlers of pthread_cleanup_push() in C",
        "run when a thread ends by `pthread_exit` or `pthread_cancel`", CleanupHooks()},
-      {"thread-local variables",
-       "each patched thread has its own, where that can be had (see "
-       "[patching](patching.md#what-is-not))",
-       StorageHooks()},
       {"stdio: locks of streams", "waits for the stream as a greenlet", StdioLockHooks()},
       {"stdio: reading",
        "waits for the descriptor before libc's buffer is filled; files of a disk are "

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "grove/hub/internal/check.h"
+#include "grove/hub/internal/per_thread.h"
 
 namespace grove {
 namespace {
@@ -117,9 +118,9 @@ class SelectOperation final : public Operation, public green_internal::Observer 
 
 int Select(absl::Span<const SelectCase> cases, Deadline deadline, SelectOrder order) {
   // Where each hub's next look begins.
-  static constinit thread_local size_t turn = 0;
+  static constinit thread_local hub_internal::PerThread<size_t> turn;
   const size_t first =
-      order == SelectOrder::kFair && !cases.empty() ? ++turn % cases.size() : 0;
+      order == SelectOrder::kFair && !cases.empty() ? ++turn.get() % cases.size() : 0;
   Scheduler& s = Scheduler::Get();
   Home* away;
   // Their hub may end meanwhile: then a second look finds all of them here.

@@ -255,9 +255,8 @@ class alignas(64) Core : public Runnable {
   void* patched_thread = nullptr;
   void* patched_values = nullptr;
   // And where its thread-local variables are, if own_thread_pointer says that they are
-  // not the hub's thread's; and what has them.
+  // not the hub's thread's.
   void* thread_pointer = nullptr;
-  void* patched_storage = nullptr;
 
   // Only in builds without NDEBUG, where a greenlet that ends and still holds a lock is a
   // fatal error: counting up and down again costs as much as all else that a lock does,

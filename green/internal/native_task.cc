@@ -7,16 +7,19 @@
 
 #include "absl/strings/str_cat.h"
 #include "grove/green/internal/pool_core.h"
+#include "grove/hub/internal/per_thread.h"
 
 namespace grove::green_internal {
 namespace {
 
 // What this thread's hub waits for, the last one first.
 struct Expectations {
-  NativeTask* first;
-  Scheduler* scheduler;  // that tells of its end
+  NativeTask* first = nullptr;
+  Scheduler* scheduler = nullptr;  // that tells of its end
 };
-constinit thread_local Expectations expectations = {};
+constinit thread_local hub_internal::PerThread<Expectations> expectations;
+
+Expectations& Expected() { return expectations; }
 
 // In Scheduler::native_posts.
 constexpr uint32_t kEnded = uint32_t{1} << 31;
@@ -24,13 +27,13 @@ constexpr uint32_t kEnded = uint32_t{1} << 31;
 }  // namespace
 
 void NativeTask::Expect() {
-  Expectations& all = expectations;
+  Expectations& all = Expected();
   if (all.scheduler != home_) {
     all.scheduler = home_;
     // Whoever comes home later finds nobody, and these may be gone by then.
     home_->AtEnd([s = home_] {
-      while (NativeTask* task = expectations.first) task->ExpectNoMore();
-      expectations.scheduler = nullptr;
+      while (NativeTask* task = Expected().first) task->ExpectNoMore();
+      Expected().scheduler = nullptr;
       s->native_posts.fetch_or(kEnded, std::memory_order_acq_rel);
       while (s->native_posts.load(std::memory_order_acquire) != kEnded) sched_yield();
     });
@@ -43,7 +46,7 @@ void NativeTask::Expect() {
 }
 
 void NativeTask::ExpectNoMore() {
-  (expected_previous_ ? expected_previous_->expected_next_ : expectations.first) =
+  (expected_previous_ ? expected_previous_->expected_next_ : Expected().first) =
       expected_next_;
   if (expected_next_) expected_next_->expected_previous_ = expected_previous_;
   home_->hub().RemoveWaker();
@@ -112,8 +115,8 @@ void NativeTask::LoseAll() {
   Scheduler* s = Scheduler::GetIfExists();
   if (s == nullptr) return;
   s->native_posts.store(0, std::memory_order_relaxed);  // their threads are the parent's
-  if (expectations.first == nullptr) return;
-  for (NativeTask* task = expectations.first; task; task = task->expected_next_) {
+  if (Expected().first == nullptr) return;
+  for (NativeTask* task = Expected().first; task; task = task->expected_next_) {
     task->lost_ = true;
     task->pool_->CountAgain();
   }
@@ -129,7 +132,7 @@ void NativeTask::LoseAll() {
 
 void NativeTask::EndLost() {
   std::vector<NativeTask*> lost;
-  for (NativeTask* task = expectations.first; task; task = task->expected_next_) {
+  for (NativeTask* task = Expected().first; task; task = task->expected_next_) {
     if (task->lost_) lost.push_back(task);
   }
   for (NativeTask* task : lost) {

@@ -11,12 +11,13 @@
 
 #include "absl/strings/str_cat.h"
 #include "grove/hub/internal/check.h"
+#include "grove/hub/internal/per_thread.h"
 
 namespace grove::green_internal {
 namespace {
 
 // Of this thread's hub; see descriptor.cc.
-constinit thread_local PollSet* poll_set = nullptr;
+constinit thread_local hub_internal::PerThread<PollSet*> poll_set;
 
 // Two of these make a wait old.
 constexpr absl::Duration kHalfAge = absl::Milliseconds(50);
@@ -28,7 +29,7 @@ PollSet* PollSet::Get(Scheduler& s) {
   const int fd = epoll_create1(EPOLL_CLOEXEC);
   if (fd < 0) return nullptr;
   poll_set = new PollSet(&s, fd);
-  s.AtEnd([] { delete std::exchange(poll_set, nullptr); });
+  s.AtEnd([] { delete std::exchange(poll_set.get(), nullptr); });
   return poll_set;
 }
 
@@ -50,7 +51,7 @@ PollSet::~PollSet() {
 void PollSet::ForgetInChild() {
   if (poll_set == nullptr) return;
   // What AtEnd() was given then finds the new one, or none.
-  delete std::exchange(poll_set, nullptr);
+  delete std::exchange(poll_set.get(), nullptr);
 }
 
 int PollSet::active_watchers() {

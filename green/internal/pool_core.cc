@@ -20,6 +20,7 @@
 #include "grove/green/status.h"
 #include "grove/hub/config.h"
 #include "grove/hub/internal/check.h"
+#include "grove/hub/internal/per_thread.h"
 
 namespace grove::green_internal {
 namespace {
@@ -36,7 +37,7 @@ std::atomic<int> process_threads{0};
 std::atomic<int> starts_to_fail{0};
 
 // Which pool this thread belongs to.
-constinit thread_local const PoolCore* pool_of_thread = nullptr;
+constinit thread_local hub_internal::PerThread<const PoolCore*> pool_of_thread;
 
 constinit std::mutex registry_mutex;
 PoolCore* registry = nullptr;  // every pool, under that lock

@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <exception>
 #include <functional>
 #include <memory>
@@ -67,6 +68,11 @@ class Scheduler {
   const std::string& hub_name() const { return handle_.name(); }  // from any thread
   bool on_home_thread() const { return current_scheduler == this; }
   void* thread_pointer() const { return thread_pointer_; }  // of the hub's thread
+  // To where it is found by who has other thread-local variables, that far from these.
+  static void CopyCurrent(ptrdiff_t distance) {
+    std::memcpy(reinterpret_cast<char*>(&current_scheduler) + distance,
+                &current_scheduler, sizeof current_scheduler);
+  }
 
   // --- blocking ---
 
@@ -289,7 +295,11 @@ class Scheduler {
   [[gnu::always_inline]] inline Core* Next();
   [[gnu::always_inline]] static inline void PrefetchFrom(const Runnable* next);
   bool MayThrow() const {
-    return current_->shields == 0 && exception_state_->uncaught == 0;
+    if (current_->shields != 0) return false;
+    // Who has variables of its own has these, too.
+    return ABSL_PREDICT_FALSE(current_->own_thread_pointer)
+               ? std::uncaught_exceptions() == 0
+               : exception_state_->uncaught == 0;
   }
   [[noreturn]] void ThrowPending();
   void EndOperations();

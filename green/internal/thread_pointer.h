@@ -6,17 +6,15 @@ namespace grove::green_internal {
 // What thread-local variables are found by: the address of the thread control block.
 inline void* ThreadPointer() { return __builtin_thread_pointer(); }
 
-#if defined(__x86_64__)
 // For greenlets that are threads to a program, with variables of their own; see
-// patch/internal/thread_storage.h, which has asked whether the processor knows that.
-inline constexpr bool kThreadPointerCanBeSet = true;
+// patch/internal/thread_storage.h, which has asked whether a program may do that.
 inline void SetThreadPointer(void* block) {
+#if defined(__x86_64__)
   asm volatile("wrfsbase %0" : : "r"(block) : "memory");
-}
-#else
-inline constexpr bool kThreadPointerCanBeSet = false;
-inline void SetThreadPointer(void*) {}
+#elif defined(__aarch64__)
+  asm volatile("msr tpidr_el0, %0" : : "r"(block) : "memory");
 #endif
+}
 
 }  // namespace grove::green_internal
 

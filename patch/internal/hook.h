@@ -111,7 +111,6 @@ absl::Span<Hook* const> DnsHooks();
 absl::Span<Hook* const> ProcessHooks();
 absl::Span<Hook* const> ThreadHooks();
 absl::Span<Hook* const> CleanupHooks();
-absl::Span<Hook* const> StorageHooks();
 absl::Span<Hook* const> KeyHooks();
 absl::Span<Hook* const> MutexHooks();
 absl::Span<Hook* const> RwLockHooks();

@@ -10,10 +10,12 @@
 #include <unordered_map>
 
 #include "grove/green/internal/sanitizer.h"
+#include "grove/hub/internal/per_thread.h"
 #include "grove/patch/internal/hook.h"
 #include "grove/patch/internal/parking_lot.h"
 #include "grove/patch/internal/process_shared.h"
 #include "grove/patch/internal/pthread_calls.h"
+#include "grove/patch/internal/thread_storage.h"
 #include "grove/patch/internal/timespec.h"
 
 #if GROVE_TSAN
@@ -67,6 +69,8 @@ bool IsRecursive(const pthread_mutex_t* m) {
   return (m->__data.__kind & 3) == PTHREAD_MUTEX_RECURSIVE_NP;
 }
 
+bool IsRobust(const pthread_mutex_t* m) { return (m->__data.__kind & 16) != 0; }
+
 // Of this thread's hub. Native threads that own one are libc's to know.
 struct Ownership {
   Core* core = nullptr;
@@ -74,9 +78,10 @@ struct Ownership {
 };
 std::unordered_map<const pthread_mutex_t*, Ownership>& Owned() {
   // Not destroyed: locks are used until the thread is gone.
-  static thread_local auto* const owned =
-      new std::unordered_map<const pthread_mutex_t*, Ownership>;
-  return *owned;
+  using Map = std::unordered_map<const pthread_mutex_t*, Ownership>;
+  static constinit thread_local hub_internal::PerThread<Map*> owned;
+  if (owned == nullptr) owned = new Map;
+  return *owned.get();
 }
 
 Core* OwnerOf(const pthread_mutex_t* m) {
@@ -84,11 +89,24 @@ Core* OwnerOf(const pthread_mutex_t* m) {
   return owned == Owned().end() ? nullptr : owned->second.core;
 }
 
+// What becomes of a robust mutex when its owner dies is the kernel's to see to, and so in
+// a list of the thread that it knows.
+int TryLibc(pthread_mutex_t* m) {
+  if (!IsRobust(m)) return trylock_hook.Original(m);
+  const HubStorage of_hub;
+  return trylock_hook.Original(m);
+}
+int UnlockLibc(pthread_mutex_t* m) {
+  if (!IsRobust(m)) return unlock_hook.Original(m);
+  const HubStorage of_hub;
+  return unlock_hook.Original(m);
+}
+
 // Zero, EBUSY, or what else libc says; of an owned kind, no greenlet of this hub has it
 // if it is asked.
 int TryNative(pthread_mutex_t* m) {
   if (IsOwned(m) && OwnerOf(m) != nullptr) return EBUSY;
-  return trylock_hook.Original(m);
+  return TryLibc(m);
 }
 void NoteOwner(Scheduler& s, const pthread_mutex_t* m, int error) {
   if (IsOwned(m) && (error == 0 || error == EOWNERDEAD)) Owned()[m] = {s.current(), 1};
@@ -185,7 +203,7 @@ int MutexUnlock(pthread_mutex_t* m) {
       return 0;
     }
   }
-  const int error = unlock_hook.Original(m);
+  const int error = UnlockLibc(m);
   if (error == 0) WakeAt(m, 1);
   return error;
 }

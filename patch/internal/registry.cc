@@ -68,10 +68,10 @@ std::vector<Hook*> AllHooks() {
   for (const auto& hooks :
        {IoHooks(),        SocketHooks(),    SelectHooks(),    TimeHooks(),
         DnsHooks(),       ProcessHooks(),   ThreadHooks(),    CleanupHooks(),
-        StorageHooks(),   KeyHooks(),       MutexHooks(),     RwLockHooks(),
-        SemaphoreHooks(), ConditionHooks(), FutexHooks(),     SignalHooks(),
-        C11Hooks(),       FileLockHooks(),  IpcHooks(),       SpliceHooks(),
-        ResolverHooks(),  StdioLockHooks(), StdioReadHooks(), StdioWriteHooks()}) {
+        KeyHooks(),       MutexHooks(),     RwLockHooks(),    SemaphoreHooks(),
+        ConditionHooks(), FutexHooks(),     SignalHooks(),    C11Hooks(),
+        FileLockHooks(),  IpcHooks(),       SpliceHooks(),    ResolverHooks(),
+        StdioLockHooks(), StdioReadHooks(), StdioWriteHooks()}) {
     all.insert(all.end(), hooks.begin(), hooks.end());
   }
   return all;

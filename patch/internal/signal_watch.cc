@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "grove/green/internal/crossing.h"
+#include "grove/hub/internal/per_thread.h"
 #include "grove/patch/internal/wait.h"
 
 namespace grove::patch::patch_internal {
@@ -33,7 +34,7 @@ class SignalDesk {
   static SignalDesk& Get(Scheduler& s) {
     if (current == nullptr) {
       current = new SignalDesk(s);
-      s.AtEnd([] { std::exchange(current, nullptr)->End(); });
+      s.AtEnd([] { std::exchange(current.get(), nullptr)->End(); });
     }
     return *current;
   }
@@ -123,7 +124,7 @@ class SignalDesk {
     if (!posted_.load()) delete this;
   }
 
-  static constinit thread_local SignalDesk* current;
+  static constinit thread_local hub_internal::PerThread<SignalDesk*> current;
 
   Scheduler& scheduler_;
   SignalWatch* first_ = nullptr;
@@ -135,7 +136,7 @@ class SignalDesk {
   std::atomic<bool> posted_ = false;
   MemberLetter<SignalDesk, &SignalDesk::OnLetter> letter_{this};
 };
-constinit thread_local SignalDesk* SignalDesk::current = nullptr;
+constinit thread_local hub_internal::PerThread<SignalDesk*> SignalDesk::current;
 
 SignalWatch::SignalWatch(Scheduler& s, Restart restart)
     : scheduler_(s), core_(s.current()), restart_(restart) {

@@ -192,6 +192,15 @@ void DestroyValuesOfKeys() {
   if (Values* values = ValuesOf(Scheduler::GetIfExists())) values->Destroy();
 }
 
+bool DestroyValueOfLibc(pthread_key_t key) {
+  void* const value = getspecific_hook.Original(key);
+  void (*const destructor)(void*) = value ? LibcDestructor(key) : nullptr;
+  if (destructor == nullptr) return false;
+  setspecific_hook.Original(key, nullptr);
+  destructor(value);
+  return true;
+}
+
 int CreateKey(pthread_key_t* key, void (*destructor)(void*)) {
   return KeyCreate(key, destructor);
 }

@@ -3,21 +3,20 @@
 
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "absl/functional/function_ref.h"
 
 // thread_local and __thread variables of threads that are greenlets.
 //
-// Such variables lie beside what the FS register points to, the thread control block
-// (Drepper, "ELF Handling For Thread-Local Storage", 3.4.6 and 4.3). A thread that is a
-// greenlet gets a block of its own, made as glibc makes a thread's, and the register is
-// set whenever the greenlet runs. What in it is the kernel's thread's stays so: grove's
-// own variables, the allocator's cache of libc, the thread's number.
+// Such variables lie beside the thread control block, to which a register points: FS on
+// x86-64, TPIDR_EL0 on aarch64 (Drepper, "ELF Handling For Thread-Local Storage", 3.4 and
+// 4.3). A thread that is a greenlet gets a block of its own, made as glibc makes a
+// thread's, and the register is set whenever the greenlet runs. What is the kernel's
+// thread's stays so: what libc's allocator keeps of free memory, the thread's number, and
+// grove's own variables, which know the way from each block (hub/internal/per_thread.h).
 //
-// That takes a processor and a kernel that let a program set the register (FSGSBASE), and
-// grove in a library of its own, as under patch/run: within a program, its variables and
-// the program's are one block.
+// On x86-64 that takes a processor and a kernel that let a program set the register
+// (FSGSBASE).
 namespace grove::patch::patch_internal {
 
 // ThreadStorage
@@ -25,8 +24,8 @@ namespace grove::patch::patch_internal {
 // One thread's block.
 class ThreadStorage {
  public:
-  // Null if neither the program nor a library but grove's and the C and C++ ones has such
-  // variables, or where it can't be had.
+  // To be called with the variables of the hub's thread. Null if nothing but libraries
+  // that are known to need no such variables has some, or where it can't be had.
   static std::unique_ptr<ThreadStorage> Make();
 
   // Why the greenlets of a hub share these variables though the program has some; empty
@@ -42,25 +41,16 @@ class ThreadStorage {
   // exception is thread-local, too.
   void Run(absl::FunctionRef<void()> fn);
 
-  // Of a variable that was made just now.
-  void AtExit(void (*destructor)(void*), void* object);
-
  private:
-  struct Destructor {
-    void (*function)(void*);
-    void* object;
-  };
+  explicit ThreadStorage(char* block) : block_(block) {}
 
-  explicit ThreadStorage(void* block) : block_(block) {}
-
-  void* const block_;
-  std::vector<Destructor> at_exit_;
+  char* const block_;
 };
 
 // HubStorage
 //
 // A scope in which the current greenlet has the variables of its hub's thread: for calls
-// by which libc changes its thread itself, as fork(2).
+// by which libc changes its thread itself, as fork(2), or what the kernel knows of it.
 class HubStorage {
  public:
   HubStorage();
@@ -69,7 +59,7 @@ class HubStorage {
   HubStorage& operator=(const HubStorage&) = delete;
 
  private:
-  void* own_;  // null: had them already
+  char* own_;  // null: had them already
 };
 
 }  // namespace grove::patch::patch_internal

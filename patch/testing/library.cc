@@ -7,6 +7,12 @@ extern "C" {
 
 int LibrarySleep(unsigned microseconds) { return usleep(microseconds); }
 
+// How often this was called in this thread.
+int LibraryCountInThisThread() {
+  static thread_local int count = 0;
+  return ++count;
+}
+
 // The address of a function, as tables of callbacks have it.
 int (*library_poll)(pollfd*, nfds_t, int) = &poll;
 }

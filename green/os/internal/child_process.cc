@@ -14,6 +14,7 @@
 #include "grove/green/internal/home.h"
 #include "grove/green/internal/process_mutex.h"
 #include "grove/green/status.h"
+#include "grove/hub/internal/per_thread.h"
 
 #ifndef P_PIDFD
 #define P_PIDFD 3
@@ -44,11 +45,11 @@ struct Abandoned {
   Abandoned* next = nullptr;
 };
 
-constinit thread_local Abandoned* abandoned_here = nullptr;
-constinit thread_local Scheduler* watched = nullptr;
+constinit thread_local hub_internal::PerThread<Abandoned*> abandoned_here;
+constinit thread_local hub_internal::PerThread<Scheduler*> watched;
 
 std::shared_ptr<ChildProcess> Take(Abandoned* a) {
-  (a->previous ? a->previous->next : abandoned_here) = a->next;
+  (a->previous ? a->previous->next : abandoned_here.get()) = a->next;
   if (a->next) a->next->previous = a->previous;
   a->watcher.Stop();
   std::shared_ptr<ChildProcess> child = std::move(a->child);

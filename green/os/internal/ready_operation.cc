@@ -4,14 +4,15 @@
 
 #include "absl/strings/str_cat.h"
 #include "grove/hub/internal/check.h"
+#include "grove/hub/internal/per_thread.h"
 
 namespace grove::green_internal {
 namespace {
 
 // Those in line on this thread's hub. If the hub ends without unwinding its greenlets,
 // their watchers have to be stopped before its loop goes.
-constinit thread_local ReadyOperation* in_line = nullptr;
-constinit thread_local Scheduler* watched = nullptr;
+constinit thread_local hub_internal::PerThread<ReadyOperation*> in_line;
+constinit thread_local hub_internal::PerThread<Scheduler*> watched;
 
 }  // namespace
 
@@ -45,7 +46,7 @@ void ReadyOperation::Stop() {
   if (hub_ == nullptr) return;
   std::exchange(hub_, nullptr)->RemoveWaker();
   watcher_.Stop();
-  (previous_ ? previous_->next_ : in_line) = next_;
+  (previous_ ? previous_->next_ : in_line.get()) = next_;
   if (next_) next_->previous_ = previous_;
 }
 

@@ -14,6 +14,7 @@
 #include "grove/green/internal/process_mutex.h"
 #include "grove/green/internal/scheduler.h"
 #include "grove/hub/internal/check.h"
+#include "grove/hub/internal/per_thread.h"
 
 namespace grove::green_internal {
 
@@ -64,7 +65,7 @@ constinit std::atomic<Table*> the_table{nullptr};
 
 // Whose hub's end has been seen to. Each hub tells when it ends, since the greenlets of a
 // hub that ends with its thread are not unwound.
-constinit thread_local Scheduler* watched = nullptr;
+constinit thread_local hub_internal::PerThread<Scheduler*> watched;
 
 void OnSignal(int signum, siginfo_t* info, void*) {
   const int saved_errno = errno;

@@ -8,12 +8,13 @@
 
 #include "brotli/decode.h"
 #include "brotli/encode.h"
+#include "grove/hub/internal/per_thread.h"
 #include "zlib.h"
 
 namespace grove::http::http_internal {
 namespace {
 
-thread_local size_t coder_memory = 0;
+constinit thread_local hub_internal::PerThread<size_t> coder_memory;
 
 // Both libraries free what they have got on the thread that got it: a hub's.
 void* Allocate(void*, size_t size) {
@@ -21,13 +22,13 @@ void* Allocate(void*, size_t size) {
   void* p = malloc(size + kHeader);
   if (p == nullptr) return nullptr;
   *static_cast<size_t*>(p) = size;
-  coder_memory += size;
+  coder_memory.get() += size;
   return static_cast<char*>(p) + kHeader;
 }
 void Free(void*, void* p) {
   if (p == nullptr) return;
   void* begin = static_cast<char*>(p) - alignof(std::max_align_t);
-  coder_memory -= *static_cast<size_t*>(begin);
+  coder_memory.get() -= *static_cast<size_t*>(begin);
   free(begin);
 }
 void* ZAllocate(void*, unsigned count, unsigned size) {
