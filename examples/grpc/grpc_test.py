@@ -328,9 +328,9 @@ class GrpcTest(unittest.TestCase):
             theirs = more_than_idle(plain)
         print(f"{ours / 1e6:.0f} MB more than idle, without greenlets {theirs / 1e6:.0f}",
               file=sys.stderr)
-        # gRPC's calls take more than the greenlets in them.
-        self.assertGreater(theirs, 50e6)
-        self.assertLess(ours - theirs, 100e6)
+        # gRPC's calls take more than the greenlets in them, which are a page each and a bit.
+        self.assertGreater(theirs, 100e6)
+        self.assertLess(ours - theirs, 65e6)
 
     def test_soak(self):
         """Bounded by count. What it needs does not grow, and all is answered."""
