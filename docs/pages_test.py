@@ -1,6 +1,6 @@
 """What holds for all pages: links lead somewhere, and code is compiled.
 
-Usage: pages_test.py CHECKED,PAGES UNCHECKED,PAGES
+Usage: pages_test.py CHECKED,PAGES
 
 Reads the source tree that this file lies in, since links lead to all of it.
 """
@@ -14,7 +14,7 @@ import unittest
 
 ROOT = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
 EXTRACT = os.path.join(ROOT, "docs/code/extract.py")
-CHECKED, UNCHECKED = (set(argument.split(",")) for argument in sys.argv[1:3])
+CHECKED = set(sys.argv[1].split(","))
 
 
 def sources(endings):
@@ -129,6 +129,15 @@ class ComingFromGevent(unittest.TestCase):
             self.assertEqual(set(range(1, max(there) + 1)) - there, set(), kind)
 
 
+class Examples(unittest.TestCase):
+    def test_each_has_its_entry(self):
+        programs = [f for f in sources((".cc",)) if re.match(r"examples/\w+\.cc$", f)
+                    and re.search(r"^int main\(", read(f), re.M)]
+        self.assertGreater(len(programs), 20)
+        page = read("docs/examples.md")
+        self.assertEqual([f for f in programs if f"](../{f})" not in page], [])
+
+
 class Headers(unittest.TestCase):
     """docs/headers.md has all public headers: those that are not for grove's own tests."""
 
@@ -164,7 +173,7 @@ class Promises(unittest.TestCase):
 class Code(unittest.TestCase):
     def test_all_of_it_is_compiled(self):
         with_code = {p for p in pages() if re.search(r"^ *```cpp", read(p), re.M)}
-        known = {f"docs/{name}.md" for name in CHECKED | UNCHECKED} | {"README.md"}
+        known = {f"docs/{name}.md" for name in CHECKED} | {"README.md"}
         self.assertEqual(with_code - known, set(), "to be added to docs/BUILD.bazel")
 
     def compile(self, page):

@@ -1,6 +1,6 @@
 """Runs the programs of the pages, as a reader would who has copied them.
 
-Usage: programs_test.py PROGRAM...
+Usage: programs_test.py CLASS PROGRAM...    the tests of that class
 """
 
 import os
@@ -11,7 +11,7 @@ import sys
 import time
 import unittest
 
-PROGRAMS = {os.path.basename(path): path for path in sys.argv[1:]}
+PROGRAMS = {os.path.basename(path): path for path in sys.argv[2:]}
 
 
 def listening_port(pid):
@@ -22,15 +22,16 @@ def listening_port(pid):
             inodes.add(os.readlink(f"/proc/{pid}/fd/{fd}"))
         except FileNotFoundError:
             pass
-    with open(f"/proc/{pid}/net/tcp", encoding="ascii") as table:
-        for line in table.readlines()[1:]:
-            fields = line.split()
-            if fields[3] == "0A" and f"socket:[{fields[9]}]" in inodes:
-                return int(fields[1].split(":")[1], 16)
+    for family in ("tcp", "tcp6"):
+        with open(f"/proc/{pid}/net/{family}", encoding="ascii") as table:
+            for line in table.readlines()[1:]:
+                fields = line.split()
+                if fields[3] == "0A" and f"socket:[{fields[9]}]" in inodes:
+                    return int(fields[1].split(":")[1], 16)
     return None
 
 
-class Servers(unittest.TestCase):
+class ProgramTest(unittest.TestCase):
     def serve(self, name):
         process = subprocess.Popen([PROGRAMS[name]])
         self.process = process
@@ -42,6 +43,8 @@ class Servers(unittest.TestCase):
             time.sleep(0.01)
         return port
 
+
+class Servers(ProgramTest):
     def test_readme(self):
         port = self.serve("readme")
         with socket.create_connection(("127.0.0.1", port)) as first:
@@ -63,5 +66,20 @@ class Servers(unittest.TestCase):
         self.assertEqual(self.process.wait(), 0)
 
 
+class Grpc(ProgramTest):
+    def test_asks_and_is_refused(self):
+        port = self.serve("ask_server")
+
+        def ask(text):
+            client = subprocess.run([PROGRAMS["ask_client"], f"127.0.0.1:{port}", text],
+                                    stdout=subprocess.PIPE, text=True, check=False)
+            return client.returncode, client.stdout
+
+        self.assertEqual(ask("why"), (0, "you ask: why\n"))
+        self.assertEqual(ask(""), (1, "what?\n"))
+        self.process.send_signal(signal.SIGTERM)
+        self.assertEqual(self.process.wait(), 0)
+
+
 if __name__ == "__main__":
-    unittest.main(argv=sys.argv[:1])
+    unittest.main(argv=sys.argv[:2])
