@@ -162,7 +162,9 @@ void PollSet::RenewOld() {
     Polled& p = polled_[fd];
     if (p.first == nullptr) p.relying = Polled::Age::kNone;
     if (p.relying == Polled::Age::kOld) {
-      Register(static_cast<int>(fd), p.events);
+      if (Register(static_cast<int>(fd), p.events) == 0) continue;
+      // Closed, or it is something else by now: the call itself will say so.
+      for (PollEntry* e = p.first; e; e = e->next) e->wait->Wake();
     } else if (p.relying == Polled::Age::kNew) {
       p.relying = Polled::Age::kOld;
       any = true;
