@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs the tests of hub, green and patch for aarch64 on another machine: cross-compiled,
-# under qemu's user mode emulation.
+# Runs the tests of hub and green for aarch64 on another machine: cross-compiled, under
+# qemu's user mode emulation.
 #
 #   tools/aarch64_test.sh             all
 #   tools/aarch64_test.sh --context   the switch alone; fetches nothing
@@ -161,8 +161,7 @@ mkdir -p "$work/include" "$work/obj" "$work/bin"
 # Headers are included as "grove/<folder>/<header>", as Bazel arranges it.
 ln -s "$root" "$work/include/grove"
 
-# -fPIC: for libgrove_patch.so, which is made of the same objects.
-flags=(-std=c++20 -O1 -g1 -fPIC -fno-omit-frame-pointer -fstack-clash-protection
+flags=(-std=c++20 -O1 -g1 -fno-omit-frame-pointer -fstack-clash-protection
   -Wall -Wextra -Werror "-I$work/include")
 passed=0
 failed=0
@@ -273,14 +272,12 @@ cd "$root"
 # In the library, though its name is that of a test.
 testing=green/testing/greenlet_test.cc
 mapfile -t sources < <(
-  find hub green patch -name '*.cc' '(' ! -name '*_test.cc' -o -path "$testing" ')' \
-    ! -path 'patch/adapters/*' ! -path 'patch/programs/*' ! -path 'patch/testing/*' | sort)
+  find hub green -name '*.cc' '(' ! -name '*_test.cc' -o -path "$testing" ')' | sort)
 # full_disk_test starts itself again by programs for this processor, which cannot start one
 # for another.
 mapfile -t tests < <(
-  find hub green patch -name '*_test.cc' ! -path "$testing" \
-    ! -path green/internal/context_test.cc ! -path green/os/full_disk_test.cc \
-    ! -path 'patch/adapters/*' ! -path 'patch/programs/*' | sort)
+  find hub green -name '*_test.cc' ! -path "$testing" ! -path green/internal/context_test.cc \
+    ! -path green/os/full_disk_test.cc | sort)
 
 # compile SOURCE: to an object named after it; what the compiler says goes beside it.
 compile() {
@@ -316,18 +313,6 @@ aarch64-linux-gnu-ar rcs "$work/libgrove.a" "${objects[@]}"
 madvise=$work/obj/madvise.o
 aarch64-linux-gnu-gcc -x c -c -o "$madvise" - <<< "$honest_madvise"
 
-# What patch's tests load, in the ways in which patch/BUILD.bazel links it.
-mkdir -p "$work/patch/testing"
-while read -r kind how; do
-  # shellcheck disable=SC2086
-  aarch64-linux-gnu-g++ "${flags[@]}" -shared $how \
-    -o "$work/patch/testing/library_$kind.so" patch/testing/library.cc
-done << 'KINDS'
-lazy -Wl,-z,lazy
-now -Wl,-z,now,-z,relro
-no_plt -fno-plt -Wl,-z,now,-z,relro
-KINDS
-
 for test in "${tests[@]}"; do
   name=${test%.cc}
   object=$work/obj/${name//\//__}
@@ -354,31 +339,4 @@ for test in "${tests[@]}"; do
   note=${ran:+$ran cases}
   verdict "$name" "$status" "$log" "$note${filter:+, without $filter}"
 done
-
-# --- then a whole program -----------------------------------------------------------------
-
-# program NAME LINKED...: runs patch/programs/thread_locals.cc, with that linked in or, if
-# there is none, with what patch/run would preload. (By itself that ends in an exec of a
-# program for this processor, which needs an emulator as well.)
-program() {
-  local name=$1 log=$work/obj/$1.log status=0 preload=()
-  shift
-  (($#)) || preload=(-E LD_PRELOAD="$work/libgrove_patch.so" -E GROVE_PATCH_MODULES="$modules")
-  {
-    aarch64-linux-gnu-g++ "${flags[@]}" -o "$work/bin/$name" patch/programs/thread_locals.cc \
-      "$@" -pthread &&
-      run qemu-aarch64 -L /usr/aarch64-linux-gnu -E LD_LIBRARY_PATH="$libs" "${preload[@]}" \
-        "$work/bin/$name" > "$work/out" &&
-      diff "$work/out" - <<< 'made 2001, destroyed 2000, keys 2000, wrong 0'
-  } > "$log" 2>&1 || status=$?
-  verdict "patch/programs/$name" "$status" "$log"
-}
-
-modules=os,thread,time,socket,dns,select,subprocess,signal,stdio
-shared=("$madvise" -Wl,--wrap=madvise "$libs/libev.so.4"
-  -Wl,--as-needed "$libs"/libabsl_*.so -Wl,--no-as-needed "-Wl,-rpath-link,$libs")
-aarch64-linux-gnu-g++ -shared -o "$work/libgrove_patch.so" "$work/obj/patch__preload.o" \
-  "$work/libgrove.a" "${shared[@]}" -Wl,--exclude-libs,ALL -Wl,-z,nodelete -pthread
-program thread_locals
-program thread_locals_linked patch/programs/patching_itself.cc "$work/libgrove.a" "${shared[@]}"
 finish

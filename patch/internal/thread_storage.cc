@@ -91,6 +91,16 @@ void CopyTid(char* block, char* hub) {
   memcpy(PthreadOf(block) + offset, PthreadOf(hub) + offset, sizeof(pid_t));
 }
 
+// Where its list of robust mutexes is, which the kernel has been told; zero if the
+// program has told it something else.
+size_t RobustListIn(const char* pthread) {
+  char* list = nullptr;
+  size_t size = 0;
+  if (syscall(SYS_get_robust_list, 0, &list, &size) != 0) return 0;
+  const auto offset = static_cast<size_t>(list - pthread);
+  return offset < *Glibc::Get().size_of_pthread ? offset : 0;
+}
+
 // What in there any thread needs; all else is zero, as a new thread has it.
 void FillPthread(char* block, char* hub) {
 #if defined(__x86_64__)
@@ -106,11 +116,10 @@ void FillPthread(char* block, char* hub) {
 #endif
   CopyTid(block, hub);
   // An empty list of robust mutexes leads to itself.
-  void* robust = nullptr;
-  size_t size = 0;
-  if (syscall(SYS_get_robust_list, 0, &robust, &size) == 0) {
-    void* const own = block + (static_cast<char*>(robust) - hub);
-    memcpy(own, &own, sizeof own);
+  static const size_t robust = RobustListIn(PthreadOf(hub));
+  if (robust != 0) {
+    void* const list = PthreadOf(block) + robust;
+    memcpy(list, &list, sizeof list);
   }
 }
 
