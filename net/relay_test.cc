@@ -91,7 +91,7 @@ GREENLET_TEST_F(RelayTest, MoreThanIsOnTheWayAtOnce) {
   });
   const Greenlet<std::string> came_down = Spawn([&] { return ReadAll(client_); });
   EXPECT_EQ(ReadAll(server_), up);
-  EXPECT_EQ(came_down.Get(), down);
+  EXPECT_EQ(*came_down.Get(), down);
   EXPECT_TRUE(relay.Get().ok());
 }
 
