@@ -25,7 +25,7 @@ constexpr size_t kDeep = 32 * 1024;
 
 class IdleStackTest : public GreenletTest {};
 
-TEST_F(IdleStackTest, GivesBackWhatLiesBelowAGreenletThatWaitsForLong) {
+GREENLET_TEST_F(IdleStackTest, GivesBackWhatLiesBelowAGreenletThatWaitsForLong) {
   const volatile char* low = nullptr;
   const Core* core = nullptr;
   bool kept = false;
@@ -40,7 +40,7 @@ TEST_F(IdleStackTest, GivesBackWhatLiesBelowAGreenletThatWaitsForLong) {
     low = GoDown();
     Sleep(absl::Seconds(60));
   });
-  Yield();
+  Sleep(absl::Nanoseconds(1));  // until it sleeps
   IdleStack stack(core);
   Sleep(absl::Nanoseconds(IdleStack::kLongWait / 2));
   stack.Look(ThisHub().Now());
@@ -58,7 +58,7 @@ TEST_F(IdleStackTest, GivesBackWhatLiesBelowAGreenletThatWaitsForLong) {
   greenlet.Join();
 }
 
-TEST_F(IdleStackTest, LeavesAGreenletThatRunsAlone) {
+GREENLET_TEST_F(IdleStackTest, LeavesAGreenletThatRunsAlone) {
   IdleStack stack(Scheduler::Get().current());
   const volatile char* low = GoDown();
   stack.Look(ThisHub().Now() + 2 * IdleStack::kLongWait);
