@@ -1,8 +1,14 @@
 // grove's HTTP server beside nginx, under wrk, and beside nghttpd, under h2load: on the
 // same core, in turn.
 
+#include <errno.h>
+#include <netinet/in.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/types.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -13,6 +19,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "tools/bench/bench.h"
 #include "tools/bench/hub_thread.h"
@@ -227,6 +234,67 @@ void RunHttp(Run& run, const HttpCase& what) {
       pairs));
 }
 
+// Connections that have had a request each, and are kept alive.
+class KeptAlive {
+ public:
+  KeptAlive(int port, int count) {
+    rlimit files{};
+    getrlimit(RLIMIT_NOFILE, &files);
+    files.rlim_cur = files.rlim_max;
+    if (files.rlim_max < static_cast<rlim_t>(count) + 100 ||
+        setrlimit(RLIMIT_NOFILE, &files) != 0) {
+      throw BenchError(absl::StrCat("a hard limit of ", files.rlim_max,
+                                    " descriptors: too few for ", count, " connections"));
+    }
+    for (int i = 0; i < count; ++i) Add(port);
+  }
+  KeptAlive(const KeptAlive&) = delete;
+  KeptAlive& operator=(const KeptAlive&) = delete;
+  ~KeptAlive() {
+    for (const int fd : fds_) close(fd);
+  }
+
+ private:
+  void Add(int port) {
+    const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    fds_.push_back(fd);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(static_cast<uint16_t>(port));
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    const std::string request = "GET / HTTP/1.1\r\nHost: bench\r\n\r\n";
+    char response[4096];
+    if (fd < 0 ||
+        connect(fd, reinterpret_cast<sockaddr*>(&address), sizeof address) != 0 ||
+        send(fd, request.data(), request.size(), MSG_NOSIGNAL) < 0 ||
+        recv(fd, response, sizeof response, 0) <= 0) {
+      throw BenchError(absl::StrCat("connection ", fds_.size(), ": ", strerror(errno)));
+    }
+  }
+
+  std::vector<int> fds_;
+};
+
+void RunHttpIdle(Run& run) {
+  const int connections = run.quick ? 100 : 10'000;
+  Server server(AtAnyPort({FindBinary("examples/http_server"), "--hubs=1"}),
+                CoreNumber(kServerCore));
+  const std::string& port = server.address_flags().back();  // --port=N
+  const int64_t before = RssKibOf(server.pid());
+  const KeptAlive kept(atoi(port.c_str() + port.find('=') + 1), connections);
+  // The server takes a connection for idle that has waited for a second, and looks every
+  // 1.25 seconds.
+  absl::SleepFor(run.quick ? absl::Milliseconds(10) : absl::Seconds(4));
+  const double each = static_cast<double>(RssKibOf(server.pid()) - before) / connections;
+  run.table.Add(
+      {.name = absl::StrCat(connections, " idle HTTP connections, server's RSS"),
+       .value = each,
+       .unit = "KiB",
+       .target = {Target::kAtMost, 8},
+       .note = "each, after one request, kept alive"});
+  server.Stop();
+}
+
 void RunHttp100(Run& run) { RunHttp(run, {.name = "HTTP, 100 connections"}); }
 void RunHttp1000(Run& run) {
   RunHttp(run, {.name = "HTTP, 1000 connections", .connections = 1'000});
@@ -242,11 +310,9 @@ void RunHttp2(Run& run) { RunHttp(run, {.name = "HTTP/2, 100 streams", .http2 = 
 }  // namespace
 
 std::vector<Benchmark> HttpBenchmarks() {
-  return {{"http_100", 240, &RunHttp100},
-          {"http_1000", 240, &RunHttp1000},
-          {"http_static", 240, &RunHttpStatic},
-          {"http_tls", 240, &RunHttpTls},
-          {"http2_100", 240, &RunHttp2}};
+  return {{"http_100", 240, &RunHttp100},       {"http_1000", 240, &RunHttp1000},
+          {"http_static", 240, &RunHttpStatic}, {"http_tls", 240, &RunHttpTls},
+          {"http2_100", 240, &RunHttp2},        {"http_idle", 60, &RunHttpIdle}};
 }
 
 }  // namespace grove::bench
