@@ -61,10 +61,11 @@ def tool(name):
 
 
 def run(program, *words, input=None, status=0):
-    """What a program that ends by itself has written: a CompletedProcess, in text."""
-    done = subprocess.run(
-        [program, *words], input=input, capture_output=True, text=True, timeout=PATIENCE
-    )
+    """What a program that ends by itself has written: a CompletedProcess, in text.
+
+    Bytes that are none are replaced: s_client also prints what the peer sends."""
+    done = subprocess.run([program, *words], input=input, capture_output=True, text=True,
+                          errors="replace", timeout=PATIENCE)
     if status is not None and done.returncode != status:
         raise AssertionError(f"{done.args}: exit status {done.returncode}, not {status}\n"
                              f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
