@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <optional>
 #include <string>
 
 #include "grove/green/greenlet.h"
@@ -21,9 +22,18 @@ using ::testing::HasSubstr;
 // A client and a server, and between them who relays.
 class RelayTest : public GreenletTest {
  protected:
+  void SetUp() override {
+    left_.emplace(MemoryStreamOptions{.name = "left"});
+    right_.emplace(MemoryStreamOptions{.name = "right"});
+  }
+  void TearDown() override {
+    left_.reset();
+    right_.reset();
+  }
+
   Greenlet<absl::Status> Relaying(RelayOptions options = {}) {
     return Spawn(
-        [this, options] { return Relay(left_.far, right_.near, options, &bytes_); });
+        [this, options] { return Relay(left_->far, right_->near, options, &bytes_); });
   }
 
   static std::string ReadAll(Stream& stream, absl::Status* end = nullptr) {
@@ -42,70 +52,70 @@ class RelayTest : public GreenletTest {
     EXPECT_EQ(got, wanted);
   }
   void BothAreReset() {
-    for (MemoryStream* end : {&left_.near, &right_.far}) {
+    for (MemoryStream* end : {&left_->near, &right_->far}) {
       absl::Status s;
       ReadAll(*end, &s);
       EXPECT_EQ(ErrnoOf(s), ECONNRESET) << end->Describe() << ": " << s;
     }
-    EXPECT_TRUE(left_.far.closed());
-    EXPECT_TRUE(right_.near.closed());
+    EXPECT_TRUE(left_->far.closed());
+    EXPECT_TRUE(right_->near.closed());
   }
 
-  MemoryStreamPair left_{{.name = "left"}};
-  MemoryStreamPair right_{{.name = "right"}};
-  MemoryStream& client_ = left_.near;
-  MemoryStream& server_ = right_.far;
+  MemoryStream& client() { return left_->near; }
+  MemoryStream& server() { return right_->far; }
+
+  std::optional<MemoryStreamPair> left_, right_;
   RelayedBytes bytes_;
 };
 
 GREENLET_TEST_F(RelayTest, CarriesBothWaysAndPassesHalfClosesOn) {
   const auto relay = Relaying();
-  ASSERT_TRUE(client_.Write("question").ok());
-  Expect(server_, "question");
-  ASSERT_TRUE(client_.ShutdownWrite().ok());
-  EXPECT_EQ(ReadAll(server_), "");
+  ASSERT_TRUE(client().Write("question").ok());
+  Expect(server(), "question");
+  ASSERT_TRUE(client().ShutdownWrite().ok());
+  EXPECT_EQ(ReadAll(server()), "");
   // The other direction goes on.
-  ASSERT_TRUE(server_.Write("an").ok());
-  Expect(client_, "an");
+  ASSERT_TRUE(server().Write("an").ok());
+  Expect(client(), "an");
   EXPECT_FALSE(relay.ready());
-  ASSERT_TRUE(server_.Write("swer").ok());
-  ASSERT_TRUE(server_.ShutdownWrite().ok());
-  EXPECT_EQ(ReadAll(client_), "swer");
+  ASSERT_TRUE(server().Write("swer").ok());
+  ASSERT_TRUE(server().ShutdownWrite().ok());
+  EXPECT_EQ(ReadAll(client()), "swer");
   EXPECT_TRUE(relay.Get().ok());
   EXPECT_EQ(bytes_.a_to_b, 8u);
   EXPECT_EQ(bytes_.b_to_a, 6u);
-  EXPECT_FALSE(left_.far.closed());
-  EXPECT_FALSE(right_.near.closed());
+  EXPECT_FALSE(left_->far.closed());
+  EXPECT_FALSE(right_->near.closed());
 }
 
 GREENLET_TEST_F(RelayTest, MoreThanIsOnTheWayAtOnce) {
   const std::string up(300'000, 'u'), down(500'000, 'd');
   const auto relay = Relaying();
-  const Greenlet<> client = Spawn([&] {
-    EXPECT_TRUE(client_.Write(up).ok());
-    EXPECT_TRUE(client_.ShutdownWrite().ok());
+  const Greenlet<> asking = Spawn([&] {
+    EXPECT_TRUE(client().Write(up).ok());
+    EXPECT_TRUE(client().ShutdownWrite().ok());
   });
-  const Greenlet<> server = Spawn([&] {
-    EXPECT_TRUE(server_.Write(down).ok());
-    EXPECT_TRUE(server_.ShutdownWrite().ok());
+  const Greenlet<> answering = Spawn([&] {
+    EXPECT_TRUE(server().Write(down).ok());
+    EXPECT_TRUE(server().ShutdownWrite().ok());
   });
-  const Greenlet<std::string> came_down = Spawn([&] { return ReadAll(client_); });
-  EXPECT_EQ(ReadAll(server_), up);
+  const Greenlet<std::string> came_down = Spawn([&] { return ReadAll(client()); });
+  EXPECT_EQ(ReadAll(server()), up);
   EXPECT_EQ(*came_down.Get(), down);
   EXPECT_TRUE(relay.Get().ok());
 }
 
 GREENLET_TEST_F(RelayTest, AResetOfEitherSideIsOneForTheOther) {
   for (const bool from_client : {true, false}) {
-    left_ = MemoryStreamPair();
-    right_ = MemoryStreamPair();
+    left_.emplace();
+    right_.emplace();
     const auto relay = Relaying();
-    ASSERT_TRUE(client_.Write("half").ok());
-    Expect(server_, "half");
-    (from_client ? client_ : server_).Abort();
+    ASSERT_TRUE(client().Write("half").ok());
+    Expect(server(), "half");
+    (from_client ? client() : server()).Abort();
     EXPECT_EQ(ErrnoOf(relay.Get()), ECONNRESET) << relay.Get();
     absl::Status s;
-    ReadAll(from_client ? server_ : client_, &s);
+    ReadAll(from_client ? server() : client(), &s);
     EXPECT_EQ(ErrnoOf(s), ECONNRESET) << s;
   }
 }
@@ -113,20 +123,20 @@ GREENLET_TEST_F(RelayTest, AResetOfEitherSideIsOneForTheOther) {
 // A half-close is no end: what comes afterwards may fail as well.
 GREENLET_TEST_F(RelayTest, AResetAfterAHalfClose) {
   const auto relay = Relaying();
-  ASSERT_TRUE(client_.ShutdownWrite().ok());
-  EXPECT_EQ(ReadAll(server_), "");
-  server_.Abort();
+  ASSERT_TRUE(client().ShutdownWrite().ok());
+  EXPECT_EQ(ReadAll(server()), "");
+  server().Abort();
   EXPECT_EQ(ErrnoOf(relay.Get()), ECONNRESET);
   absl::Status s;
-  ReadAll(client_, &s);
+  ReadAll(client(), &s);
   EXPECT_EQ(ErrnoOf(s), ECONNRESET) << s;
 }
 
 GREENLET_TEST_F(RelayTest, WhoDoesNotReadAnyMoreEndsIt) {
   const auto relay = Relaying();
   // Has read all that there was: no reset, but what comes then cannot be written.
-  server_.Close();
-  while (client_.Write("more").ok()) Yield();
+  server().Close();
+  while (client().Write("more").ok()) Yield();
   EXPECT_EQ(ErrnoOf(relay.Get()), EPIPE) << relay.Get();
 }
 
@@ -135,8 +145,8 @@ GREENLET_TEST_F(RelayTest, TheIdleLimitCutsBoth) {
   // One direction is enough.
   for (int i = 0; i < 10; ++i) {
     Sleep(absl::Minutes(7));
-    ASSERT_TRUE(server_.Write("x").ok());
-    Expect(client_, "x");
+    ASSERT_TRUE(server().Write("x").ok());
+    Expect(client(), "x");
   }
   const absl::Status s = relay.Get();
   EXPECT_TRUE(absl::IsDeadlineExceeded(s)) << s;
@@ -149,8 +159,8 @@ GREENLET_TEST_F(RelayTest, TheIdleLimitCutsBoth) {
 
 GREENLET_TEST_F(RelayTest, AnEndIsSeenAtOnceWithALimitToo) {
   const auto relay = Relaying({.idle_limit = absl::Hours(1)});
-  ASSERT_TRUE(client_.ShutdownWrite().ok());
-  ASSERT_TRUE(server_.ShutdownWrite().ok());
+  ASSERT_TRUE(client().ShutdownWrite().ok());
+  ASSERT_TRUE(server().ShutdownWrite().ok());
   EXPECT_TRUE(relay.Get().ok());
   EXPECT_TRUE(HasTaken(absl::ZeroDuration()));
 }
@@ -159,8 +169,8 @@ GREENLET_TEST_F(RelayTest, TheDeadlineIsForAllOfIt) {
   const auto relay = Relaying({.deadline = absl::Minutes(1)});
   for (int i = 0; i < 59; ++i) {
     Sleep(absl::Seconds(1));
-    ASSERT_TRUE(client_.Write("x").ok());
-    Expect(server_, "x");
+    ASSERT_TRUE(client().Write("x").ok());
+    Expect(server(), "x");
   }
   EXPECT_TRUE(absl::IsDeadlineExceeded(relay.Get())) << relay.Get();
   EXPECT_TRUE(HasTaken(absl::Minutes(1)));
@@ -168,7 +178,7 @@ GREENLET_TEST_F(RelayTest, TheDeadlineIsForAllOfIt) {
 }
 
 GREENLET_TEST_F(RelayTest, AStreamsTimeoutIsForEachWait) {
-  right_.near.set_timeout(absl::Seconds(2));
+  right_->near.set_timeout(absl::Seconds(2));
   EXPECT_TRUE(absl::IsDeadlineExceeded(Relaying().Get()));
   EXPECT_TRUE(HasTaken(absl::Seconds(2)));
   BothAreReset();
@@ -176,8 +186,8 @@ GREENLET_TEST_F(RelayTest, AStreamsTimeoutIsForEachWait) {
 
 GREENLET_TEST_F(RelayTest, AKillAbortsBoth) {
   const auto relay = Relaying();
-  ASSERT_TRUE(client_.Write("half").ok());
-  Expect(server_, "half");
+  ASSERT_TRUE(client().Write("half").ok());
+  Expect(server(), "half");
   relay.Kill();
   EXPECT_TRUE(relay.killed());
   EXPECT_EQ(bytes_.a_to_b, 4u);
@@ -187,10 +197,10 @@ GREENLET_TEST_F(RelayTest, AKillAbortsBoth) {
 GREENLET_TEST_F(RelayTest, ACloseByAnotherGreenletEndsIt) {
   const auto relay = Relaying();
   Yield();
-  left_.far.Close();
+  left_->far.Close();
   EXPECT_TRUE(absl::IsCancelled(relay.Get())) << relay.Get();
   absl::Status s;
-  ReadAll(server_, &s);
+  ReadAll(server(), &s);
   EXPECT_EQ(ErrnoOf(s), ECONNRESET) << s;
 }
 
