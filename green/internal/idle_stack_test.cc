@@ -18,8 +18,9 @@ constexpr size_t kDeep = 32 * 1024;
 [[gnu::noinline]] const volatile char* GoDown() {
   char bytes[kDeep];
   memset(bytes, 0x5a, sizeof bytes);
-  asm volatile("" : : "r"(bytes) : "memory");
-  const volatile char* low = bytes;
+  // The compiler is not to know that this is gone then.
+  const volatile char* low = nullptr;
+  asm volatile("" : "=r"(low) : "0"(bytes) : "memory");
   return low;
 }
 
