@@ -74,11 +74,19 @@ struct GetResult<absl::StatusOr<T>> {
 template <typename T>
 class ResultBody : public Body {
  public:
+  explicit ResultBody(bool destroys_function)
+      : Body({.function = destroys_function,
+              .result = !std::is_trivially_destructible_v<T>}) {}
+
   std::optional<T> result;
 };
 
 template <>
-class ResultBody<void> : public Body {};
+class ResultBody<void> : public Body {
+ public:
+  explicit ResultBody(bool destroys_function)
+      : Body({.function = destroys_function, .result = false}) {}
+};
 
 // What the greenlet has returned, once it has.
 template <typename T>
@@ -90,7 +98,7 @@ template <typename F, typename T>
 class FunctionBody final : public ResultBody<T> {
  public:
   template <typename G>
-  explicit FunctionBody(G&& fn) {
+  explicit FunctionBody(G&& fn) : ResultBody<T>(!std::is_trivially_destructible_v<F>) {
     ::new (static_cast<void*>(&fn_)) F(std::forward<G>(fn));
   }
   ~FunctionBody() override {}  // DropFunction() has been called
@@ -179,12 +187,12 @@ Core* NewCore(Scheduler& s, size_t stack_size, F&& fn, SpawnSite site) {
 // greenlet. Dropping the last handle does not end the greenlet: it goes on, detached.
 // A handle keeps the greenlet's stack: drop those of greenlets that have ended.
 //
-// Threads: any. From another hub, or a thread, what is asked travels to the greenlet's own
-// hub by mail: Join(), Get() and Kill() wait for it there, as they do at home; KillSoon()
-// and Throw() arrive soon; a link is called on the hub that asked for it. A greenlet whose
-// hub has ended counts as ended, and Get() returns kCancelled. Only at home: set_name(),
-// parent(), and name() until it has ended; elsewhere these are a fatal error that names
-// both hubs.
+// Threads: any. From another hub, or a thread, what is asked travels to the greenlet's
+// own hub by mail: Join(), Get() and Kill() wait for it there, as they do at home;
+// KillSoon() and Throw() arrive soon; a link is called on the hub that asked for it. A
+// greenlet whose hub has ended counts as ended, and Get() returns kCancelled. Only at
+// home: set_name(), parent(), and name() until it has ended; elsewhere these are a fatal
+// error that names both hubs.
 class AnyGreenlet {
  public:
   // Refers to nothing: only assignment, destruction and bool.

@@ -14,19 +14,49 @@
 namespace grove {
 namespace {
 
-struct FunctionLetter : Letter {
-  explicit FunctionLetter(absl::AnyInvocable<void()> f)
-      : Letter(&DeliverFunction), fn(std::move(f)) {}
+// How many nodes wait for who posts next, at most; a thread that posts has taken as many.
+constexpr size_t kMaxSpent = 512;
+
+void DeleteAll(Letter* letter, void (*destroy)(Letter*)) {
+  while (letter) destroy(std::exchange(letter, letter->next));
+}
+
+}  // namespace
+
+struct Mailbox::FunctionLetter : Letter {
+  FunctionLetter() : Letter(&DeliverFunction) {}
+
+  // A node from those that were used before, or a new one.
+  static FunctionLetter* Take(Mailbox* mailbox) {
+    // What this thread has taken of them. They are of no mailbox.
+    struct Taken {
+      ~Taken() { DeleteAll(first, &Destroy); }
+      Letter* first = nullptr;
+    };
+    static thread_local Taken taken;
+    if (taken.first == nullptr && mailbox->spent_.load(std::memory_order_relaxed)) {
+      taken.first = mailbox->spent_.exchange(nullptr, std::memory_order_acquire);
+    }
+    if (taken.first == nullptr) return new FunctionLetter;
+    return static_cast<FunctionLetter*>(std::exchange(taken.first, taken.first->next));
+  }
+
+  static void Destroy(Letter* letter) { delete static_cast<FunctionLetter*>(letter); }
 
   static void DeliverFunction(Letter* letter, bool hub_alive) {
-    std::unique_ptr<FunctionLetter> self(static_cast<FunctionLetter*>(letter));
+    auto* self = static_cast<FunctionLetter*>(letter);
     if (hub_alive) self->fn();
+    self->fn = nullptr;
+    Mailbox* mailbox = self->mailbox;
+    if (!hub_alive || mailbox->spent_count_ == kMaxSpent) return Destroy(self);
+    self->next = mailbox->spent_here_;
+    mailbox->spent_here_ = self;
+    ++mailbox->spent_count_;
   }
 
   absl::AnyInvocable<void()> fn;
+  Mailbox* mailbox = nullptr;
 };
-
-}  // namespace
 
 Mailbox::Mailbox(std::string hub_name)
     : hub_name_(std::move(hub_name)), wake_fd_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)) {
@@ -34,15 +64,21 @@ Mailbox::Mailbox(std::string hub_name)
               "': ", strerror(errno));
 }
 
-Mailbox::~Mailbox() { close(wake_fd_); }
+Mailbox::~Mailbox() {
+  DeleteAll(spent_here_, &FunctionLetter::Destroy);
+  DeleteAll(spent_.load(std::memory_order_acquire), &FunctionLetter::Destroy);
+  close(wake_fd_);
+}
 
 absl::Status Mailbox::Post(absl::AnyInvocable<void()> fn) {
-  auto letter = std::make_unique<FunctionLetter>(std::move(fn));
-  if (!PostLetter(letter.get())) {
+  FunctionLetter* letter = FunctionLetter::Take(this);
+  letter->fn = std::move(fn);
+  letter->mailbox = this;
+  if (!PostLetter(letter)) {
+    FunctionLetter::Destroy(letter);
     return absl::FailedPreconditionError(
         absl::StrCat("post: hub '", hub_name_, "' has ended"));
   }
-  letter.release();
   return absl::OkStatus();
 }
 
@@ -105,6 +141,14 @@ void Mailbox::DeliverTaken() {
     ++delivered_;
     letter->deliver(letter, true);
   }
+  if (spent_here_ != nullptr) PublishSpent();
+}
+
+void Mailbox::PublishSpent() {
+  // Not yet, if nobody has posted since.
+  if (spent_.load(std::memory_order_relaxed) != nullptr) return;
+  spent_.store(std::exchange(spent_here_, nullptr), std::memory_order_release);
+  spent_count_ = 0;
 }
 
 void Mailbox::ForgetInChild() {

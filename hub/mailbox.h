@@ -2,6 +2,7 @@
 #define GROVE_HUB_MAILBOX_H_
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -88,6 +89,7 @@ class Mailbox {
   void ClearWakeup();
   void DeliverAll();
   void DeliverTaken();
+  void PublishSpent();
   // Refuses what comes from now on, and returns what is there to its senders.
   void Close();
   // In a forked child. What is there is the parent's: it is forgotten. The eventfd of the
@@ -95,6 +97,7 @@ class Mailbox {
   void ForgetInChild();
   void CloseInChild() { head_.store(Closed(), std::memory_order_release); }
 
+  struct FunctionLetter;
   static Letter* InOrder(Letter* newest_first);
   static Letter* Closed() { return reinterpret_cast<Letter*>(1); }
 
@@ -102,9 +105,15 @@ class Mailbox {
   const int wake_fd_;
   hub_internal::Relaxed<uint64_t> delivered_{0};
   Letter* taken_ = nullptr;  // taken from the stack, in order, and not delivered yet
+  // The nodes of Post() that were delivered, for who posts next: the memory of nodes that
+  // one thread takes from malloc() and another gives back costs many times as much as the
+  // post itself.
+  Letter* spent_here_ = nullptr;  // the hub's, not published yet
+  size_t spent_count_ = 0;        // of those
   // What senders write is kept apart from what only the hub reads.
   alignas(64) std::atomic<Letter*> head_{nullptr};
   std::atomic<bool> asleep_{false};
+  std::atomic<Letter*> spent_{nullptr};
 };
 
 }  // namespace grove

@@ -50,6 +50,30 @@ TEST(Mailbox, ManyThreadsWakeASleepingHubAndNothingIsLost) {
   for (auto& t : threads) t.join();
 }
 
+// Nodes are used again, by whatever thread posts next; what was captured is not kept.
+TEST(Mailbox, WhatAFunctionCapturedIsDestroyedOnceItHasRun) {
+  Hub hub({.name = "one"});
+  Hub other({.name = "two"});
+  KeepAlive alive(&hub);
+  for (int round = 0; round < 3; ++round) {
+    auto captured = std::make_shared<int>(round);
+    std::thread([&, handle = hub.handle(), others = other.handle()] {
+      // More than are kept for the next.
+      for (int i = 0; i < 2'000; ++i) {
+        ASSERT_TRUE(handle.Post([captured] {}).ok());
+        if (i % 3 == 0) {
+          ASSERT_TRUE(others.Post([captured] {}).ok());
+        }
+      }
+    }).join();
+    EXPECT_EQ(captured.use_count(), 1 + 2'000 + 667);
+    hub.Turn(false);
+    EXPECT_EQ(captured.use_count(), 1 + 667);
+    other.Turn(false);
+    EXPECT_EQ(captured.use_count(), 1);
+  }
+}
+
 TEST(Mailbox, PostingToAHubThatHasEndedIsAnErrorThatNamesIt) {
   HubHandle handle;
   auto captured = std::make_shared<int>(1);

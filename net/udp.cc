@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "grove/green/status.h"
 #include "grove/net/internal/retry.h"
@@ -14,6 +16,9 @@ using net_internal::ReceiveOrWait;
 using net_internal::SendOrWait;
 using net_internal::SetFlag;
 using net_internal::WasClosed;
+
+// So many at once come from a sender who does not wait for each answer.
+constexpr size_t kManyDatagrams = 8;
 
 // --- DatagramBatch --------------------------------------------------------------------
 
@@ -170,7 +175,7 @@ absl::StatusOr<size_t> UdpSocket::ReceiveBatch(DatagramBatch& batch, Deadline de
       [] { return "receive from UDP"; });
   if (!n.ok()) return n;
   batch.Received(*n);
-  receive_waits_first_ = *n < batch.capacity();
+  receive_waits_first_ = *n < std::min(batch.capacity(), kManyDatagrams);
   return n;
 }
 

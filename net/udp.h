@@ -159,7 +159,8 @@ class UdpSocket {
   static absl::StatusOr<UdpSocket> Make(const Address& address, UdpOptions options);
 
   Descriptor descriptor_;
-  // The last batch took all there was: to try again before waiting would be in vain.
+  // The last batch took the few that were there: to try again before waiting would be in
+  // vain. Where there were many, more have come while those were dealt with.
   bool receive_waits_first_ = false;
 };
 

@@ -96,15 +96,6 @@ def grove_dependencies():
         pkg_config = {":nghttp2": ["libnghttp2"]},
     )
 
-    # WebSocket's frames.
-    maybe(
-        distribution_library,
-        name = "wslay",
-        package = "libwslay-dev",
-        headers = ["wslay/wslay.h"],
-        link = {":wslay": ["-lwslay"]},
-    )
-
     # Content codings: gzip and deflate, and br.
     maybe(
         distribution_library,

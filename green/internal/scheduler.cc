@@ -60,8 +60,7 @@ struct ThreadEnd {
   ~ThreadEnd() {
     // Not if exit() was called by a greenlet, on whose stack this then runs.
     if (scheduler && Scheduler::GetIfExists() == scheduler &&
-        scheduler->current() == scheduler->main() &&
-        scheduler->main()->body == nullptr) {
+        scheduler->current() == scheduler->main() && scheduler->main()->body == nullptr) {
       Scheduler::Destroy(scheduler);
     }
   }
@@ -237,7 +236,7 @@ Stack Scheduler::TakeStackSlow(size_t size) {
   return *stack;
 }
 
-Core* Scheduler::Adopt(Body* body, const Stack& stack, SpawnSite site) {
+Core* Scheduler::Adopt(Body* body, Stack stack, SpawnSite site) {
   Core* core = new (cores_.Take()) Core(this, body);
   core->stack = stack;
   core->site = site;
@@ -276,6 +275,8 @@ bool Scheduler::RemoveSpawnHook(uint64_t id) {
 [[gnu::always_inline]] inline void Scheduler::Finish(Core* core) {
   SanitizerDropStack(&core->context.sanitizer);
   Disown(core);
+  // A thread that is ended from within a handler leaves something.
+  *exception_state_ = {};
   // The stack may be in the pool by now, but nobody takes it before we are gone.
   Context nowhere;
 #if GROVE_TSAN
@@ -303,7 +304,6 @@ void Scheduler::GreenletMain(void* argument) {
   Core* core = static_cast<Core*>(argument);
   Scheduler* s = core->scheduler;
   SanitizerFirstEntry(nullptr);
-  *s->exception_state_ = {};
   if (!core->cancelled) {
     core->started = true;
     try {
@@ -323,18 +323,29 @@ void Scheduler::GreenletMain(void* argument) {
   s->Finish(core);
 }
 
+namespace {
+
+// Out of line: what makes text takes room on the stack of who calls it.
+[[noreturn, gnu::noinline, gnu::cold]] void EndedWithLocks(const Core* core) {
+  GROVE_FATAL(core->Label(), ", spawned at ", core->site.file, ":", core->site.line,
+              ", has ended and still holds ", core->locks, " lock(s)");
+}
+
+}  // namespace
+
 void Scheduler::MarkFinished(Core* core) {
   // What the function captured may block in its destructor: nothing is thrown there. This
   // may run in whoever killed a greenlet that had not begun.
-  ++current_->shields;
-  core->body->DropFunction();
-  if (ABSL_PREDICT_FALSE(core->extras || core->inherited)) {
-    DropLocals(core);
-    core->inherited = {};
+  if (core->body->destroys.function || core->extras || core->inherited) {
+    ++current_->shields;
+    core->body->DropFunction();
+    if (core->extras || core->inherited) {
+      DropLocals(core);
+      core->inherited = {};
+    }
+    --current_->shields;
   }
-  --current_->shields;
-  GROVE_CHECK(core->locks == 0, core->Label(), ", spawned at ", core->site.file, ":",
-              core->site.line, ", has ended and still holds ", core->locks, " lock(s)");
+  if (ABSL_PREDICT_FALSE(core->locks != 0)) EndedWithLocks(core);
   core->finished.store(true, std::memory_order_release);
   core->pending = 0;
   (core->all_prev ? core->all_prev->all_next : all_) = core->all_next;
@@ -476,6 +487,13 @@ void Scheduler::ThrowPending() {
   if (self->pending & kPendingTimeout) Timeout::ThrowExpired();
   self->pending &= ~kPendingLoopExit;
   throw LoopExit(std::move(loop_exit_report_));
+}
+
+[[gnu::noinline]] Scheduler* Scheduler::SwitchInHandler(Core* self, Core* next) {
+  const ExceptionState state = std::exchange(*exception_state_, {});
+  Scheduler* s = SwitchOutsideOfHandlers(self, next);
+  *s->exception_state_ = state;
+  return s;
 }
 
 void Scheduler::YieldUninterrupted() {

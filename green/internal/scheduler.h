@@ -32,16 +32,7 @@ struct ExceptionState {
   void* caught = nullptr;
   unsigned int uncaught = 0;
 
-  // Word by word: a 16-byte load right after two smaller stores, which is what a plain
-  // copy is compiled to, waits until those have left the store buffer (4 ns a switch).
-  ExceptionState Load() const {
-    return {__atomic_load_n(&caught, __ATOMIC_RELAXED),
-            __atomic_load_n(&uncaught, __ATOMIC_RELAXED)};
-  }
-  void Store(const ExceptionState& s) {
-    __atomic_store_n(&caught, s.caught, __ATOMIC_RELAXED);
-    __atomic_store_n(&uncaught, s.uncaught, __ATOMIC_RELAXED);
-  }
+  bool any() const { return caught != nullptr || uncaught != 0; }
 };
 
 // Scheduler
@@ -153,7 +144,7 @@ class Scheduler {
   }
   // A control block for what `body` says, which lies in `stack`; it will start on what is
   // below that.
-  Core* Adopt(Body* body, const Stack& stack, SpawnSite site);
+  Core* Adopt(Body* body, Stack stack, SpawnSite site);
   // Lets a new greenlet run behind all that is ready.
   void Start(Core* core) {
     TellSpawned(core);
@@ -280,11 +271,16 @@ class Scheduler {
 
   // Scheduler::Switch()
   //
-  // Stops the current greenlet, which is `self`, and lets `next` run.
-  void Switch(Core* self, Core* next);
+  // Stops the current greenlet, which is `self`, and lets `next` run. Returns this: no
+  // register survives, and a caller's `this` would have to be fetched from the stack.
+  Scheduler* Switch(Core* self, Core* next);
 
  private:
   friend class Core;
+
+  [[gnu::always_inline]] inline Scheduler* SwitchOutsideOfHandlers(Core* self,
+                                                                   Core* next);
+  Scheduler* SwitchInHandler(Core* self, Core* next);
 
   explicit Scheduler(HubOptions options);
   ~Scheduler();
@@ -411,21 +407,28 @@ inline void Scheduler::PrefetchFrom(const Runnable* next) {
   __builtin_prefetch(core->body);
 }
 
-[[gnu::always_inline]] inline void Scheduler::Switch(Core* self, Core* next) {
-  if (next == self) return;
+// What is caught or in flight belongs to the greenlet. There hardly ever is something, so
+// whoever stops with something takes it along (SwitchInHandler()), and whoever goes on
+// finds nothing.
+[[gnu::always_inline]] inline Scheduler* Scheduler::Switch(Core* self, Core* next) {
+  if (ABSL_PREDICT_FALSE(exception_state_->any())) return SwitchInHandler(self, next);
+  return SwitchOutsideOfHandlers(self, next);
+}
+
+[[gnu::always_inline]] inline Scheduler* Scheduler::SwitchOutsideOfHandlers(Core* self,
+                                                                            Core* next) {
+  if (next == self) return this;
   current_ = next;
-  const ExceptionState state = exception_state_->Load();
   const int saved_errno = *errno_;
   // Between greenlets the thread pointer is the hub's.
   if (ABSL_PREDICT_FALSE(self->own_thread_pointer)) SetThreadPointer(thread_pointer_);
   SwitchContext(&self->context, &next->context);
-  // No register has survived that. This thread's scheduler is nearer in thread-local
-  // storage than on the stack, and the compiler need not keep `this`.
+  // This thread's scheduler is nearer in thread-local storage than on the stack.
   Scheduler* s = current_scheduler;
   *s->errno_ = saved_errno;
-  s->exception_state_->Store(state);
   const Core* now = s->current_;
   if (ABSL_PREDICT_FALSE(now->own_thread_pointer)) SetThreadPointer(now->thread_pointer);
+  return s;
 }
 
 inline bool Scheduler::ParkUnlessPending(Waiter* waiter) {
@@ -440,8 +443,7 @@ inline bool Scheduler::ParkUnlessPending(Waiter* waiter) {
   waiter->since_ = hub_->slice_began();
   self->parked = true;
   operations_left_ = operations_per_turn_;
-  Switch(self, Next());
-  self = current_scheduler->current_;
+  self = Switch(self, Next())->current_;
   self->waiting_on = nullptr;
   if (ABSL_PREDICT_TRUE(!self->interrupted)) return false;
   self->interrupted = false;
@@ -466,8 +468,7 @@ inline bool Scheduler::ParkUnlessPending(Waiter* waiter) {
     hub_->MakeReady(self);
     next = Next();
   }
-  Switch(self, next);
-  current_scheduler->DeliverPending();
+  Switch(self, next)->DeliverPending();
 }
 
 }  // namespace grove::green_internal

@@ -63,7 +63,7 @@ class SharedPool {
     return Cut(log2, c);
   }
 
-  void Give(const Stack& stack) {
+  void Give(Stack stack) {
     // The addresses stay, the memory goes.
     madvise(stack.usable_low(), stack.size() - kGuardSize, MADV_DONTNEED);
     std::lock_guard lock(mutex_);
@@ -145,7 +145,7 @@ class SharedPool {
     return absl::OkStatus();
   }
 
-  absl::Status Guard(const Stack& stack) {
+  absl::Status Guard(Stack stack) {
     if (lightweight_) {
       if (madvise(stack.low, kGuardSize, MADV_GUARD_INSTALL) == 0) {
         return absl::OkStatus();
@@ -181,7 +181,7 @@ int Log2For(size_t size) {
   return std::bit_width(std::bit_ceil(size * kStackFactor)) - 1;
 }
 
-StackCache::Link* LinkOf(const Stack& stack) {
+StackCache::Link* LinkOf(Stack stack) {
   return reinterpret_cast<StackCache::Link*>(stack.top() - sizeof(StackCache::Link));
 }
 
@@ -211,7 +211,7 @@ absl::StatusOr<Stack> StackCache::Take(size_t size) {
   return taken;
 }
 
-void StackCache::Give(const Stack& stack) {
+void StackCache::Give(Stack stack) {
   // `stack` may be the one that this runs on, so its memory cannot be released now:
   // another one's is.
   if (stack.size_log2 != default_log2_) {
@@ -235,12 +235,12 @@ void StackCache::Clear() {
   while (warm_) GiveBack(TakeDefault());
 }
 
-void StackCache::GiveBack(const Stack& stack) {
+void StackCache::GiveBack(Stack stack) {
   GiveToSharedPool(stack);
   if (held_ > 0) --held_;  // a stack may come from elsewhere
 }
 
-void ReleaseBelow(const Stack& stack, const void* sp) {
+void ReleaseBelow(Stack stack, const void* sp) {
   // Beneath its stack pointer a function may use 128 bytes more (System V ABI for x86-64,
   // section 3.2.2).
   constexpr uintptr_t kRedZone = 128;
@@ -250,7 +250,7 @@ void ReleaseBelow(const Stack& stack, const void* sp) {
   if (end > low) madvise(low, end - low, MADV_DONTNEED);
 }
 
-void GiveToSharedPool(const Stack& stack) { SharedPool::Get().Give(stack); }
+void GiveToSharedPool(Stack stack) { SharedPool::Get().Give(stack); }
 
 StackStats GetStackStats() { return SharedPool::Get().Stats(); }
 

@@ -82,7 +82,7 @@ class StackCache {
     return link->stack;
   }
 
-  void Give(const Stack& stack);
+  void Give(Stack stack);
 
   size_t default_size() const { return default_size_; }
   // How many it keeps, and how many it has handed out that did not come back yet. From
@@ -102,7 +102,7 @@ class StackCache {
   };
 
  private:
-  void GiveBack(const Stack& stack);
+  void GiveBack(Stack stack);
 
   const size_t default_size_;
   const uint32_t default_log2_;
@@ -116,11 +116,11 @@ class StackCache {
 
 // Releases the memory of what lies below `sp`, to which nothing was pushed that is needed
 // still; the addresses stay.
-void ReleaseBelow(const Stack& stack, const void* sp);
+void ReleaseBelow(Stack stack, const void* sp);
 
 // Keeps the stack's addresses and releases its memory. Not for the stack that the caller
 // runs on.
-void GiveToSharedPool(const Stack& stack);
+void GiveToSharedPool(Stack stack);
 
 // StackStats
 //

@@ -58,27 +58,42 @@ void RunEcho100(Run& run) { RunEcho(run, 100, {Target::kRatioAtMost, 1.05}); }
 void RunEcho1000(Run& run) { RunEcho(run, 1'000, {Target::kRatioAtMost, 1.05}); }
 void RunEcho10000(Run& run) { RunEcho(run, 10'000, {Target::kRatioAtMost, 1.2}); }
 
-// One hub and two, both free to use all cores, of which the load keeps one busy.
+// One hub and two, both free to use all cores, of which the load keeps one busy; and the
+// same of the server by hand, which shows what of it is the machine's.
 void RunEchoTwoHubs(Run& run) {
   constexpr int kConnections = 100;
   constexpr int kAnyCore = -1;
   const std::string server = FindBinary("examples/echo_server");
-  Pairs pairs;  // two hubs, one hub
+  std::vector<std::string> raw = RawServer();
+  std::vector<std::string> raw_two = raw;
+  raw_two.push_back("--threads=2");
+  Pairs hubs, threads;  // two, one
+  const auto measure = [&](std::vector<Echo>& into, std::vector<std::string> command) {
+    into.push_back(
+        MeasureEcho(run, std::move(command), EchoLoad(kConnections), kAnyCore));
+  };
   for (int i = 0; i < run.repetitions(); ++i) {
     for (int k = 0; k < 2; ++k) {
-      const bool first = (i + k) % 2 == 0;
-      (first ? pairs.raw : pairs.grove)
-          .push_back(MeasureEcho(run,
-                                 AtAnyPort({server, first ? "--hubs=1" : "--hubs=2"}),
-                                 EchoLoad(kConnections), kAnyCore));
+      if ((i + k) % 2 == 0) {
+        measure(hubs.raw, AtAnyPort({server, "--hubs=1"}));
+        measure(threads.raw, raw);
+      } else {
+        measure(hubs.grove, AtAnyPort({server, "--hubs=2"}));
+        measure(threads.grove, raw_two);
+      }
     }
   }
-  Row row = RowOf(
-      "echo on two hubs, CPU per request", "us", [](const Echo& e) { return e.cpu_us; },
-      pairs);
-  row.target = {Target::kRatioAtMost, 1};
-  row.note = Spread(row.ratios, "the peer is one hub; ratios ");
-  run.table.Add(row);
+  const auto row = [&](const char* name, const char* peer, const Pairs& pairs) {
+    Row r = RowOf(
+        name, "us", [](const Echo& e) { return e.cpu_us; }, pairs);
+    r.note = Spread(r.ratios, absl::StrCat("the peer is ", peer, "; ratios "));
+    return r;
+  };
+  Row two_hubs = row("echo on two hubs, CPU per request", "one hub", hubs);
+  two_hubs.target = {Target::kRatioAtMost, 1};
+  run.table.Add(two_hubs);
+  run.table.Add(
+      row("  the same by hand, two threads", "one thread of the same", threads));
 }
 
 // --- idle

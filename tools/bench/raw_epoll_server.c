@@ -3,7 +3,9 @@
 //
 //   raw_epoll_server --host=127.0.0.1 --port=0
 //   raw_epoll_server --unix=@name
+//   raw_epoll_server --host=127.0.0.1 --port=0 --threads=2
 //
+// Each thread has a core and a listener of its own (SO_REUSEPORT), as grove's hubs have.
 // Prints "listening on HOST:PORT", or "listening on unix:@name", when it is ready;
 // SIGTERM ends it. Unix sockets have abstract names here.
 #define _GNU_SOURCE
@@ -12,6 +14,8 @@
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -23,7 +27,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { kEvents = 512, kBufferSize = 64 * 1024 };
+enum { kEvents = 512, kBufferSize = 64 * 1024, kMaxThreads = 64 };
 
 // What a peer that does not read has not taken yet. Ping-pong never gets here, but a
 // server that lost bytes would be no yardstick.
@@ -33,9 +37,9 @@ struct Backlog {
   size_t end;
 };
 
-static char buffer[kBufferSize];
+static __thread char buffer[kBufferSize];
 static struct Backlog* backlogs;  // by descriptor
-static int epoll_fd;
+static __thread int epoll_fd;
 static int is_tcp = 1;
 
 static void Fail(const char* what) {
@@ -114,12 +118,17 @@ static inline void Echo(int fd) {
   if (n == 0 || (errno != EAGAIN && errno != EINTR)) Drop(fd);
 }
 
-static int Listen(const char* host, int port) {
+// `port` becomes the one that was chosen.
+static int Listen(const char* host, int* port, int shared) {
   const int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
   if (fd < 0) Fail("socket");
   const int on = 1;
   setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-  struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
+  if (shared && setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on) != 0) {
+    Fail("SO_REUSEPORT");
+  }
+  struct sockaddr_in address = {.sin_family = AF_INET,
+                                .sin_port = htons((uint16_t)*port)};
   if (inet_pton(AF_INET, host, &address.sin_addr) != 1) {
     fprintf(stderr, "raw_epoll_server: --host=%s is no IPv4 address\n", host);
     exit(2);
@@ -129,10 +138,7 @@ static int Listen(const char* host, int port) {
   if (listen(fd, 65535) != 0) Fail("listen");
   socklen_t size = sizeof address;
   if (getsockname(fd, (struct sockaddr*)&address, &size) != 0) Fail("getsockname");
-  char name[INET_ADDRSTRLEN];
-  inet_ntop(AF_INET, &address.sin_addr, name, sizeof name);
-  printf("listening on %s:%d\n", name, ntohs(address.sin_port));
-  fflush(stdout);
+  *port = ntohs(address.sin_port);
   return fd;
 }
 
@@ -149,9 +155,54 @@ static int ListenUnix(const char* name) {
   const socklen_t size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length);
   if (bind(fd, (struct sockaddr*)&address, size) != 0) Fail("bind");
   if (listen(fd, 65535) != 0) Fail("listen");
-  printf("listening on unix:%s\n", name);
-  fflush(stdout);
   return fd;
+}
+
+__attribute__((noreturn)) static void Serve(int listener) {
+  epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+  if (epoll_fd < 0) Fail("epoll_create1");
+  Watch(EPOLL_CTL_ADD, listener, EPOLLIN);
+
+  struct epoll_event events[kEvents];
+  for (;;) {
+    const int n = epoll_wait(epoll_fd, events, kEvents, -1);
+    if (n < 0 && errno != EINTR) Fail("epoll_wait");
+    for (int i = 0; i < n; ++i) {
+      const int fd = events[i].data.fd;
+      if (__builtin_expect(fd == listener, 0)) {
+        AcceptAll(listener);
+      } else if (__builtin_expect(backlogs[fd].bytes != NULL, 0)) {
+        Flush(fd);
+      } else {
+        Echo(fd);
+      }
+    }
+  }
+}
+
+// To the nth core that the process may use.
+static void PinTo(int nth) {
+  cpu_set_t allowed;
+  if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) Fail("sched_getaffinity");
+  for (int core = 0; core < CPU_SETSIZE; ++core) {
+    if (!CPU_ISSET(core, &allowed) || nth-- > 0) continue;
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(core, &one);
+    if (sched_setaffinity(0, sizeof one, &one) != 0) Fail("sched_setaffinity");
+    return;
+  }
+}
+
+struct Thread {
+  int listener;
+  int number;
+};
+
+static void* ServeThread(void* argument) {
+  const struct Thread* thread = argument;
+  PinTo(thread->number);
+  Serve(thread->listener);
 }
 
 // The value of "--name=value" or "--name value", or NULL.
@@ -167,20 +218,29 @@ int main(int argc, char** argv) {
   const char* host = "127.0.0.1";
   const char* name = NULL;
   int port = 0;
+  int threads = 1;
   for (int i = 1; i < argc; ++i) {
     const char* value;
     if ((value = Flag("--host", argv, &i)) != NULL) {
       host = value;
     } else if ((value = Flag("--port", argv, &i)) != NULL) {
       port = atoi(value);
+    } else if ((value = Flag("--threads", argv, &i)) != NULL) {
+      threads = atoi(value);
     } else if ((value = Flag("--unix", argv, &i)) != NULL) {
       name = value;
       is_tcp = 0;
     } else {
       fprintf(stderr,
-              "usage: raw_epoll_server [--host=IPV4] [--port=N] [--unix=@NAME]\n");
+              "usage: raw_epoll_server [--host=IPV4] [--port=N] [--unix=@NAME] "
+              "[--threads=N]\n");
       return 2;
     }
+  }
+  if (threads < 1 || threads > kMaxThreads || (threads > 1 && name != NULL)) {
+    fprintf(stderr, "raw_epoll_server: --threads is 1 to %d, with --unix 1\n",
+            kMaxThreads);
+    return 2;
   }
   signal(SIGTERM, &OnTerm);
 
@@ -191,24 +251,27 @@ int main(int argc, char** argv) {
   backlogs = calloc(files.rlim_cur, sizeof *backlogs);
   if (backlogs == NULL) Fail("calloc");
 
-  epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-  if (epoll_fd < 0) Fail("epoll_create1");
-  const int listener = is_tcp ? Listen(host, port) : ListenUnix(name);
-  Watch(EPOLL_CTL_ADD, listener, EPOLLIN);
-
-  static struct epoll_event events[kEvents];
-  for (;;) {
-    const int n = epoll_wait(epoll_fd, events, kEvents, -1);
-    if (n < 0 && errno != EINTR) Fail("epoll_wait");
-    for (int i = 0; i < n; ++i) {
-      const int fd = events[i].data.fd;
-      if (__builtin_expect(fd == listener, 0)) {
-        AcceptAll(listener);
-      } else if (__builtin_expect(backlogs[fd].bytes != NULL, 0)) {
-        Flush(fd);
-      } else {
-        Echo(fd);
-      }
+  if (name != NULL) {
+    const int listener = ListenUnix(name);
+    printf("listening on unix:%s\n", name);
+    fflush(stdout);
+    Serve(listener);
+  }
+  static struct Thread all[kMaxThreads];
+  for (int i = 0; i < threads; ++i) {
+    all[i].listener = Listen(host, &port, threads > 1);
+    all[i].number = i;
+  }
+  printf("listening on %s:%d\n", host, port);
+  fflush(stdout);
+  if (threads == 1) Serve(all[0].listener);
+  for (int i = 1; i < threads; ++i) {
+    pthread_t id;
+    const int error = pthread_create(&id, NULL, &ServeThread, &all[i]);
+    if (error != 0) {
+      errno = error;
+      Fail("pthread_create");
     }
   }
+  ServeThread(&all[0]);
 }

@@ -22,11 +22,17 @@ using net::net_internal::WakeAll;
 
 // What max_control_frames is counted in.
 constexpr absl::Duration kControlPeriod = absl::Seconds(10);
-// A message that was larger than usual does not keep its memory.
-constexpr size_t kKeep = 64 << 10;
+
+// How much is read at once.
+constexpr size_t kRead = 16 << 10;
 
 absl::Status Protocol(absl::string_view what) {
   return absl::InvalidArgumentError(absl::StrCat("websocket: ", what));
+}
+
+absl::Span<char> ThreadsBuffer() {
+  static thread_local const std::unique_ptr<char[]> buffer(new char[kRead]);
+  return {buffer.get(), kRead};
 }
 
 }  // namespace
@@ -38,8 +44,8 @@ bool IsCloseCode(uint16_t code) {
 
 WebSocketCore::WebSocketCore(bool is_client, const WebSocketOptions& options)
     : is_client_(is_client),
+      frames_(is_client),
       options_(options),
-      frames_(this, is_client),
       control_frames_left_(options.max_control_frames) {}
 
 WebSocketCore::~WebSocketCore() = default;
@@ -48,15 +54,17 @@ void WebSocketCore::Open(net::Stream* stream, std::unique_ptr<net::Stream> owned
                          absl::string_view ahead, Agreed agreed) {
   stream_ = stream;
   owned_ = std::move(owned);
-  ahead_ = std::string(ahead);
+  input_is_kept_ = true;
+  kept_ = std::string(ahead);
+  input_ = absl::MakeSpan(kept_);
   agreed_ = std::move(agreed);
   if (agreed_.deflate) {
     const DeflateParameters& p = *agreed_.deflate;
     const bool client = is_client_;
-    inflater_.emplace(
+    inflater_ = std::make_unique<MessageInflater>(
         client ? p.server_max_window_bits : p.client_max_window_bits,
         client ? !p.server_no_context_takeover : !p.client_no_context_takeover);
-    deflater_.emplace(
+    deflater_ = std::make_unique<MessageDeflater>(
         client ? p.client_max_window_bits : p.server_max_window_bits,
         options_.deflate.level,
         client ? !p.client_no_context_takeover : !p.server_no_context_takeover);
@@ -94,12 +102,17 @@ absl::StatusOr<std::optional<WebSocket::Type>> WebSocketCore::Receive(std::strin
     }
   }
   const Receiving receiving(this);
+  // The message comes to be in the caller's memory: two buffers that took turns would be
+  // one too many in the processor's caches.
+  if (!in_message_) {
+    std::swap(data, message_);
+    message_.clear();
+  }
   bool looked = false;
   while (!ended()) {
     if (Decode()) {
       std::swap(data, message_);
-      message_.clear();
-      if (message_.capacity() > kKeep) std::string().swap(message_);
+      std::string().swap(message_);
       return type_;
     }
     TryWriteControls();
@@ -135,7 +148,7 @@ absl::Status WebSocketCore::WaitForInput(Deadline deadline, bool* looked) {
 void WebSocketCore::KeepAlive() {
   if (std::exchange(heard_, false)) {
     pinged_ = false;
-  } else if (pinged_ && (writer_.locked() || has_controls())) {
+  } else if (pinged_ && (writer_.locked() || has_controls_)) {
     // It has not gone out: the peer is busy with what is sent before it.
   } else if (pinged_) {
     return Break(absl::UnavailableError(
@@ -143,46 +156,27 @@ void WebSocketCore::KeepAlive() {
   } else if (!close_queued_) {  // behind a close frame nothing may follow
     pinged_ = true;
     ping_ = "";
+    has_controls_ = true;
   }
   look_at_ = Deadline(pinged_ ? options_.pong_timeout : options_.ping_interval).when();
   TryWriteControls();
 }
 
-size_t WebSocketCore::ReadSome(absl::Span<char> buffer) {
-  if (!ahead_.empty()) {
-    const size_t n = std::min(buffer.size(), ahead_.size());
-    memcpy(buffer.data(), ahead_.data(), n);
-    ahead_.erase(0, n);
-    return n;
-  }
-  if (drained_ || end_ || !read_error_.ok()) return 0;
-  absl::StatusOr<std::optional<size_t>> n = stream_->TryRead(buffer);
-  if (!n.ok()) {
-    read_error_ = n.status();
-    return 0;
-  }
-  drained_ = !n->has_value() || **n < buffer.size();
-  end_ = *n == size_t{0};
-  const size_t size = n->value_or(0);
-  if (size > 0) heard_ = read_some_ = true;
-  return size;
-}
-
 bool WebSocketCore::Decode() {
   for (;;) {
-    // A peer that is always faster lets others run as well.
-    if (std::exchange(read_some_, false)) {
-      green_internal::Scheduler::Get().CountOperation();
-    }
     Piece piece;
-    switch (frames_.Next(&piece)) {
-      case WebSocketFrames::State::kPiece:
-        if (TakePiece(piece)) return true;
+    switch (reader_.Next(&input_, &piece)) {
+      case FrameReader::State::kPiece:
+        if (TakePiece(piece)) {
+          KeepInput();
+          return true;
+        }
         if (ended()) return false;
         break;
-      case WebSocketFrames::State::kRefused:
+      case FrameReader::State::kRefused:
         return Refuse(1002, Protocol("a malformed header of a frame"));
-      case WebSocketFrames::State::kMore:
+      case FrameReader::State::kMore:
+        if (ReadMore()) break;
         if (!read_error_.ok()) {
           Break(read_error_);
         } else if (end_) {
@@ -193,6 +187,36 @@ bool WebSocketCore::Decode() {
         return false;
     }
   }
+}
+
+bool WebSocketCore::ReadMore() {
+  if (std::exchange(input_is_kept_, false)) std::string().swap(kept_);
+  // A peer that is always faster lets others run as well.
+  if (std::exchange(read_some_, false)) {
+    green_internal::Scheduler::Get().CountOperation();
+  }
+  if (drained_ || end_ || !read_error_.ok()) return false;
+  // Nobody else runs on this thread until the input is used up or kept: connections that
+  // are idle need no buffer.
+  const absl::Span<char> buffer = ThreadsBuffer();
+  absl::StatusOr<std::optional<size_t>> n = stream_->TryRead(buffer);
+  if (!n.ok()) {
+    read_error_ = n.status();
+    return false;
+  }
+  drained_ = !n->has_value() || **n < buffer.size();
+  end_ = *n == size_t{0};
+  input_ = buffer.subspan(0, n->value_or(0));
+  if (input_.empty()) return false;
+  heard_ = read_some_ = true;
+  return true;
+}
+
+void WebSocketCore::KeepInput() {
+  if (input_.empty() || input_is_kept_) return;
+  kept_.assign(input_.data(), input_.size());
+  input_ = absl::MakeSpan(kept_);
+  input_is_kept_ = true;
 }
 
 bool WebSocketCore::TakePiece(const Piece& piece) {
@@ -212,7 +236,7 @@ bool WebSocketCore::CheckFrame(const Piece& p) {
     return Refuse(1002, Protocol(absl::StrCat("an unknown opcode: ", p.opcode)));
   }
   // RFC 7692, 6: RSV1 is of the first frame of a message.
-  const bool may_compress = first && inflater_.has_value();
+  const bool may_compress = first && inflater_ != nullptr;
   if (p.rsv != 0 && !(p.rsv == 4 && may_compress)) {
     return Refuse(1002, Protocol("a reserved bit is set"));
   }
@@ -288,7 +312,10 @@ bool WebSocketCore::TakeControl(const Piece& p) {
   if (p.opcode == kCloseFrame) return TakeClose();
   // Of several pings the last one is answered (5.5.3). A pong shows that the peer is
   // there, as every byte does.
-  if (p.opcode == kPing && !close_queued_) pong_ = control_;
+  if (p.opcode == kPing && !close_queued_) {
+    pong_ = control_;
+    has_controls_ = true;
+  }
   return false;
 }
 
@@ -439,7 +466,7 @@ void WebSocketCore::Abandon() {
   GROVE_CHECK(!receiving_ && !writer_.locked() && !closing_,
               "a WebSocket is destroyed while a greenlet uses it");
   if (!closed_ && failure_.ok()) QueueClose(1001, "");
-  while (!stream_->closed() && has_controls()) {
+  while (!stream_->closed() && has_controls_) {
     EncodeControls();
     if (!PushControls().ok() || !controls_.empty()) break;
   }

@@ -32,12 +32,12 @@ bool IsCloseCode(uint16_t code);
 // sends next takes them along; if nobody does, they are written without waiting; and if
 // that is not possible, a greenlet is made that waits. So receiving never waits for
 // sending, and two ends that both only send cannot wait for each other.
-class WebSocketCore final : public FrameSource {
+class WebSocketCore {
  public:
   WebSocketCore(bool is_client, const WebSocketOptions& options);
   WebSocketCore(const WebSocketCore&) = delete;
   WebSocketCore& operator=(const WebSocketCore&) = delete;
-  ~WebSocketCore() override;
+  ~WebSocketCore();
 
   struct Agreed {
     std::string subprotocol;
@@ -66,14 +66,17 @@ class WebSocketCore final : public FrameSource {
   const Agreed& agreed() const { return agreed_; }
 
  private:
-  using Piece = WebSocketFrames::Piece;
+  using Piece = FrameReader::Piece;
   class Receiving;
   class Sending;
 
   // --- receiving ---
-  size_t ReadSome(absl::Span<char> buffer) override;
   // True: message_ is whole. False: failed, closed, or there is no more.
   bool Decode();
+  // More input, without waiting.
+  bool ReadMore();
+  // What is left of the input is needed later.
+  void KeepInput();
   bool TakePiece(const Piece& piece);
   bool CheckFrame(const Piece& piece);
   bool TakeData(const Piece& piece);
@@ -94,67 +97,72 @@ class WebSocketCore final : public FrameSource {
 
   // --- sending ---
   absl::Status CheckOpen() const;
-  absl::Status Write(absl::string_view payload, Deadline deadline);
+  absl::Status Write(absl::string_view payload, bool begun, Deadline deadline);
   absl::Status WriteFrame(uint8_t opcode, bool compressed, absl::string_view payload,
                           Deadline deadline);
-  bool has_controls() const {
-    return !controls_.empty() || pong_.has_value() || ping_.has_value() ||
-           close_.has_value();
-  }
   void QueueClose(uint16_t code, absl::string_view reason);
   void EncodeControls();
+  // controls_ is empty.
+  void ControlsAreOut();
   absl::Status WriteControls(Deadline deadline);
   absl::Status PushControls();
   void TryWriteControls();
 
-  const bool is_client_;
-  const WebSocketOptions options_;
+  // First what every message touches, close together: of a thousand connections little
+  // else stays in the processor's caches.
   net::Stream* stream_ = nullptr;
-  std::unique_ptr<net::Stream> owned_;
-  std::string ahead_;
-  Agreed agreed_;
-  WebSocketFrames frames_;
-
-  // Receiving.
+  const bool is_client_;
   bool receiving_ = false;
   bool dropping_ = false;  // by Close(), for nobody
   bool drained_ = false;   // the last read has taken all there was
   bool end_ = false;       // of the stream
   bool heard_ = false;     // since the last look of KeepAlive()
-  bool pinged_ = false;
   bool in_message_ = false;
   bool compressed_ = false;
   bool read_some_ = false;
-  absl::Status read_error_;
-  WebSocket::Type type_ = WebSocket::Type::kText;
-  std::string message_;
-  std::string control_;
-  Utf8Checker utf8_;
-  std::optional<MessageInflater> inflater_;
-  MonotonicNanos look_at_ = 0;
-  int control_frames_left_;
-  MonotonicNanos control_frames_since_ = 0;
-
-  // The end.
+  bool input_is_kept_ = false;  // in kept_, or else in what all of a thread read into
   bool close_received_ = false;
   bool close_queued_ = false;
-  bool closing_ = false;  // somebody closes the stream
   bool closed_ = false;
+  bool has_controls_ = false;  // in controls_, pong_, ping_ or close_
+  WebSocket::Type type_ = WebSocket::Type::kText;
+  absl::Status failure_;
+  absl::Status read_error_;
+  absl::Span<char> input_;  // what reader_ has not had
+  FrameReader reader_;
+  std::string message_;
+  MonotonicNanos look_at_ = 0;
+  green_internal::WaiterList close_waiters_;
+  std::unique_ptr<MessageInflater> inflater_;
+  std::unique_ptr<MessageDeflater> deflater_;
+  Mutex writer_;
+  FrameWriter frames_;
+  const WebSocketOptions options_;
+
+  // Receiving.
+  bool pinged_ = false;
+  int control_frames_left_;
+  MonotonicNanos control_frames_since_ = 0;
+  std::string kept_;
+  std::string control_;
+  Utf8Checker utf8_;
+
+  // The end.
+  bool closing_ = false;  // somebody closes the stream
   bool drains_ = false;
   uint16_t close_code_ = 1006;
   std::string close_reason_;
-  absl::Status failure_;
-  green_internal::WaiterList close_waiters_;
   Greenlet<> drainer_;
 
   // Sending.
-  Mutex writer_;
-  std::string out_;       // the frame that is sent
+  std::string out_;       // the frame that is sent, if not at once
   std::string deflated_;  // its payload, if it is compressed
-  std::optional<MessageDeflater> deflater_;
   std::string controls_;  // frames to be written before it
   std::optional<std::string> pong_, ping_, close_;
   Greenlet<> flusher_;
+
+  std::unique_ptr<net::Stream> owned_;
+  Agreed agreed_;
 };
 
 }  // namespace grove::http::http_internal

@@ -3,96 +3,145 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/random.h>
-#include <wslay/wslay.h>
+
+#include <algorithm>
 
 #include "grove/hub/internal/check.h"
 
 namespace grove::http::http_internal {
+namespace {
 
-struct WebSocketFrames::Callbacks {
-  static ssize_t Receive(uint8_t* buffer, size_t size, int, void* user_data) {
-    auto* self = static_cast<WebSocketFrames*>(user_data);
-    const size_t n = self->source_->ReadSome({reinterpret_cast<char*>(buffer), size});
-    return n > 0 ? static_cast<ssize_t>(n) : -1;
-  }
-  static ssize_t Send(const uint8_t* data, size_t size, int, void* user_data) {
-    auto* self = static_cast<WebSocketFrames*>(user_data);
-    if (self->out_ != nullptr) {
-      self->out_->append(reinterpret_cast<const char*>(data), size);
-    }
-    return static_cast<ssize_t>(size);
-  }
-  static int Mask(uint8_t* mask, size_t size, void* user_data) {
-    return static_cast<WebSocketFrames*>(user_data)->NewMask(mask, size) ? 0 : -1;
-  }
-};
+constexpr uint8_t kFinBit = 0x80;
+constexpr uint8_t kRsv1Bit = 0x40;
+constexpr uint8_t kMaskBit = 0x80;
+constexpr uint8_t kLengthBits = 0x7f;
+// What the seven bits say if the length is in the next two bytes, or eight.
+constexpr uint8_t kTwoBytes = 126;
+constexpr uint8_t kEightBytes = 127;
+constexpr uint64_t kMaxControl = 125;
 
-void WebSocketFrames::Free::operator()(wslay_frame_context* context) const {
-  wslay_frame_context_free(context);
+size_t LengthBytes(uint8_t seven_bits) {
+  return seven_bits < kTwoBytes ? 0 : seven_bits == kTwoBytes ? 2 : 8;
 }
 
-WebSocketFrames::WebSocketFrames(FrameSource* source, bool is_client)
-    : source_(source), is_client_(is_client) {
-  const wslay_frame_callbacks callbacks = {.send_callback = &Callbacks::Send,
-                                           .recv_callback = &Callbacks::Receive,
-                                           .genmask_callback = &Callbacks::Mask};
-  // wslay keeps the states of both directions apart, so one context is enough.
-  wslay_frame_context* context = nullptr;
-  GROVE_CHECK(wslay_frame_context_init(&context, &callbacks, this) == 0, "no memory");
-  context_.reset(context);
+// `second` is the header's second byte.
+size_t HeaderSize(uint8_t second) {
+  return 2 + LengthBytes(second & kLengthBits) +
+         ((second & kMaskBit) != 0 ? sizeof(FrameMask) : 0);
 }
 
-WebSocketFrames::State WebSocketFrames::Next(Piece* piece) {
-  wslay_frame_iocb iocb{};
-  const ssize_t n = wslay_frame_recv(context_.get(), &iocb);
-  if (n == WSLAY_ERR_WANT_READ) return State::kMore;
-  if (n < 0) return State::kRefused;
-  piece->opcode = iocb.opcode;
-  piece->fin = iocb.fin != 0;
-  piece->rsv = iocb.rsv;
-  piece->masked = iocb.mask != 0;
-  piece->frame_size = iocb.payload_length;
-  piece->data = {reinterpret_cast<const char*>(iocb.data), iocb.data_length};
-  piece->begins = !within_;
-  if (piece->begins) left_ = iocb.payload_length;
-  left_ -= iocb.data_length;
-  within_ = left_ > 0;
+}  // namespace
+
+void ApplyMask(const FrameMask& mask, uint64_t at, absl::Span<char> data) {
+  std::array<char, sizeof(uint64_t)> turned;
+  for (size_t i = 0; i < turned.size(); ++i) turned[i] = mask[(at + i) % mask.size()];
+  uint64_t word;
+  memcpy(&word, turned.data(), sizeof word);
+  size_t i = 0;
+  for (; i + sizeof word <= data.size(); i += sizeof word) {
+    uint64_t bytes;
+    memcpy(&bytes, &data[i], sizeof bytes);
+    bytes ^= word;
+    memcpy(&data[i], &bytes, sizeof bytes);
+  }
+  for (; i < data.size(); ++i) data[i] ^= turned[i % turned.size()];
+}
+
+// --- reading --------------------------------------------------------------------------
+
+FrameReader::State FrameReader::Next(absl::Span<char>* input, Piece* piece) {
+  const bool begins = !within_;
+  if (begins) {
+    if (!TakeHeader(input)) return State::kMore;
+    header_size_ = 0;
+    if (!ReadHeader()) return State::kRefused;
+    at_ = 0;
+  } else if (input->empty()) {
+    return State::kMore;
+  }
+  const absl::Span<char> data = input->subspan(
+      0, static_cast<size_t>(std::min<uint64_t>(frame_.frame_size - at_, input->size())));
+  input->remove_prefix(data.size());
+  if (frame_.masked) ApplyMask(mask_, at_, data);
+  at_ += data.size();
+  within_ = at_ < frame_.frame_size;
+  *piece = frame_;
+  piece->begins = begins;
   piece->ends = !within_;
+  piece->data = {data.data(), data.size()};
   return State::kPiece;
 }
 
-void WebSocketFrames::BeginFrame(uint8_t opcode, bool compressed, uint64_t size,
-                                 std::string* out) {
-  opcode_ = opcode;
-  compressed_ = compressed;
-  size_ = size;
-  AddPayload({}, out);
+// Whether it is whole.
+bool FrameReader::TakeHeader(absl::Span<char>* input) {
+  size_t want = 2;
+  for (;;) {
+    if (header_size_ >= 2) want = HeaderSize(static_cast<uint8_t>(header_[1]));
+    if (header_size_ == want) return true;
+    const size_t n = std::min(want - header_size_, input->size());
+    if (n == 0) return false;
+    memcpy(&header_[header_size_], input->data(), n);
+    header_size_ = static_cast<uint8_t>(header_size_ + n);
+    input->remove_prefix(n);
+  }
 }
 
-void WebSocketFrames::AddPayload(absl::string_view data, std::string* out) {
-  wslay_frame_iocb iocb{};
-  iocb.fin = 1;
-  iocb.rsv = compressed_ ? WSLAY_RSV1_BIT : WSLAY_RSV_NONE;
-  iocb.opcode = opcode_;
-  iocb.payload_length = size_;
-  iocb.mask = is_client_ ? 1 : 0;
-  iocb.data = reinterpret_cast<const uint8_t*>(data.data());
-  iocb.data_length = data.size();
-  out_ = out;
-  const ssize_t n = wslay_frame_send(context_.get(), &iocb);
-  out_ = nullptr;
-  GROVE_CHECK(n == static_cast<ssize_t>(data.size()), "wslay sent ", n, " of ",
-              data.size(), " bytes");
+bool FrameReader::ReadHeader() {
+  const auto byte = [this](size_t i) { return static_cast<uint8_t>(header_[i]); };
+  const uint8_t seven_bits = byte(1) & kLengthBits;
+  const size_t length_bytes = LengthBytes(seven_bits);
+  uint64_t size = length_bytes == 0 ? seven_bits : 0;
+  for (size_t i = 0; i < length_bytes; ++i) size = size << 8 | byte(2 + i);
+  frame_.opcode = byte(0) & 0xf;
+  frame_.fin = (byte(0) & kFinBit) != 0;
+  frame_.rsv = byte(0) >> 4 & 7;
+  frame_.masked = (byte(1) & kMaskBit) != 0;
+  frame_.frame_size = size;
+  if (frame_.masked) memcpy(mask_.data(), &header_[2 + length_bytes], mask_.size());
+  const bool is_control = frame_.opcode >= kCloseFrame;
+  if (is_control && (size > kMaxControl || !frame_.fin)) return false;
+  if (size >> 63 != 0) return false;
+  const bool shortest = length_bytes == 0   ? true
+                        : length_bytes == 2 ? size >= kTwoBytes
+                                            : size > UINT16_MAX;
+  return shortest;
 }
 
-void WebSocketFrames::AddControl(uint8_t opcode, absl::string_view payload,
-                                 std::string* out) {
-  BeginFrame(opcode, /*compressed=*/false, payload.size(), out);
-  if (!payload.empty()) AddPayload(payload, out);
+// --- writing --------------------------------------------------------------------------
+
+void FrameWriter::Begin(uint8_t opcode, bool compressed, uint64_t size,
+                        std::string* out) {
+  const uint8_t seven_bits = size < kTwoBytes     ? static_cast<uint8_t>(size)
+                             : size <= UINT16_MAX ? kTwoBytes
+                                                  : kEightBytes;
+  out->push_back(static_cast<char>(kFinBit | (compressed ? kRsv1Bit : 0) | opcode));
+  out->push_back(static_cast<char>((is_client_ ? kMaskBit : 0) | seven_bits));
+  for (size_t i = LengthBytes(seven_bits); i > 0; --i) {
+    out->push_back(static_cast<char>(size >> (8 * (i - 1))));
+  }
+  if (!is_client_) return;
+  mask_ = NewMask();
+  at_ = 0;
+  out->append(mask_.data(), mask_.size());
 }
 
-bool WebSocketFrames::NewMask(uint8_t* mask, size_t size) {
-  if (random_left_ < size) {
+void FrameWriter::AddPayload(absl::string_view data, std::string* out) {
+  out->append(data.data(), data.size());
+  if (!is_client_) return;
+  ApplyMask(mask_, at_, absl::MakeSpan(*out).last(data.size()));
+  at_ += data.size();
+}
+
+void FrameWriter::AddControl(uint8_t opcode, absl::string_view payload,
+                             std::string* out) {
+  Begin(opcode, /*compressed=*/false, payload.size(), out);
+  AddPayload(payload, out);
+}
+
+FrameMask FrameWriter::NewMask() {
+  constexpr size_t kAtOnce = 256;
+  if (random_.empty()) {
+    random_.resize(kAtOnce);
     size_t got = 0;
     while (got < random_.size()) {
       const ssize_t n = getrandom(&random_[got], random_.size() - got, 0);
@@ -101,11 +150,11 @@ bool WebSocketFrames::NewMask(uint8_t* mask, size_t size) {
       GROVE_CHECK(n > 0, "getrandom: ", strerror(errno));
       got += static_cast<size_t>(n);
     }
-    random_left_ = random_.size();
   }
-  memcpy(mask, &random_[random_left_ - size], size);
-  random_left_ -= size;
-  return true;
+  FrameMask mask;
+  memcpy(mask.data(), &random_[random_.size() - mask.size()], mask.size());
+  random_.resize(random_.size() - mask.size());
+  return mask;
 }
 
 }  // namespace grove::http::http_internal

@@ -14,6 +14,14 @@ namespace {
 // What is smaller is copied behind its header; what is larger goes out from where it
 // lies.
 constexpr size_t kCopied = 4 << 10;
+
+// Where a small frame is put together that mostly goes out at once: one buffer for all of
+// a thread stays in its caches, and a connection that is idle has none.
+std::string& ThreadsFrame() {
+  static thread_local std::string frame;
+  return frame;
+}
+
 // How much is sent at a time: write_timeout is for each.
 constexpr size_t kSlice = 64 << 10;
 
@@ -62,6 +70,8 @@ absl::Status WebSocketCore::Send(WebSocket::Type type, absl::string_view data,
   }
   const Sending sending(this, deadline);
   if (!sending) return Late(*stream_);
+  // A peer that is always faster lets others run as well.
+  green_internal::Scheduler::Get().CountOperation();
   if (absl::Status s = CheckOpen(); !s.ok()) return s;
   const uint8_t opcode = text ? kText : kBinary;
   if (!deflater_ || data.size() < options_.deflate.min_size) {
@@ -91,21 +101,37 @@ absl::Status WebSocketCore::Ping(absl::string_view payload, Deadline deadline) {
 absl::Status WebSocketCore::WriteFrame(uint8_t opcode, bool compressed,
                                        absl::string_view payload, Deadline deadline) {
   EncodeControls();
-  frames_.BeginFrame(opcode, compressed, payload.size(), &out_);
-  if (is_client_ || payload.size() <= kCopied) {
-    if (!payload.empty()) frames_.AddPayload(payload, &out_);
+  bool begun = false;
+  if (!has_controls_ && payload.size() <= kCopied) {
+    std::string& frame = ThreadsFrame();
+    frame.clear();
+    frames_.Begin(opcode, compressed, payload.size(), &frame);
+    frames_.AddPayload(payload, &frame);
+    const absl::StatusOr<size_t> n = stream_->TryWrite(frame);
+    if (!n.ok()) {
+      Break(n.status());
+      return n.status();
+    }
+    if (*n == frame.size()) return absl::OkStatus();
+    out_.assign(frame, *n);
+    begun = *n > 0;
     payload = {};
   } else {
-    frames_.AddPayload(payload, nullptr);
+    frames_.Begin(opcode, compressed, payload.size(), &out_);
+    if (is_client_ || payload.size() <= kCopied) {
+      frames_.AddPayload(payload, &out_);
+      payload = {};
+    }
   }
-  absl::Status status = Write(payload, deadline);
-  out_.clear();
-  if (out_.capacity() > kSlice) std::string().swap(out_);
+  absl::Status status = Write(payload, begun, deadline);
+  std::string().swap(out_);
   return status;
 }
 
 // controls_, out_ and the payload. Under the lock.
-absl::Status WebSocketCore::Write(absl::string_view payload, Deadline deadline) {
+// `begun`: of what is in out_ a first part has gone out.
+absl::Status WebSocketCore::Write(absl::string_view payload, bool begun,
+                                  Deadline deadline) {
   std::array<absl::string_view, 3> pieces = {controls_, out_, payload};
   // What is cut ends the connection: whatever came behind would be taken for its rest.
   struct Torn {
@@ -116,7 +142,6 @@ absl::Status WebSocketCore::Write(absl::string_view payload, Deadline deadline) 
     }
     WebSocketCore* core;
   } torn{this};
-  bool begun = false;
   for (;;) {
     std::array<absl::string_view, 3> slice;
     size_t room = kSlice;
@@ -141,6 +166,7 @@ absl::Status WebSocketCore::Write(absl::string_view payload, Deadline deadline) 
   }
   torn.core = nullptr;
   controls_.clear();
+  ControlsAreOut();
   return absl::OkStatus();
 }
 
@@ -149,6 +175,7 @@ absl::Status WebSocketCore::Write(absl::string_view payload, Deadline deadline) 
 void WebSocketCore::QueueClose(uint16_t code, absl::string_view reason) {
   if (std::exchange(close_queued_, true)) return;
   close_.emplace();
+  has_controls_ = true;
   if (code == 1005) return;  // none was given, so none is returned
   close_->push_back(static_cast<char>(code >> 8));
   close_->push_back(static_cast<char>(code));
@@ -158,7 +185,7 @@ void WebSocketCore::QueueClose(uint16_t code, absl::string_view reason) {
 // Between two frames only. What is noted is encoded once that before it is gone, so this
 // is never more than one of each.
 void WebSocketCore::EncodeControls() {
-  if (!controls_.empty()) return;
+  if (!has_controls_ || !controls_.empty()) return;
   const auto add = [this](uint8_t opcode, std::optional<std::string>& payload) {
     if (!payload.has_value()) return;
     frames_.AddControl(opcode, *payload, &controls_);
@@ -169,17 +196,21 @@ void WebSocketCore::EncodeControls() {
   add(kCloseFrame, close_);
 }
 
+void WebSocketCore::ControlsAreOut() {
+  has_controls_ = pong_.has_value() || ping_.has_value() || close_.has_value();
+}
+
 // Until all are gone.
 absl::Status WebSocketCore::WriteControls(Deadline deadline) {
-  if (!has_controls()) return absl::OkStatus();
+  if (!has_controls_) return absl::OkStatus();
   const Sending sending(this, deadline);
   if (!sending) return Late(*stream_);
-  while (has_controls()) {
+  while (has_controls_) {
     if (stream_->closed()) {
       return failure_.ok() ? absl::UnavailableError("websocket: it is closed") : failure_;
     }
     EncodeControls();
-    if (absl::Status s = Write({}, deadline); !s.ok()) return s;
+    if (absl::Status s = Write({}, /*begun=*/false, deadline); !s.ok()) return s;
   }
   return absl::OkStatus();
 }
@@ -192,12 +223,13 @@ absl::Status WebSocketCore::PushControls() {
     if (*n == 0) break;
     controls_.erase(0, *n);
   }
+  if (controls_.empty()) ControlsAreOut();
   return absl::OkStatus();
 }
 
 // Without waiting.
 void WebSocketCore::TryWriteControls() {
-  while (has_controls()) {
+  while (has_controls_) {
     if (stream_ == nullptr || stream_->closed() || (flusher_ && !flusher_.ready())) {
       return;
     }
