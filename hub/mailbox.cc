@@ -28,17 +28,24 @@ struct Mailbox::FunctionLetter : Letter {
 
   // A node from those that were used before, or a new one.
   static FunctionLetter* Take(Mailbox* mailbox) {
-    // What this thread has taken of them. They are of no mailbox.
-    struct Taken {
-      ~Taken() { DeleteAll(first, &Destroy); }
-      Letter* first = nullptr;
+    // What this thread has taken of them, which are of no mailbox any more. Something may
+    // still be posted when the thread's variables have been destroyed: these two have no
+    // destructor, and nothing is taken from then on.
+    static constinit thread_local Letter* taken = nullptr;
+    static constinit thread_local bool thread_ends = false;
+    struct AtThreadEnd {
+      ~AtThreadEnd() {
+        thread_ends = true;
+        DeleteAll(std::exchange(taken, nullptr), &Destroy);
+      }
     };
-    static thread_local Taken taken;
-    if (taken.first == nullptr && mailbox->spent_.load(std::memory_order_relaxed)) {
-      taken.first = mailbox->spent_.exchange(nullptr, std::memory_order_acquire);
+    if (taken == nullptr && !thread_ends &&
+        mailbox->spent_.load(std::memory_order_relaxed) != nullptr) {
+      static thread_local const AtThreadEnd at_thread_end;
+      taken = mailbox->spent_.exchange(nullptr, std::memory_order_acquire);
     }
-    if (taken.first == nullptr) return new FunctionLetter;
-    return static_cast<FunctionLetter*>(std::exchange(taken.first, taken.first->next));
+    if (taken == nullptr) return new FunctionLetter;
+    return static_cast<FunctionLetter*>(std::exchange(taken, taken->next));
   }
 
   static void Destroy(Letter* letter) { delete static_cast<FunctionLetter*>(letter); }

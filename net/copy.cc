@@ -1,22 +1,20 @@
 #include "grove/net/copy.h"
 
-#include <memory>
+#include <array>
 #include <string>
 #include <utility>
 
 #include "absl/status/statusor.h"
 #include "grove/green/status.h"
+#include "grove/hub/internal/thread_scratch.h"
 
 namespace grove::net {
 namespace {
 
 constexpr size_t kBufferSize = size_t{64} << 10;
 
-// Between two switches it belongs to whoever runs.
-absl::Span<char> HubsBuffer() {
-  thread_local const std::unique_ptr<char[]> buffer(new char[kBufferSize]);
-  return {buffer.get(), kBufferSize};
-}
+using HubsBuffer =
+    hub_internal::ThreadScratch<std::array<char, kBufferSize>, struct CopiedBytes>;
 
 // What could not be written at once has to leave the hub's buffer. Out of line, so that
 // the frame in which idle copies sleep stays small.
@@ -38,14 +36,17 @@ absl::Status Copy(Stream& from, Stream& to, uint64_t* copied, Deadline deadline)
     status = from.WaitReadable(deadline);
     if (!status.ok()) break;
     // No switch from here ...
-    const absl::Span<char> buffer = HubsBuffer();
+    const absl::Span<char> buffer = absl::MakeSpan(HubsBuffer::Get());
     const absl::StatusOr<std::optional<size_t>> n = from.TryRead(buffer);
     if (!n.ok()) {
       status = n.status();
       break;
     }
     if (!n->has_value()) continue;
-    if (**n == 0) return absl::OkStatus();
+    if (**n == 0) {
+      if (to.has_unsent()) status = to.Write({}, deadline);
+      break;
+    }
     const absl::string_view data(buffer.data(), **n);
     const absl::StatusOr<size_t> written = to.TryWrite(data);
     // ... to here.
@@ -58,7 +59,7 @@ absl::Status Copy(Stream& from, Stream& to, uint64_t* copied, Deadline deadline)
       status = WriteRest(to, std::string(data.substr(*written)), total, deadline);
     }
   }
-  return WithBytesMoved(std::move(status), total - before);
+  return status.ok() ? status : WithBytesMoved(std::move(status), total - before);
 }
 
 }  // namespace grove::net

@@ -100,6 +100,12 @@ class Stream {
   // Writes what can be written without waiting, and says how much that is; maybe 0.
   virtual absl::StatusOr<size_t> TryWrite(absl::string_view data) = 0;
 
+  // Stream::has_unsent()
+  //
+  // Whether something that TryWrite() took is still here, and what carries the stream has
+  // not taken it yet, as may be over TLS. Write() of nothing waits until it has.
+  virtual bool has_unsent() const { return false; }
+
   // Stream::ShutdownWrite(), Stream::ShutdownRead()
   //
   // Tells the peer that no more comes; and ends reading here: what has arrived can still

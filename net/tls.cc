@@ -68,6 +68,8 @@ absl::StatusOr<std::optional<size_t>> TlsStream::TryRead(absl::Span<char> buffer
   return session_->TryRead(buffer);
 }
 
+bool TlsStream::has_unsent() const { return session_->has_unsent(); }
+
 absl::StatusOr<size_t> TlsStream::TryWrite(absl::string_view data) {
   return session_->TryWrite(data);
 }

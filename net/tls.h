@@ -117,6 +117,7 @@ class TlsStream final : public Stream {
 
   absl::StatusOr<std::optional<size_t>> TryRead(absl::Span<char> buffer) override;
   absl::StatusOr<size_t> TryWrite(absl::string_view data) override;
+  bool has_unsent() const override;
   absl::Status ShutdownWrite() override;
   absl::Status ShutdownRead() override;
   void Close() override;

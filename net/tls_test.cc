@@ -473,6 +473,28 @@ GREENLET_TEST(TlsTest, WorksOverATransportThatCarriesAByteAtATime) {
   writer.Join();
 }
 
+// What Copy() has tried to write may be with TLS still when the end comes: who closes the
+// stream behind it cuts nothing off.
+GREENLET_TEST(TlsTest, CopyEndsWhenAllHasGoneOut) {
+  auto [near, far] = *UnixStream::Pair();
+  TlsPair pair{TlsStream(std::move(near), ClientContext(), "a.test"),
+               TlsStream(Drip(std::move(far)), ServerContext())};
+  pair.MustHandshake();
+  const std::string data = Pattern(3000);
+  const Greenlet<> echo = Spawn([&] {
+    EXPECT_TRUE(Copy(pair.server, pair.server).ok());
+    EXPECT_FALSE(pair.server.has_unsent());
+    pair.server.Close();
+  });
+  ASSERT_TRUE(pair.client.Write(data).ok());
+  ASSERT_TRUE(pair.client.ShutdownWrite().ok());
+  std::string got(data.size(), '\0');
+  const absl::Status status = pair.client.ReadExactly(absl::MakeSpan(got));
+  ASSERT_TRUE(status.ok()) << status;
+  EXPECT_TRUE(got == data);
+  echo.Join();
+}
+
 // As through a proxy that is spoken to by TLS itself.
 GREENLET_TEST(TlsTest, WorksOverTls) {
   TlsPair outer = TlsPair::Make();

@@ -15,6 +15,7 @@
 #include "grove/green/greenlet.h"
 #include "grove/green/sleep.h"
 #include "grove/green/testing/greenlet_test.h"
+#include "grove/net/http/internal/websocket_core.h"
 #include "grove/net/http/server.h"
 #include "grove/net/http/websocket_client.h"
 #include "grove/net/http/websocket_test_util.h"
@@ -557,6 +558,66 @@ GREENLET_TEST_F(WebSocketTest, PiecesAndDelaysMakeNoDifference) {
     }
     TearDown();
   }
+}
+
+// Takes all that is tried, and keeps it until something is written: as TLS does where
+// what carries it has no room.
+class Hoarding final : public net::Stream {
+ public:
+  absl::StatusOr<std::optional<size_t>> TryRead(absl::Span<char>) override {
+    return std::nullopt;
+  }
+  absl::StatusOr<size_t> TryWrite(absl::string_view data) override {
+    held.append(data.data(), data.size());
+    return data.size();
+  }
+  bool has_unsent() const override { return !held.empty(); }
+  absl::Status ShutdownWrite() override { return absl::OkStatus(); }
+  absl::Status ShutdownRead() override { return absl::OkStatus(); }
+  void Close() override { closed_ = true; }
+  bool closed() const override { return closed_; }
+  std::string Describe() const override { return "hoard"; }
+
+  std::string held, sent;
+  bool stuck = false;
+
+ private:
+  absl::StatusOr<size_t> DoRead(absl::Span<char>, Deadline) override { return 0; }
+  absl::StatusOr<size_t> DoReadScatter(absl::Span<const absl::Span<char>>,
+                                       Deadline) override {
+    return 0;
+  }
+  absl::Status DoWaitReadable(Deadline) override { return absl::OkStatus(); }
+  absl::Status DoWrite(absl::string_view data, Deadline) override {
+    if (stuck) return absl::DeadlineExceededError("stuck");
+    absl::StrAppend(&sent, std::exchange(held, ""), data);
+    return absl::OkStatus();
+  }
+  absl::Status DoWriteGather(absl::Span<const absl::string_view> pieces,
+                             Deadline deadline) override {
+    for (absl::string_view piece : pieces) {
+      if (absl::Status s = DoWrite(piece, deadline); !s.ok()) return s;
+    }
+    return absl::OkStatus();
+  }
+
+  bool closed_ = false;
+};
+
+GREENLET_TEST(WebSocketSend, IsNotOverBeforeTheStreamHasGivenItAway) {
+  const auto core = std::make_shared<http_internal::WebSocketCore>(
+      /*is_client=*/false, WebSocketOptions());
+  Hoarding stream;
+  core->Open(&stream, nullptr, {}, {});
+  WebSocket ws = http_internal::WebSocketCore::Wrap(core);
+  ASSERT_TRUE(ws.SendText("one").ok());
+  EXPECT_EQ(stream.sent, "\x81\x03one");
+  EXPECT_EQ(stream.held, "");
+  stream.stuck = true;
+  EXPECT_EQ(ws.SendText("two").code(), absl::StatusCode::kDeadlineExceeded);
+  // Nobody knows how much of it the peer gets.
+  EXPECT_TRUE(stream.closed());
+  EXPECT_FALSE(ws.SendText("three").ok());
 }
 
 }  // namespace

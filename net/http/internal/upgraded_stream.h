@@ -30,6 +30,7 @@ class UpgradedStream final : public net::Stream {
   absl::StatusOr<size_t> TryWrite(absl::string_view data) override {
     return stream_.TryWrite(data);
   }
+  bool has_unsent() const override { return stream_.has_unsent(); }
   absl::Status ShutdownWrite() override { return stream_.ShutdownWrite(); }
   absl::Status ShutdownRead() override { return stream_.ShutdownRead(); }
   void Close() override { stream_.Close(); }

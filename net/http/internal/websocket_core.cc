@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include "absl/strings/escaping.h"
@@ -11,6 +12,7 @@
 #include "grove/green/hub_scope.h"
 #include "grove/green/timeout.h"
 #include "grove/hub/internal/check.h"
+#include "grove/hub/internal/thread_scratch.h"
 #include "grove/net/internal/wait_in.h"
 
 // Receiving, and the end. What is sent is in websocket_send.cc.
@@ -30,10 +32,8 @@ absl::Status Protocol(absl::string_view what) {
   return absl::InvalidArgumentError(absl::StrCat("websocket: ", what));
 }
 
-absl::Span<char> ThreadsBuffer() {
-  static thread_local const std::unique_ptr<char[]> buffer(new char[kRead]);
-  return {buffer.get(), kRead};
-}
+using ThreadsBuffer =
+    hub_internal::ThreadScratch<std::array<char, kRead>, struct WebSocketInput>;
 
 }  // namespace
 
@@ -198,7 +198,7 @@ bool WebSocketCore::ReadMore() {
   if (drained_ || end_ || !read_error_.ok()) return false;
   // Nobody else runs on this thread until the input is used up or kept: connections that
   // are idle need no buffer.
-  const absl::Span<char> buffer = ThreadsBuffer();
+  const absl::Span<char> buffer = absl::MakeSpan(ThreadsBuffer::Get());
   absl::StatusOr<std::optional<size_t>> n = stream_->TryRead(buffer);
   if (!n.ok()) {
     read_error_ = n.status();

@@ -6,6 +6,7 @@
 #include "grove/green/deadline_scope.h"
 #include "grove/green/greenlet.h"
 #include "grove/green/status.h"
+#include "grove/hub/internal/thread_scratch.h"
 #include "grove/net/http/internal/websocket_core.h"
 
 namespace grove::http::http_internal {
@@ -17,10 +18,7 @@ constexpr size_t kCopied = 4 << 10;
 
 // Where a small frame is put together that mostly goes out at once: one buffer for all of
 // a thread stays in its caches, and a connection that is idle has none.
-std::string& ThreadsFrame() {
-  static thread_local std::string frame;
-  return frame;
-}
+using ThreadsFrame = hub_internal::ThreadScratch<std::string, struct WebSocketOutput>;
 
 // How much is sent at a time: write_timeout is for each.
 constexpr size_t kSlice = 64 << 10;
@@ -93,6 +91,7 @@ absl::Status WebSocketCore::Ping(absl::string_view payload, Deadline deadline) {
   }
   const Sending sending(this, deadline);
   if (!sending) return Late(*stream_);
+  green_internal::Scheduler::Get().CountOperation();
   if (absl::Status s = CheckOpen(); !s.ok()) return s;
   return WriteFrame(kPing, /*compressed=*/false, payload, deadline);
 }
@@ -103,7 +102,7 @@ absl::Status WebSocketCore::WriteFrame(uint8_t opcode, bool compressed,
   EncodeControls();
   bool begun = false;
   if (!has_controls_ && payload.size() <= kCopied) {
-    std::string& frame = ThreadsFrame();
+    std::string& frame = ThreadsFrame::Get();
     frame.clear();
     frames_.Begin(opcode, compressed, payload.size(), &frame);
     frames_.AddPayload(payload, &frame);
@@ -112,7 +111,7 @@ absl::Status WebSocketCore::WriteFrame(uint8_t opcode, bool compressed,
       Break(n.status());
       return n.status();
     }
-    if (*n == frame.size()) return absl::OkStatus();
+    if (*n == frame.size() && !stream_->has_unsent()) return absl::OkStatus();
     out_.assign(frame, *n);
     begun = *n > 0;
     payload = {};
@@ -149,7 +148,7 @@ absl::Status WebSocketCore::Write(absl::string_view payload, bool begun,
       slice[i] = pieces[i].substr(0, room);
       room -= slice[i].size();
     }
-    if (room == kSlice) break;
+    if (room == kSlice && !stream_->has_unsent()) break;
     const Deadline until = std::min(deadline, Deadline(options_.write_timeout));
     absl::Status status = slice[0].empty() && slice[2].empty()
                               ? stream_->Write(slice[1], until)
