@@ -49,8 +49,10 @@ Server StartOwn(const std::string& binary, const Certificate& certificate,
 Server StartNginx(const Certificate& certificate) {
   const int port = FreePort();
   std::ofstream(certificate.File("nginx.conf"))
-      << "daemon off; master_process off; worker_processes 1; error_log /dev/null;\n"
-      << "pid /dev/null; events { worker_connections 1024; }\n"
+      << "daemon off; master_process off; worker_processes 1;\n"
+      // A file of its own: nginx deletes it when it ends, and may do so as root.
+      << "pid " << certificate.File("nginx.pid") << "; error_log "
+      << certificate.File("nginx.log") << "; events { worker_connections 1024; }\n"
       << "http { access_log off; server { listen 127.0.0.1:" << port << " ssl;\n"
       << "ssl_certificate " << certificate.chain() << "; ssl_certificate_key "
       << certificate.key() << ";\n"
