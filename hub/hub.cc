@@ -87,9 +87,10 @@ Hub::Hub(HubOptions options)
   hub_internal::SetThreadClock(options_.clock);
   mail_watcher_.Set(
       &loop_, mailbox_->wake_fd(), kReadable,
-      [](void* mailbox, int) { static_cast<Mailbox*>(mailbox)->ClearWakeup(); },
+      [](void* mailbox, int) { static_cast<Mailbox*>(mailbox)->OnWakeup(); },
       mailbox_.get());
   GROVE_CHECK(mail_watcher_.Start(), "the mailbox of hub '", this->name(), "' is closed");
+  mailbox_->set_wakes_once(loop_.TellOfEachEventOnce(mail_watcher_));
 }
 
 Hub::~Hub() {

@@ -8,11 +8,14 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <new>
 #include <utility>
 
+#include "absl/base/optimization.h"
 #include "grove/hub/config.h"
 #include "grove/hub/internal/check.h"
+#include "grove/hub/internal/edge_trigger.h"
 
 namespace grove {
 namespace {
@@ -82,7 +85,30 @@ class LoopWakeup {
   ev_timer timer_;
 };
 
-Loop::Loop() : loop_(NewLoop()), wakeup_(std::make_unique<LoopWakeup>(loop_)) {
+// Notes that libev makes its epoll set anew in this poll: in a forked child, or because
+// it was told of a descriptor that others hold (epoll(7), "Questions and answers", 6). It
+// calls fork watchers just before.
+class LoopForkNotice {
+ public:
+  LoopForkNotice(struct ev_loop* loop, bool* rebuilt) : loop_(loop) {
+    ev_fork_init(&fork_, [](struct ev_loop*, ev_fork* w, int) {
+      *static_cast<bool*>(w->data) = true;
+    });
+    fork_.data = rebuilt;
+    ev_fork_start(loop_, &fork_);
+  }
+  ~LoopForkNotice() { ev_fork_stop(loop_, &fork_); }
+
+ private:
+  struct ev_loop* const loop_;
+  ev_fork fork_;
+};
+
+Loop::Loop()
+    : epoll_fd_(hub_internal::LowestFreeDescriptor()),
+      loop_(NewLoop()),
+      wakeup_(std::make_unique<LoopWakeup>(loop_)),
+      fork_notice_(std::make_unique<LoopForkNotice>(loop_, &rebuilt_)) {
   // ev_run() does not wait when nothing is active; a hub may have to, for its mailbox.
   ev_ref(loop_);
   ev_set_userdata(loop_, this);
@@ -100,14 +126,40 @@ void Loop::HasSlept(struct ev_loop* raw) noexcept {
 Loop::~Loop() {
   while (watchers_) watchers_->Stop();
   GROVE_CHECK(active_ == 0, "a loop ends with ", active_watchers(), " active watchers");
+  fork_notice_.reset();
   ev_loop_destroy(loop_);
 }
 
-void Loop::Poll(bool wait) { ev_run(loop_, wait ? EVRUN_ONCE : EVRUN_NOWAIT); }
+void Loop::Poll(bool wait) {
+  ev_run(loop_, wait ? EVRUN_ONCE : EVRUN_NOWAIT);
+  if (ABSL_PREDICT_FALSE(rebuilt_)) {
+    rebuilt_ = false;
+    if (told_once_ >= 0) TellOnce();
+  }
+}
 
 void Loop::WakeAfter(absl::Duration after) { wakeup_->Arm(after); }
 
 bool Loop::wake_set() const { return wakeup_->armed(); }
+
+bool Loop::TellOfEachEventOnce(const IoWatcher& w) {
+  told_once_ = w.fd();
+  Poll(false);  // which tells the kernel of `w`
+  return TellOnce();
+}
+
+bool Loop::TellOnce() {
+  // The set has the number that was the next when it was made, or one nearby, if other
+  // threads have opened or closed something at that moment. No set but this loop's has
+  // the descriptor, so none is mistaken for it.
+  constexpr int kNearby = 256;
+  if (ev_backend(loop_) != EVBACKEND_EPOLL) return false;
+  if (hub_internal::MakeEdgeTriggered(epoll_fd_, told_once_)) return true;
+  for (int fd = std::max(epoll_fd_ - kNearby, 0); fd < epoll_fd_ + kNearby; ++fd) {
+    if (hub_internal::MakeEdgeTriggered(fd, told_once_)) return true;
+  }
+  return false;
+}
 
 std::string Loop::backend() const {
   switch (ev_backend(loop_)) {
@@ -148,6 +200,8 @@ struct IoWatcherCallback {
     w->callback_(w->arg_, revents & (kReadable | kWritable));
   }
 };
+
+int IoWatcher::fd() const { return reinterpret_cast<const ev_io*>(ev_)->fd; }
 
 void IoWatcher::Set(Loop* loop, int fd, int events, Callback callback, void* arg) {
   static_assert(sizeof(ev_io) <= kStorage && alignof(ev_io) <= 8);

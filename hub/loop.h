@@ -21,6 +21,8 @@ struct ev_loop;
 
 namespace grove {
 
+class IoWatcher;
+class LoopForkNotice;
 class LoopWakeup;
 class Watcher;
 
@@ -56,6 +58,14 @@ class Loop {
   //
   // Whether the time of WakeAfter() is still to come.
   bool wake_set() const;
+
+  // Loop::TellOfEachEventOnce()
+  //
+  // From now on `w`, which is started and stays so, is called once for each event, and
+  // not for as long as the descriptor is ready: who does not read it saves a system call.
+  // For one watcher of a loop. Polls once. False if this loop cannot do so; and it may
+  // tell of an event again when the kernel's side was made anew, as by Reinit().
+  bool TellOfEachEventOnce(const IoWatcher& w);
 
   // Loop::backend()
   //
@@ -97,8 +107,15 @@ class Loop {
   static void GoesToSleep(struct ev_loop* raw) noexcept;
   static void HasSlept(struct ev_loop* raw) noexcept;
 
+  bool TellOnce();
+
+  // The number that libev's epoll set probably has: libev does not say.
+  const int epoll_fd_;
+  int told_once_ = -1;    // the descriptor of TellOfEachEventOnce()
+  bool rebuilt_ = false;  // the epoll set, since that was seen to
   struct ev_loop* loop_;
   std::unique_ptr<LoopWakeup> wakeup_;
+  std::unique_ptr<LoopForkNotice> fork_notice_;
   hub_internal::Relaxed<int> active_{0};
   hub_internal::Relaxed<uint64_t> looks_{0};
   Watcher* watchers_ = nullptr;  // those that are started
@@ -106,9 +123,10 @@ class Loop {
 
 // IoWatcher
 //
-// Calls back while a descriptor is readable or writable (level-triggered). Kept small
-// and free of allocation, for there is one per socket and direction. Start and Stop of
-// an unchanged watcher between two polls cost no system call.
+// Calls back while a descriptor is readable or writable (level-triggered, unless
+// Loop::TellOfEachEventOnce() was called for it). Kept small and free of allocation, for
+// there is one per socket and direction. Start and Stop of an unchanged watcher between
+// two polls cost no system call.
 class IoWatcher {
  public:
   using Callback = void (*)(void* arg, int events);
@@ -131,6 +149,8 @@ class IoWatcher {
   [[nodiscard]] bool Start();
   void Stop();
   bool active() const { return active_; }
+  // Of what Set() was told.
+  int fd() const;
 
  private:
   friend struct IoWatcherCallback;

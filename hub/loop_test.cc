@@ -3,12 +3,15 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <fstream>
 #include <thread>
+#include <vector>
 
 namespace grove {
 namespace {
@@ -46,6 +49,58 @@ TEST(Loop, IoWatcherIsLevelTriggered) {
   loop.Poll(false);
   EXPECT_EQ(calls, 2);
   EXPECT_EQ(loop.active_watchers(), 0);
+}
+
+TEST(Loop, AWatcherIsCalledOncePerEventAlsoOnceTheLoopIsMadeAnew) {
+  Loop loop;
+  ASSERT_EQ(loop.backend(), "epoll");
+  const int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+  int calls = 0;
+  IoWatcher w;
+  w.Set(
+      &loop, fd, kReadable, [](void* n, int) { ++*static_cast<int*>(n); }, &calls);
+  ASSERT_TRUE(w.Start());
+  ASSERT_TRUE(loop.TellOfEachEventOnce(w));
+  const uint64_t one = 1;
+  for (int i = 1; i <= 3; ++i) {
+    ASSERT_EQ(write(fd, &one, sizeof one), 8);
+    loop.Poll(true);
+    loop.Poll(false);
+    EXPECT_EQ(calls, i);
+  }
+  loop.Reinit();
+  loop.Poll(false);
+  EXPECT_EQ(calls, 4) << "the kernel's side is new, and nobody has read";
+  loop.Poll(false);  // was made to tell once after that
+  loop.Poll(false);
+  EXPECT_EQ(calls, 5);
+  w.Stop();
+  close(fd);
+}
+
+// As in a HubGroup: the number that is next for one loop is taken by another.
+TEST(Loop, WatchersAreCalledOncePerEventThoughLoopsAreMadeAtOnce) {
+  constexpr int kThreads = 8;
+  std::atomic<int> ready{0};
+  std::atomic<int> told_once{0};
+  std::vector<std::thread> threads;
+  for (int i = 0; i < kThreads; ++i) {
+    threads.emplace_back([&] {
+      ++ready;
+      while (ready < kThreads) std::this_thread::yield();
+      const int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+      {
+        Loop loop;
+        IoWatcher w;
+        w.Set(
+            &loop, fd, kReadable, [](void*, int) {}, nullptr);
+        if (w.Start() && loop.TellOfEachEventOnce(w)) ++told_once;
+      }
+      close(fd);
+    });
+  }
+  for (std::thread& t : threads) t.join();
+  EXPECT_EQ(told_once, kThreads);
 }
 
 TEST(Loop, AClosedDescriptorIsRefused) {

@@ -103,7 +103,7 @@ bool Mailbox::PostLetter(Letter* letter) {
   if (head == nullptr && asleep_.load(std::memory_order_seq_cst)) {
     const int saved_errno = errno;
     const uint64_t one = 1;
-    // The only error there can be, EAGAIN on a full counter, means that it is awake.
+    // The only error there could be is EAGAIN, after 2^64 wakeups without a read.
     [[maybe_unused]] const ssize_t n = write(wake_fd_, &one, sizeof one);
     errno = saved_errno;
   }
@@ -117,7 +117,10 @@ bool Mailbox::PrepareToSleep() {
   return false;
 }
 
-void Mailbox::ClearWakeup() {
+void Mailbox::OnWakeup() {
+  // Without mail it is late, or the loop tells of it again, as one that was made anew
+  // may: then it would go on and on.
+  if (wakes_once_ && !empty()) return;
   uint64_t count;
   [[maybe_unused]] const ssize_t n = read(wake_fd_, &count, sizeof count);
 }

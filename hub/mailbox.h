@@ -86,7 +86,9 @@ class Mailbox {
   // Call before sleeping; false if there is mail and the hub must not sleep.
   bool PrepareToSleep();
   void FinishSleep() { asleep_.store(false, std::memory_order_relaxed); }
-  void ClearWakeup();
+  // The loop has told of a wakeup; with `wakes_once` it does so once for each.
+  void OnWakeup();
+  void set_wakes_once(bool wakes_once) { wakes_once_ = wakes_once; }
   void DeliverAll();
   void DeliverTaken();
   void PublishSpent();
@@ -103,6 +105,7 @@ class Mailbox {
 
   const std::string hub_name_;
   const int wake_fd_;
+  bool wakes_once_ = false;
   hub_internal::Relaxed<uint64_t> delivered_{0};
   Letter* taken_ = nullptr;  // taken from the stack, in order, and not delivered yet
   // The nodes of Post() that were delivered, for who posts next: the memory of nodes that

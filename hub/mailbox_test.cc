@@ -1,14 +1,21 @@
 #include "grove/hub/mailbox.h"
 
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <signal.h>
+#include <sys/epoll.h>
 
 #include <atomic>
+#include <cinttypes>
+#include <cstdio>
+#include <fstream>
 #include <memory>
+#include <string>
 #include <thread>
 #include <vector>
 
 #include "grove/hub/hub.h"
+#include "grove/hub/internal/edge_trigger.h"
 
 namespace grove {
 namespace {
@@ -165,6 +172,81 @@ TEST(Mailbox, PostsRaceWithTheEndOfTheHub) {
     EXPECT_LE(called, accepted);
     EXPECT_EQ(token.use_count(), 1) << "a letter was leaked";
   }
+}
+
+// The hub is told of a wakeup once and does not read the eventfd. Should it be told again
+// and again, that has to end.
+class MailboxWakeupTest : public ::testing::Test {
+ protected:
+  // Finds the hub's epoll set: it is the one that has the mailbox's eventfd.
+  void SetUp() override {
+    ASSERT_EQ(hub_.loop().backend(), "epoll");
+    while (set_ < mailbox_ + 256 && !hub_internal::MakeEdgeTriggered(set_, mailbox_)) {
+      ++set_;
+    }
+    ASSERT_FALSE(HasEvents());
+  }
+
+  // Something is posted while the hub sleeps.
+  void Wake() {
+    std::thread sender([&, handle = hub_.handle()] {
+      while (!hub_.asleep()) std::this_thread::yield();
+      ASSERT_TRUE(handle.Post([] {}).ok());
+    });
+    hub_.WaitForMail();
+    sender.join();
+  }
+
+  // Whether the epoll set has something to tell.
+  bool HasEvents() {
+    pollfd p = {.fd = set_, .events = POLLIN, .revents = 0};
+    return poll(&p, 1, 0) == 1;
+  }
+
+  // What libev asks for by itself.
+  void MakeLevelTriggered() {
+    std::ifstream info("/proc/self/fdinfo/" + std::to_string(set_));
+    for (std::string line; std::getline(info, line);) {
+      int fd;
+      uint32_t events;
+      uint64_t data;
+      if (sscanf(line.c_str(), "tfd: %d events: %" SCNx32 " data: %" SCNx64, &fd, &events,
+                 &data) == 3 &&
+          fd == mailbox_) {
+        epoll_event e = {};
+        e.events = events & ~uint32_t{EPOLLET};
+        e.data.u64 = data;
+        ASSERT_EQ(epoll_ctl(set_, EPOLL_CTL_MOD, fd, &e), 0);
+        return;
+      }
+    }
+    FAIL() << "the mailbox is not in the set";
+  }
+
+  const int mailbox_ = hub_internal::LowestFreeDescriptor();
+  Hub hub_;
+  int set_ = 0;
+};
+
+TEST_F(MailboxWakeupTest, IsToldOfOnce) {
+  for (int i = 0; i < 3; ++i) {
+    Wake();
+    EXPECT_FALSE(HasEvents());
+  }
+  hub_.loop().Reinit();
+  hub_.Turn(false);
+  hub_.Turn(false);
+  EXPECT_FALSE(HasEvents());
+  Wake();
+  EXPECT_FALSE(HasEvents());
+}
+
+TEST_F(MailboxWakeupTest, DoesNotSpinThoughItIsToldOfAgain) {
+  MakeLevelTriggered();
+  Wake();
+  EXPECT_TRUE(HasEvents()) << "as long as nobody reads";
+  hub_.Turn(false);
+  EXPECT_FALSE(HasEvents());
 }
 
 }  // namespace
