@@ -196,6 +196,18 @@ GREENLET_TEST(Channel, AClosedOneCanBeReceivedFromUntilItIsEmpty) {
   EXPECT_FALSE(channel.TryReceive());
 }
 
+// A send that could be done at once lets others run now and then: one of them may close.
+GREENLET_TEST(Channel, OneThatIsClosedMeanwhileTakesNothing) {
+  Channel<int> channel(1'000'000);
+  const Greenlet<> closer = Spawn([&] { channel.Close(); });
+  absl::Status status;
+  int sent = 0;
+  while ((status = channel.Send(sent)).ok()) ++sent;
+  EXPECT_EQ(status.code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(channel.size(), static_cast<size_t>(sent));
+  closer.Join();
+}
+
 GREENLET_TEST(Channel, CloseEndsAllWaits) {
   Channel<int> sending;
   Channel<int> receiving;

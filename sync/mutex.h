@@ -150,7 +150,7 @@ class ABSL_LOCKABLE Mutex {
     if (ABSL_PREDICT_TRUE(next == nullptr)) {
       holder_ = Self();
     } else {
-      holder_ = static_cast<LockOperation*>(next->waiter)->self_;
+      holder_ = static_cast<LockOperation*>(next->waiter())->self_;
       next->Notify();
     }
   }

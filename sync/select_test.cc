@@ -411,6 +411,22 @@ GREENLET_TEST(Select, TwoThatMeetOnAChannelBothDoTheirPart) {
   EXPECT_EQ(*receiver.Get(), 9);
 }
 
+GREENLET_TEST(Select, IsServedByOneWhoOnlySendsOrReceives) {
+  Channel<Moved> in;
+  Channel<Moved> out;
+  const auto selects = Spawn([&] {
+    ReceiveCase receive(in);
+    SendCase send(out, Moved(5));
+    EXPECT_EQ(Select({receive, send}), 1);
+    EXPECT_EQ(Select({receive, send}), 0);
+    return receive.value().value;
+  });
+  Yield();
+  EXPECT_EQ(out.Receive()->value, 5);  // which waits
+  EXPECT_TRUE(in.Send(Moved(6)).ok());
+  EXPECT_EQ(*selects.Get(), 6);
+}
+
 // --- homes ---
 
 GREENLET_TEST(Select, WorksOverTheObjectsOfAnotherHub) {

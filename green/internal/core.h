@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <exception>
 #include <memory>
+#include <new>
 #include <string>
 #include <vector>
 
@@ -24,12 +25,14 @@ class Timeout;
 namespace grove::green_internal {
 
 class Core;
+class ListedWaiter;
 class Scheduler;
 
 // Waiter
 //
-// One wait of one greenlet. It lies on the stack of the greenlet that waits, linked into
-// what it waits on, so that a wait allocates nothing.
+// One wait of one greenlet. It lies on the stack of the greenlet that waits; it, or the
+// greenlet's control block for it, is linked into what it waits on, so that a wait
+// allocates nothing.
 class Waiter {
  public:
   // Takes the wait out of what it is linked into. Called when a deadline or an interrupt
@@ -59,16 +62,31 @@ class Waiter {
 
 // WaitNode
 //
-// A place in a WaiterList. A greenlet's own lies in its Core, so that waking thousands
-// of them touches none of their stacks.
-class ListedWaiter;
-struct WaitNode {
-  WaitNode* prev;
-  WaitNode* next;
-  ListedWaiter* waiter;
-  Core* core;  // who is to be woken; if null, the waiter's observer is told
+// A place in a WaiterList. A greenlet's own is its control block, where it shares a cache
+// line with what a switch touches, so that waking thousands of greenlets touches neither
+// a second line of theirs nor their stacks.
+struct WaitNode : Runnable {
+  using Runnable::Runnable;
 
+  // Who waits is not ready to run: Runnable::next is free.
+  WaitNode* next_node() const { return static_cast<WaitNode*>(next); }
+  // Whether this is a Core; else it is an OwnNode, and nothing that could run.
+  bool is_greenlet() const { return run != nullptr; }
+  inline ListedWaiter* waiter() const;
   inline void Notify();  // in scheduler.h, as all that wakes
+
+  WaitNode* prev = nullptr;
+};
+
+// OwnNode
+//
+// The place of a wait whose greenlet may wait for something else meanwhile, or is of
+// another hub.
+struct OwnNode : WaitNode {
+  OwnNode() : WaitNode(nullptr) {}
+
+  ListedWaiter* wait = nullptr;
+  Core* core = nullptr;  // who is to be woken; if null, the waiter's observer is told
 };
 
 // WaiterList
@@ -81,17 +99,17 @@ class WaiterList {
   WaiterList& operator=(const WaiterList&) = delete;
 
   bool empty() const { return head_ == nullptr; }
-  ListedWaiter* front() const { return head_ ? head_->waiter : nullptr; }
+  ListedWaiter* front() const { return head_ ? head_->waiter() : nullptr; }
   inline void PushBack(ListedWaiter* w);
   ListedWaiter* PopFront() {
     WaitNode* node = PopNode();
-    return node ? node->waiter : nullptr;
+    return node ? node->waiter() : nullptr;
   }
   // Without a look at the waiter itself.
   WaitNode* PopNode() {
     WaitNode* node = head_;
     if (node == nullptr) return nullptr;
-    head_ = node->next;
+    head_ = node->next_node();
     (head_ ? head_->prev : tail_) = nullptr;
     return node;
   }
@@ -132,8 +150,10 @@ class ListedWaiter : public Waiter {
   // Call after taking it out of its list.
   inline void Notify();
 
-  Core* core() const { return node_->core; }
-  ListedWaiter* next() const { return node_->next ? node_->next->waiter : nullptr; }
+  inline Core* core() const;
+  ListedWaiter* next() const {
+    return node_->next ? node_->next_node()->waiter() : nullptr;
+  }
   Observer* observer() const { return observer_; }
   // Who waits, for messages.
   std::string Who() const;
@@ -150,9 +170,11 @@ class ListedWaiter : public Waiter {
   }
   // As that of a greenlet that may wait for something else, meanwhile.
   void UseOwnNode(Core* core) {
-    own_node_.waiter = this;
+    if (node_ != &own_node_) {  // else it may stand in line already
+      node_ = ::new (&own_node_) OwnNode;
+      own_node_.wait = this;
+    }
     own_node_.core = core;
-    node_ = &own_node_;
   }
 
   Observer* observer_ = nullptr;
@@ -161,7 +183,9 @@ class ListedWaiter : public Waiter {
  private:
   friend class WaiterList;
   WaitNode* node_ = nullptr;
-  WaitNode own_node_;
+  union {
+    OwnNode own_node_;  // made by UseOwnNode(): most waits stand in line by their Core
+  };
 };
 
 // Why a greenlet is to be interrupted, as bits.
@@ -206,34 +230,29 @@ class Body {
 //
 // The control block of a greenlet; those of its hub's other ones lie beside it (see
 // CorePool). Alive while the greenlet runs or a handle refers to it.
-class alignas(64) Core : public Runnable {
+class alignas(64) Core : public WaitNode {
  public:
-  Core(Scheduler* s, Body* b) : Runnable(&RunOnHub), body(b), scheduler(s) {
-    wait_node.core = this;
-  }
+  Core(Scheduler* s, Body* b) : WaitNode(&RunOnHub), body(b), scheduler(s) {}
   ~Core() {
     if (body && body->destroys.result) body->~Body();
   }
   Core(const Core&) = delete;
   Core& operator=(const Core&) = delete;
 
-  // --- one cache line: what a switch touches ---
+  // --- one cache line, with the base class: what a wait and a switch touch ---
   Context context;
   uint8_t pending = 0;              // Pending bits
-  bool parked = false;              // waits; somebody has to wake it
+  uint8_t parked = 0;               // waits; somebody has to wake it (see park_mark_)
   bool interruptible = false;       // while parked: an interrupt may end the wait
   bool interrupted = false;         // an interrupt has ended the wait
   bool timed_out = false;           // the wait's own deadline has ended it
   bool own_thread_pointer = false;  // see thread_pointer
   uint16_t shields = 0;             // Shields in force
-  Body* const body;                 // null for the main greenlet and the hub's loop
-  Waiter* waiting_on = nullptr;
-
-  // --- and another: what a wait touches ---
-  alignas(64) WaitNode wait_node;
-  Scheduler* const scheduler;
+  Waiter* waiting_on = nullptr;     // while parked or in a line; else what it was last
 
   // --- the rest ---
+  alignas(64) Body* const body;  // null for the main greenlet and the hub's loop
+  Scheduler* const scheduler;
   bool started = false;
   bool cancelled = false;             // ended before it began; it will never run
   std::atomic<bool> finished{false};  // what came of it was stored before
@@ -284,7 +303,7 @@ class alignas(64) Core : public Runnable {
 };
 // A member too many in the first cache line, and each switch touches two.
 #if !GROVE_ASAN && !GROVE_TSAN
-static_assert(sizeof(Core) <= 5 * 64);
+static_assert(sizeof(Core) <= 4 * 64);
 #endif
 
 // Extras
@@ -317,18 +336,32 @@ inline bool Wants(LinkOn on, const Core* core) {
   return on == LinkOn::kAlways || (on == LinkOn::kException) == (core->error != nullptr);
 }
 
+inline ListedWaiter* WaitNode::waiter() const {
+  return is_greenlet()
+             ? static_cast<ListedWaiter*>(static_cast<const Core*>(this)->waiting_on)
+             : static_cast<const OwnNode*>(this)->wait;
+}
+
 inline void WaiterList::PushBack(ListedWaiter* w) {
   WaitNode* node = w->node_;
   node->prev = tail_;
   node->next = nullptr;
-  (tail_ ? tail_->next : head_) = node;
+  if (tail_ != nullptr) {
+    tail_->next = node;
+  } else {
+    head_ = node;
+  }
   tail_ = node;
 }
 
 inline void WaiterList::Remove(ListedWaiter* w) {
   WaitNode* node = w->node_;
-  (node->prev ? node->prev->next : head_) = node->next;
-  (node->next ? node->next->prev : tail_) = node->prev;
+  if (node->prev != nullptr) {
+    node->prev->next = node->next;
+  } else {
+    head_ = node->next_node();
+  }
+  (node->next ? node->next_node()->prev : tail_) = node->prev;
 }
 
 inline ListedWaiter::ListedWaiter(Core* core, WaiterList* list) : list_(list) {
@@ -337,8 +370,12 @@ inline ListedWaiter::ListedWaiter(Core* core, WaiterList* list) : list_(list) {
 }
 
 inline void ListedWaiter::BelongsTo(Core* core) {
-  node_ = &core->wait_node;
-  node_->waiter = this;
+  node_ = core;
+  core->waiting_on = this;
+}
+
+inline Core* ListedWaiter::core() const {
+  return node_->is_greenlet() ? static_cast<Core*>(node_) : own_node_.core;
 }
 
 }  // namespace grove::green_internal

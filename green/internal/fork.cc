@@ -43,6 +43,8 @@ void Scheduler::Unlist(Scheduler* s) {
 
 void Scheduler::LiveOnInChild() {
   Scheduler* self = current_scheduler;
+  if (++process_park_mark == 0) ++process_park_mark;  // 0: does not wait
+  if (self != nullptr) self->park_mark_ = process_park_mark;
   AllSchedulers& all = All();
   for (Scheduler* s = all.first; s; s = s->next_) {
     if (s == self) continue;
@@ -63,7 +65,7 @@ void Scheduler::ForgetOthersInChild() {
     if (core == self) return;
     // Out of the line that it stands in, so that nothing is given to it.
     if (core->parked) core->waiting_on->Cancel();
-    core->parked = false;
+    core->parked = 0;
     core->pending = 0;
     core->killed = !core->finished;
     core->finished = true;

@@ -79,12 +79,12 @@ void WatchExit() {
 }  // namespace
 
 #if !GROVE_ASAN && !GROVE_TSAN
-// One cache line is all that a switch touches of a control block, and a second one a
-// wait.
-static_assert(sizeof(Runnable) == 16 && sizeof(Context) == 24 && sizeof(WaitNode) == 32);
+// One cache line is all that a wait and a switch touch of a control block.
+static_assert(sizeof(WaitNode) == 24 && sizeof(Context) == 24);
 #endif
 
 constinit thread_local Scheduler* Scheduler::current_scheduler = nullptr;
+constinit uint8_t Scheduler::process_park_mark = 1;
 
 // --- life ---------------------------------------------------------------------------
 
@@ -93,6 +93,7 @@ Scheduler::Scheduler(HubOptions options)
       errno_(&errno),
       operations_per_turn_(options.operations_per_turn),
       operations_left_(options.operations_per_turn),
+      park_mark_(process_park_mark),
       hub_(std::make_unique<Hub>(std::move(options))),
       stacks_(stack_size.Get().count, static_cast<size_t>(warm_stacks.Get())),
       handle_(hub_->handle()) {
@@ -150,7 +151,7 @@ void Scheduler::Destroy(Scheduler* s) {
   s->ForEach([](Core* core) {
     if (!core->parked) return;
     core->waiting_on->Cancel();
-    core->parked = false;
+    core->parked = 0;
   });
   for (auto& fn : s->at_end_) fn();
   while (Visitor* v = s->visitors_) {

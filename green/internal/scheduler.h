@@ -89,8 +89,8 @@ class Scheduler {
   // Lets a parked greenlet run behind all that is ready. False if it was not parked any
   // more. Whoever calls this has unlinked its waiter.
   bool Wake(Core* core) {
-    if (!core->parked) return false;
-    core->parked = false;
+    if (core->parked != park_mark_) return false;
+    core->parked = 0;
     hub_->MakeReady(core);
     return true;
   }
@@ -332,6 +332,10 @@ class Scheduler {
   void* const thread_pointer_ = ThreadPointer();
   const int operations_per_turn_;
   int operations_left_;
+  // What `parked` is for who waits here: another number in each forked child, where the
+  // greenlets of hubs that are over still stand in line, and must not run.
+  uint8_t park_mark_;
+  static uint8_t process_park_mark;
   std::unique_ptr<Hub> hub_;
   std::shared_ptr<HubRecord> record_;
   StackCache stacks_;
@@ -357,11 +361,26 @@ class Scheduler {
   std::unique_ptr<SpawnHooks> all_hooks_;
 };
 
+// A greenlet that stands in line is of this hub: its scheduler is known sooner than what
+// its control block says, for which the list and the block have to be read first. Only in
+// a forked child it may be of a hub that is over; then there may be no other, and if
+// there is one, Wake() knows it for a stranger.
+inline void WakeAtHome(Core* core) {
+  if (Scheduler* s = Scheduler::GetIfExists(); ABSL_PREDICT_TRUE(s != nullptr)) {
+    s->Wake(core);
+  }
+}
+
 inline void WaitNode::Notify() {
-  if (ABSL_PREDICT_TRUE(core != nullptr)) {
-    core->scheduler->Wake(core);
+  if (ABSL_PREDICT_TRUE(is_greenlet())) {
+    WakeAtHome(static_cast<Core*>(this));
+    return;
+  }
+  const OwnNode* own = static_cast<OwnNode*>(this);
+  if (own->core != nullptr) {
+    WakeAtHome(own->core);
   } else {
-    waiter->observer()->Fulfilled(waiter);
+    own->wait->observer()->Fulfilled(own->wait);
   }
 }
 
@@ -393,9 +412,9 @@ inline Core* Scheduler::Next() {
 }
 
 // Among thousands, what comes next is in no cache, and to get it from memory takes longer
-// than a switch: asks for the stack and the function of the greenlet after the next,
-// whose control block was asked for one switch ago, and for the control block behind
-// that.
+// than a switch: asks for the stack of the greenlet after the next (which for a new one
+// is where its function lies), whose control block was asked for one switch ago, and for
+// the control block behind that.
 inline void Scheduler::PrefetchFrom(const Runnable* next) {
   if (next == nullptr || next->next == nullptr) return;
   next = next->next;
@@ -403,8 +422,7 @@ inline void Scheduler::PrefetchFrom(const Runnable* next) {
   const Core* core = static_cast<const Core*>(next);
   const char* sp = static_cast<char*>(core->context.sp);
   __builtin_prefetch(next->next);
-  for (int line = 0; line < 4; ++line) __builtin_prefetch(sp + 64 * line);
-  __builtin_prefetch(core->body);
+  for (int line = 0; line < 3; ++line) __builtin_prefetch(sp + 64 * line);
 }
 
 // What is caught or in flight belongs to the greenlet. There hardly ever is something, so
@@ -441,10 +459,9 @@ inline bool Scheduler::ParkUnlessPending(Waiter* waiter) {
   }
   self->waiting_on = waiter;
   waiter->since_ = hub_->slice_began();
-  self->parked = true;
+  self->parked = park_mark_;
   operations_left_ = operations_per_turn_;
   self = Switch(self, Next())->current_;
-  self->waiting_on = nullptr;
   if (ABSL_PREDICT_TRUE(!self->interrupted)) return false;
   self->interrupted = false;
   return true;

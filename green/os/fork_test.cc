@@ -32,11 +32,6 @@
 namespace grove {
 namespace {
 
-// ThreadSanitizer's runtime has locks and a thread of its own, which a forked child of a
-// process with several threads finds as they were.
-#define SKIP_UNDER_TSAN() \
-  if (GROVE_TSAN) GTEST_SKIP() << "ThreadSanitizer and fork() of several threads"
-
 // In a child, where GoogleTest's verdicts reach nobody.
 #define CHILD_CHECK(condition)                                               \
   do {                                                                       \

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <sys/wait.h>
 
+#include "grove/green/internal/sanitizer.h"
 #include "grove/green/os/subprocess.h"
 #include "grove/green/testing/greenlet_test.h"
 
@@ -41,6 +42,11 @@ inline Subprocess Cat() {
   EXPECT_TRUE(cat.ok()) << cat.status();
   return *std::move(cat);
 }
+
+// ThreadSanitizer's runtime has locks and a thread of its own, which a forked child of a
+// process with several threads finds as they were.
+#define SKIP_UNDER_TSAN() \
+  if (GROVE_TSAN) GTEST_SKIP() << "ThreadSanitizer and fork() of several threads"
 
 }  // namespace grove
 

@@ -80,9 +80,11 @@ class Exchange {
       return PutSlow(item, deadline);
     }
     s->CountOperation();
-    if (!getters_.empty() || store_.size() >= bound_ || closed_) {
+    if (ABSL_PREDICT_FALSE(closed_)) return ClosedToPut();  // meanwhile
+    if (!getters_.empty() && HandOver(item)) return absl::OkStatus();
+    if (store_.size() >= bound_) {
       PutOperation op(this, &item);
-      if (!Accept(op)) Home::WaitInLine(s, &op);
+      Home::WaitInLine(s, &op);
       if (ABSL_PREDICT_FALSE(op.closed)) return ClosedToPut();
     } else {
       store_.Push(std::move(item));
@@ -102,8 +104,15 @@ class Exchange {
       if (!putters_.empty()) Refill();
       return item;
     }
+    if (auto* p = static_cast<PutOperation*>(putters_.front())) {  // from hand to hand
+      absl::StatusOr<T> item(std::move(*p->item));
+      ++unfinished_;
+      putters_.PopNode()->Notify();
+      return item;
+    }
+    if (ABSL_PREDICT_FALSE(closed_)) return ClosedToGet();
     GetOperation op(this);
-    if (!Take(op)) Home::WaitInLine(s, &op);
+    Home::WaitInLine(s, &op);
     if (ABSL_PREDICT_FALSE(op.closed)) return ClosedToGet();
     return *std::move(op.item);
   }
@@ -208,7 +217,7 @@ class Exchange {
   // To whoever waits for an item.
   bool HandOver(T& item) {
     while (green_internal::WaitNode* node = getters_.PopNode()) {
-      auto* g = static_cast<GetOperation*>(node->waiter);
+      auto* g = static_cast<GetOperation*>(node->waiter());
       if (Show(*g, item)) continue;
       g->item.emplace(std::move(item));
       ++unfinished_;
