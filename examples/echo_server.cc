@@ -31,6 +31,8 @@ ABSL_FLAG(int, port, 7000, "port to listen at; 0 takes a free one");
 ABSL_FLAG(int, hubs, static_cast<int>(grove::AllowedCores().size()),
           "hubs, each a thread with its own listener; the default is one per core that "
           "this process may use");
+ABSL_FLAG(bool, by_core, false,
+          "a connection is served by the core that receives it, and not by any");
 ABSL_FLAG(absl::Duration, grace, absl::Seconds(5),
           "how long open connections may go on after SIGINT or SIGTERM");
 
@@ -72,7 +74,8 @@ void Serve(int listening_fd, Served& served) {
 int main(int argc, char** argv) {
   ParseFlags(argc, argv,
              "Echoes what it receives over TCP.\n"
-             "  echo_server [--host=127.0.0.1] [--port=7000] [--hubs=N] [--grace=5s]");
+             "  echo_server [--host=127.0.0.1] [--port=7000] [--hubs=N] [--by_core] "
+             "[--grace=5s]");
   const int hubs = absl::GetFlag(FLAGS_hubs);
   const int port = absl::GetFlag(FLAGS_port);
   const absl::Duration grace = absl::GetFlag(FLAGS_grace);
@@ -86,7 +89,7 @@ int main(int argc, char** argv) {
   // Before anything else, so that no signal is lost.
   grove::ShutdownScope shutdown({.grace = grace});
   absl::StatusOr<std::vector<TcpListener>> listeners =
-      TcpListener::ListenMany(*address, hubs);
+      TcpListener::ListenMany(*address, hubs, {.by_core = absl::GetFlag(FLAGS_by_core)});
   if (!listeners.ok()) Refuse(std::string(listeners.status().message()));
   const Address actual = listeners->front().address();
   std::vector<int> fds;

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "grove/green/hub_group.h"
 #include "grove/green/status.h"
 #include "grove/net/internal/socket.h"
 
@@ -119,9 +120,14 @@ absl::StatusOr<std::vector<TcpListener>> TcpListener::ListenMany(const Address& 
   const Address actual = alone->address();
   alone->Close();
   options.reuse_port = true;
+  const std::vector<int> cores = AllowedCores();
   for (int i = 0; i < count; ++i) {
     absl::StatusOr<TcpListener> one = Listen(actual, options);
     if (!one.ok()) return std::move(one).status();
+    if (options.by_core && count <= static_cast<int>(cores.size())) {
+      const int core = cores[i];
+      setsockopt(one->fd(), SOL_SOCKET, SO_INCOMING_CPU, &core, sizeof core);
+    }
     listeners.push_back(*std::move(one));
   }
   return listeners;

@@ -77,6 +77,13 @@ struct ListenOptions {
   bool reuse_address = true;
   // Several sockets may listen at one address, and connections are spread over them.
   bool reuse_port = false;
+  // Of ListenMany(), whether listener i gets the connections that the ith of
+  // AllowedCores() receives, to which a HubGroup pins its ith hub (SO_INCOMING_CPU of
+  // socket(7), for several listeners since Linux 6.2; before, and where there are more
+  // listeners than cores, it changes nothing). A connection's packets and its greenlet
+  // then share a core. But all that comes in on one core is one hub's, however busy it
+  // is: for network cards that spread connections over the cores.
+  bool by_core = false;
   // Of [::], whether IPv4 is left out; else connections of both come, and IPv4 peers are
   // shown as such.
   bool v6_only = false;
@@ -100,8 +107,9 @@ class TcpListener {
   // TcpListener::ListenMany()
   //
   // `count` listeners at one address, one for each of as many hubs, over which the kernel
-  // spreads connections (SO_REUSEPORT). An address at which anybody listens already is an
-  // error, though the kernel would let this user's processes share it.
+  // spreads connections (SO_REUSEPORT), by a hash unless they go `by_core`. An address at
+  // which anybody listens already is an error, though the kernel would let this user's
+  // processes share it.
   static absl::StatusOr<std::vector<TcpListener>> ListenMany(const Address& address,
                                                              int count,
                                                              ListenOptions options = {});

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <gtest/gtest.h>
 #include <netinet/tcp.h>
+#include <sched.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -11,6 +12,7 @@
 #include <vector>
 
 #include "grove/green/greenlet.h"
+#include "grove/green/hub_group.h"
 #include "grove/green/hub_scope.h"
 #include "grove/green/interrupt.h"
 #include "grove/green/sleep.h"
@@ -330,6 +332,26 @@ TEST_F(Tcp, ListenManyShareOnePortAndNobodyElseMayJoin) {
   EXPECT_EQ((*many)[0].address(), (*many)[2].address());
   EXPECT_EQ(ErrnoOf(TcpListener::ListenMany((*many)[0].address(), 3).status()),
             EADDRINUSE);
+}
+
+TEST_F(Tcp, ListenManyByCoreGivesEachListenerWhatItsCoreReceives) {
+  const std::vector<int> cores = AllowedCores();
+  absl::StatusOr<std::vector<TcpListener>> many = TcpListener::ListenMany(
+      Address::Loopback(0), static_cast<int>(cores.size()), {.by_core = true});
+  ASSERT_TRUE(many.ok()) << many.status();
+  // What is sent over the loopback is received by the core that sends it.
+  cpu_set_t before;
+  ASSERT_EQ(sched_getaffinity(0, sizeof before, &before), 0);
+  for (const size_t i : {cores.size() - 1, size_t{0}, cores.size() - 1}) {
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(cores[i], &one);
+    ASSERT_EQ(sched_setaffinity(0, sizeof one, &one), 0);
+    absl::StatusOr<TcpStream> client = TcpStream::Connect((*many)[0].address());
+    ASSERT_TRUE(client.ok()) << client.status();
+    EXPECT_EQ((*many)[i].Accept()->peer(), *client->local_address());
+  }
+  ASSERT_EQ(sched_setaffinity(0, sizeof before, &before), 0);
 }
 
 TEST_F(Tcp, AcceptWaitsEndsAtItsDeadlineAndByClose) {
