@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <stdio.h>
 
+#include <functional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -58,42 +59,55 @@ void RunEcho100(Run& run) { RunEcho(run, 100, {Target::kRatioAtMost, 1.05}); }
 void RunEcho1000(Run& run) { RunEcho(run, 1'000, {Target::kRatioAtMost, 1.05}); }
 void RunEcho10000(Run& run) { RunEcho(run, 10'000, {Target::kRatioAtMost, 1.2}); }
 
-// One hub and two, both free to use all cores, of which the load keeps one busy; and the
-// same of the server by hand, which shows what of it is the machine's.
-void RunEchoTwoHubs(Run& run) {
-  constexpr int kConnections = 100;
-  constexpr int kAnyCore = -1;
-  const std::string server = FindBinary("examples/echo_server");
-  std::vector<std::string> raw = RawServer();
-  std::vector<std::string> raw_two = raw;
-  raw_two.push_back("--threads=2");
-  Pairs hubs, threads;  // two, one
-  const auto measure = [&](std::vector<Echo>& into, std::vector<std::string> command) {
-    into.push_back(
-        MeasureEcho(run, std::move(command), EchoLoad(kConnections), kAnyCore));
+// One and two, of grove's hubs and of the threads of the server by hand, which shows what
+// of it is the machine's.
+void RunOneAndTwo(
+    const Run& run, const char* name, Target target,
+    const std::vector<std::string>& flags,
+    const std::function<Echo(std::vector<std::string> command, int n)>& measure) {
+  const auto server = [&](const char* binary, const char* flag, int n) {
+    std::vector<std::string> command = AtAnyPort({FindBinary(binary)});
+    command.push_back(absl::StrCat(flag, n));
+    command.insert(command.end(), flags.begin(), flags.end());
+    return command;
   };
+  Pairs hubs, threads;  // two, one
   for (int i = 0; i < run.repetitions(); ++i) {
     for (int k = 0; k < 2; ++k) {
-      if ((i + k) % 2 == 0) {
-        measure(hubs.raw, AtAnyPort({server, "--hubs=1"}));
-        measure(threads.raw, raw);
-      } else {
-        measure(hubs.grove, AtAnyPort({server, "--hubs=2"}));
-        measure(threads.grove, raw_two);
-      }
+      const int n = (i + k) % 2 == 0 ? 1 : 2;
+      (n == 1 ? hubs.raw : hubs.grove)
+          .push_back(measure(server("examples/echo_server", "--hubs=", n), n));
+      (n == 1 ? threads.raw : threads.grove)
+          .push_back(measure(server("tools/bench/raw_epoll_server", "--threads=", n), n));
     }
   }
-  const auto row = [&](const char* name, const char* peer, const Pairs& pairs) {
+  const auto row = [&](const std::string& row_name, const char* peer,
+                       const Pairs& pairs) {
     Row r = RowOf(
-        name, "us", [](const Echo& e) { return e.cpu_us; }, pairs);
+        row_name, "us", [](const Echo& e) { return e.cpu_us; }, pairs);
     r.note = Spread(r.ratios, absl::StrCat("the peer is ", peer, "; ratios "));
     return r;
   };
-  Row two_hubs = row("echo on two hubs, CPU per request", "one hub", hubs);
-  two_hubs.target = {Target::kRatioAtMost, 1};
+  Row two_hubs = row(absl::StrCat(name, ", CPU per request"), "one hub", hubs);
+  two_hubs.target = target;
   run.table.Add(two_hubs);
-  run.table.Add(
-      row("  the same by hand, two threads", "one thread of the same", threads));
+  run.table.Add(row("  the same by hand, two threads", "one of the same", threads));
+}
+
+// Two cores, each with a load and a hub for it: those of one process, or of two.
+void RunEchoTwoHubs(Run& run) {
+  RunOneAndTwo(run, "echo on two hubs", {Target::kRatioAtMost, 1}, {"--by_core"},
+               [&](const std::vector<std::string>& command, int n) {
+                 return MeasureEchoOnTwoCores(run, command, EchoLoad(50), n == 2);
+               });
+}
+
+// Both are free to use all cores, of which one load keeps one busy.
+void RunEchoTwoHubsOneLoad(Run& run) {
+  RunOneAndTwo(run, "echo on two hubs, one load", {}, {},
+               [&](std::vector<std::string> command, int) {
+                 return MeasureEcho(run, std::move(command), EchoLoad(100), kAnyCore);
+               });
 }
 
 // --- idle
@@ -146,6 +160,7 @@ std::vector<Benchmark> EchoBenchmarks() {
           {"echo_1000", 180, &RunEcho1000},
           {"echo_10000", 240, &RunEcho10000},
           {"echo_two_hubs", 180, &RunEchoTwoHubs},
+          {"echo_two_hubs_one_load", 180, &RunEchoTwoHubsOneLoad},
           {"idle_connections", 150, &RunIdle}};
 }
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include <algorithm>
+#include <memory>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -73,13 +74,20 @@ double NumberIn(const std::string& json, const std::string& key) {
   return atof(json.c_str() + at + key.size() + 4);
 }
 
+namespace {
+
+std::vector<std::string> ForSeconds(const Run& run, std::vector<std::string> load) {
+  load.push_back(run.quick ? "--warmup=0.1" : "--warmup=0.5");
+  load.push_back(run.quick ? "--seconds=0.3" : "--seconds=2");
+  return load;
+}
+
+}  // namespace
+
 Echo MeasureEcho(const Run& run, std::vector<std::string> command, const Load& load,
                  int server_core) {
   Server server(std::move(command), server_core);
-  std::vector<std::string> load_command = LoadCommand(load.binary, server, load.flags);
-  load_command.push_back(run.quick ? "--warmup=0.1" : "--warmup=0.5");
-  load_command.push_back(run.quick ? "--seconds=0.3" : "--seconds=2");
-  Process process(std::move(load_command),
+  Process process(ForSeconds(run, LoadCommand(load.binary, server, load.flags)),
                   {.core = CoreNumber(kLoadCore), .capture_stderr = true});
   const std::string json = OutputOfLoad(process, absl::Seconds(70));
   server.Stop();
@@ -98,6 +106,42 @@ Echo MeasureEcho(const Run& run, std::vector<std::string> command, const Load& l
       .p99_us = latency("p99_us"),
       .p999_us = latency("p999_us"),
       .wait_percent = NumberIn(json, "server_wait_ns") / 1e7 / NumberIn(json, "seconds")};
+}
+
+Echo MeasureEchoOnTwoCores(const Run& run, const std::vector<std::string>& command,
+                           const Load& load, bool one_for_both) {
+  constexpr int kCores = 2;
+  std::vector<std::unique_ptr<Server>> servers;
+  if (one_for_both) {  // which pins its threads by itself
+    servers.push_back(std::make_unique<Server>(command, kAnyCore));
+  } else {
+    for (int i = 0; i < kCores; ++i) {
+      servers.push_back(std::make_unique<Server>(command, CoreNumber(i)));
+    }
+  }
+  std::vector<std::unique_ptr<Process>> loads;
+  for (int i = 0; i < kCores; ++i) {
+    const Server& server = *servers[one_for_both ? 0 : i];
+    loads.push_back(std::make_unique<Process>(
+        ForSeconds(run, LoadCommand(load.binary, server, load.flags)),
+        ProcessOptions{.core = CoreNumber(i), .capture_stderr = true}));
+  }
+  double requests_per_s = 0, cpu_us_per_s = 0;
+  for (const auto& process : loads) {
+    const std::string json = OutputOfLoad(*process, absl::Seconds(70));
+    requests_per_s += NumberIn(json, "requests_per_s");
+    // Each has looked at the whole of its server, at about the same time.
+    cpu_us_per_s += NumberIn(json, "server_cpu_ns") / 1e3 / NumberIn(json, "seconds") /
+                    (one_for_both ? kCores : 1);
+  }
+  for (const auto& server : servers) server->Stop();
+  if (requests_per_s <= 0) throw BenchError("not a single request was answered");
+  return {.cpu_us = cpu_us_per_s / requests_per_s,
+          .requests_per_s = requests_per_s,
+          .p50_us = kNoValue,
+          .p99_us = kNoValue,
+          .p999_us = kNoValue,
+          .wait_percent = 0};
 }
 
 Pairs MeasurePairs(const Run& run, const std::vector<std::string>& grove,

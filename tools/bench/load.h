@@ -15,13 +15,14 @@ namespace grove::bench {
 
 inline constexpr int kServerCore = 0;
 inline constexpr int kLoadCore = 1;
+inline constexpr int kAnyCore = -1;
 
 // Server
 //
 // A server that runs, on its core, once it has said "listening on ADDRESS".
 class Server {
  public:
-  // `core` -1: any. The command is all of it, with the address to listen at.
+  // `core` may be kAnyCore. The command is all of it, with the address to listen at.
   Server(std::vector<std::string> command, int core);
 
   pid_t pid() const { return process_.pid(); }
@@ -73,6 +74,13 @@ struct Echo {
 // and does not stick to one side.
 Echo MeasureEcho(const Run& run, std::vector<std::string> command, const Load& load,
                  int server_core);
+
+// MeasureEchoOnTwoCores()
+//
+// As MeasureEcho(), with a load on each of two cores, where its server is too: one that
+// serves both cores, or one for each. Only the CPU time and the rate are known then.
+Echo MeasureEchoOnTwoCores(const Run& run, const std::vector<std::string>& command,
+                           const Load& load, bool one_for_both);
 
 // Pairs
 //

@@ -16,9 +16,9 @@ int64_t WaitNsOf(int pid);
 // Its resident memory.
 int64_t RssKibOf(int pid);
 
-// With its page tables and the stacks that the kernel keeps for its threads, of 16 KiB
-// each (Documentation/arch/x86/kernel-stacks.rst; as many on aarch64). What else the
-// kernel holds of a thread is not in it.
+// With its page tables, and what the kernel keeps for each of its threads: a stack of
+// 16 KiB (Documentation/arch/x86/kernel-stacks.rst; as many on aarch64) and, as far as it
+// tells root alone, its records of threads and mappings.
 int64_t FootprintKibOf(int pid);
 
 #endif  // GROVE_TOOLS_BENCH_PROCESS_USAGE_H_

@@ -5,7 +5,8 @@
 //   raw_epoll_server --unix=@name
 //   raw_epoll_server --host=127.0.0.1 --port=0 --threads=2
 //
-// Each thread has a core and a listener of its own (SO_REUSEPORT), as grove's hubs have.
+// Each thread has a core and a listener of its own (SO_REUSEPORT), as grove's hubs have,
+// and with --by_core the connections which that core receives (SO_INCOMING_CPU).
 // Prints "listening on HOST:PORT", or "listening on unix:@name", when it is ready;
 // SIGTERM ends it. Unix sockets have abstract names here.
 #define _GNU_SOURCE
@@ -41,6 +42,7 @@ static __thread char buffer[kBufferSize];
 static struct Backlog* backlogs;  // by descriptor
 static __thread int epoll_fd;
 static int is_tcp = 1;
+static int by_core = 0;
 
 static void Fail(const char* what) {
   fprintf(stderr, "raw_epoll_server: %s: %s\n", what, strerror(errno));
@@ -180,28 +182,31 @@ __attribute__((noreturn)) static void Serve(int listener) {
   }
 }
 
-// To the nth core that the process may use.
-static void PinTo(int nth) {
+// The nth core that the process may use; -1 if there are fewer.
+static int NthCore(int nth) {
   cpu_set_t allowed;
   if (sched_getaffinity(0, sizeof allowed, &allowed) != 0) Fail("sched_getaffinity");
   for (int core = 0; core < CPU_SETSIZE; ++core) {
-    if (!CPU_ISSET(core, &allowed) || nth-- > 0) continue;
-    cpu_set_t one;
-    CPU_ZERO(&one);
-    CPU_SET(core, &one);
-    if (sched_setaffinity(0, sizeof one, &one) != 0) Fail("sched_setaffinity");
-    return;
+    if (CPU_ISSET(core, &allowed) && nth-- == 0) return core;
   }
+  return -1;
+}
+
+static void PinTo(int core) {
+  cpu_set_t one;
+  CPU_ZERO(&one);
+  CPU_SET(core, &one);
+  if (sched_setaffinity(0, sizeof one, &one) != 0) Fail("sched_setaffinity");
 }
 
 struct Thread {
   int listener;
-  int number;
+  int core;
 };
 
 static void* ServeThread(void* argument) {
   const struct Thread* thread = argument;
-  PinTo(thread->number);
+  if (thread->core >= 0) PinTo(thread->core);
   Serve(thread->listener);
 }
 
@@ -227,13 +232,15 @@ int main(int argc, char** argv) {
       port = atoi(value);
     } else if ((value = Flag("--threads", argv, &i)) != NULL) {
       threads = atoi(value);
+    } else if (strcmp(argv[i], "--by_core") == 0) {
+      by_core = 1;
     } else if ((value = Flag("--unix", argv, &i)) != NULL) {
       name = value;
       is_tcp = 0;
     } else {
       fprintf(stderr,
               "usage: raw_epoll_server [--host=IPV4] [--port=N] [--unix=@NAME] "
-              "[--threads=N]\n");
+              "[--threads=N] [--by_core]\n");
       return 2;
     }
   }
@@ -260,7 +267,11 @@ int main(int argc, char** argv) {
   static struct Thread all[kMaxThreads];
   for (int i = 0; i < threads; ++i) {
     all[i].listener = Listen(host, &port, threads > 1);
-    all[i].number = i;
+    all[i].core = NthCore(i);
+    if (by_core && setsockopt(all[i].listener, SOL_SOCKET, SO_INCOMING_CPU, &all[i].core,
+                              sizeof all[i].core) != 0) {
+      Fail("SO_INCOMING_CPU");
+    }
   }
   printf("listening on %s:%d\n", host, port);
   fflush(stdout);
