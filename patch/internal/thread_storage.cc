@@ -248,21 +248,17 @@ const Words& AllocatorWords(char* hub) {
 
 // --- whether it is to be done ---
 
-bool HaveRegister() {
+void FindOutWhoSetsThePointer() {
 #if defined(__x86_64__)
-  return (getauxval(AT_HWCAP2) & 2) != 0;  // HWCAP2_FSGSBASE: it may be set from here
-#else
-  return true;
+  constexpr unsigned long kFsGsBase = 2;  // HWCAP2_FSGSBASE
+  green_internal::thread_pointer_is_the_kernels = (getauxval(AT_HWCAP2) & kFsGsBase) == 0;
 #endif
 }
 
 // Empty if it can be had.
 const char* WhyNot() {
   if (GROVE_ASAN || GROVE_TSAN) return "sanitizers keep their own there";
-  static const bool have_register = HaveRegister();
-  if (!have_register) {
-    return "the processor or the kernel lets no program set the register";
-  }
+  [[maybe_unused]] static const bool found_out = (FindOutWhoSetsThePointer(), true);
   return Glibc::Get().complete() ? "" : "this libc does not say how to make some";
 }
 

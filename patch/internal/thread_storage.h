@@ -15,8 +15,8 @@
 // thread's stays so: what libc's allocator keeps of free memory, the thread's number, and
 // grove's own variables, which know the way from each block (hub/internal/per_thread.h).
 //
-// On x86-64 that takes a processor and a kernel that let a program set the register
-// (FSGSBASE).
+// On x86-64 a switch costs a system call where the processor or the kernel does not let a
+// program set the register (FSGSBASE).
 namespace grove::patch::patch_internal {
 
 // ThreadStorage
