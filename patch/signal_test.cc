@@ -272,6 +272,26 @@ TEST_F(PatchedSignals, AHandlerMayWriteToThePipeThatIsRead) {
   EXPECT_EQ(c, '!');
 }
 
+// What it has interrupted may be in the middle of anything, malloc() for one.
+TEST_F(PatchedSignals, AHandlerThatMakesManyCallsLetsNobodyRunMeanwhile) {
+  constexpr int kCalls = 200;  // more than a greenlet may do in a row
+  static bool ran, ran_meanwhile;
+  ran = false;
+  Pipe p;
+  to_write = p.ends[1];
+  Handle(SIGUSR1, SA_RESTART, [](int) {
+    for (int i = 0; i < kCalls; ++i) EXPECT_EQ(write(to_write, "!", 1), 1);
+    ran_meanwhile = ran;
+  });
+  const Greenlet<> other = Spawn([] { ran = true; });
+  ASSERT_EQ(raise(SIGUSR1), 0);
+  EXPECT_FALSE(ran_meanwhile);
+  char c = 0;
+  for (int i = 0; i < kCalls; ++i) EXPECT_EQ(read(p.ends[0], &c, 1), 1);
+  EXPECT_TRUE(ran) << "outside of handlers, others have their turns";
+  other.Join();
+}
+
 TEST_F(PatchedSignals, PauseWaitsForOne) {
   Handle(SIGUSR1, SA_RESTART);
   SignalSoon();

@@ -436,6 +436,89 @@ GREENLET_TEST_F(PatchedThreads, AHubGoesOnWhileANativeThreadHasTheLock) {
   native.join();
 }
 
+GREENLET_TEST_F(PatchedThreads, AHubGoesOnWhileANativeThreadIsJoined) {
+  for (const bool timed : {false, true}) {
+    std::promise<void> go_on;
+    std::thread native = Native([&] { go_on.get_future().wait(); });
+    bool joined = false;
+    std::thread joins([&] {
+      const timespec late = {.tv_sec = time(nullptr) + 3600, .tv_nsec = 0};
+      EXPECT_EQ(timed ? pthread_timedjoin_np(native.native_handle(), nullptr, &late)
+                      : pthread_join(native.native_handle(), nullptr),
+                0);
+      joined = true;
+    });
+    Yield();  // would be for ever, if it stopped the thread
+    EXPECT_FALSE(joined);
+    go_on.set_value();
+    joins.join();
+    EXPECT_TRUE(joined);
+    // It is joined already, and would be detached here: leave the handle alone.
+    new (&native) std::thread;
+  }
+}
+
+GREENLET_TEST_F(PatchedThreads, AreSentSignalsWithValuesAndAskedForTheirPriority) {
+  static int value;
+  struct sigaction action = {};
+  action.sa_sigaction = [](int, siginfo_t* info, void*) {
+    value = info->si_value.sival_int;
+  };
+  action.sa_flags = SA_SIGINFO | SA_RESTART;
+  ASSERT_EQ(sigaction(SIGUSR2, &action, nullptr), 0);
+  pthread_t thread;
+  int count = 0;
+  ASSERT_EQ(pthread_create(&thread, nullptr, &Count, &count), 0);
+  sigval sent;
+  sent.sival_int = 7;
+  EXPECT_EQ(pthread_sigqueue(thread, SIGUSR2, sent), 0);
+  EXPECT_EQ(value, 7);
+  EXPECT_EQ(pthread_setschedprio(thread, 0), 0);
+  EXPECT_EQ(pthread_join(thread, nullptr), 0);
+  signal(SIGUSR2, SIG_DFL);
+}
+
+GREENLET_TEST_F(PatchedThreads, ABarrierOfTwoProcesses) {
+  void* const memory = mmap(nullptr, sizeof(pthread_barrier_t), PROT_READ | PROT_WRITE,
+                            MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  ASSERT_NE(memory, MAP_FAILED);
+  auto* const barrier = static_cast<pthread_barrier_t*>(memory);
+  pthread_barrierattr_t attributes;
+  pthread_barrierattr_init(&attributes);
+  pthread_barrierattr_setpshared(&attributes, PTHREAD_PROCESS_SHARED);
+  ASSERT_EQ(pthread_barrier_init(barrier, &attributes, 2), 0);
+  int to_child[2];
+  ASSERT_EQ(pipe(to_child), 0);
+  const pid_t child = fork();
+  if (child == 0) {
+    // What a program without grove would do.
+    const Unpatched unpatched;
+    char c;
+    if (read(to_child[0], &c, 1) != 1) _exit(9);
+    const int result = pthread_barrier_wait(barrier);
+    _exit(result == 0 || result == PTHREAD_BARRIER_SERIAL_THREAD ? 0 : 1);
+  }
+  ASSERT_GT(child, 0);
+  bool passed = false;
+  std::thread waits([&] {
+    const int result = pthread_barrier_wait(barrier);
+    EXPECT_TRUE(result == 0 || result == PTHREAD_BARRIER_SERIAL_THREAD) << result;
+    passed = true;
+  });
+  Yield();  // would be for ever, if it stopped the thread
+  EXPECT_FALSE(passed);
+  EXPECT_EQ(write(to_child[1], "!", 1), 1);
+  waits.join();
+  EXPECT_TRUE(passed);
+  int status = -1;
+  EXPECT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  close(to_child[0]);
+  close(to_child[1]);
+  pthread_barrier_destroy(barrier);
+  munmap(memory, sizeof *barrier);
+}
+
 GREENLET_TEST_F(PatchedThreads, ReadersAndWriters) {
   std::shared_mutex mutex;
   int readers = 0, most = 0, writes = 0;

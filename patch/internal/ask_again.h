@@ -41,7 +41,7 @@ template <typename Attempt>
 ssize_t AskAgain(green_internal::Scheduler& s, Hook& hook, Deadline deadline,
                  Restart restart, Attempt attempt) {
   hook.CountCall();
-  s.CountOperationUninterrupted();
+  LetOthersRun(s);
   ssize_t n = attempt();
   if (n >= 0 || errno != EAGAIN) return n;
   hook.CountWait();

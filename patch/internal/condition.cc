@@ -6,11 +6,13 @@
 
 #include <cstdint>
 #include <mutex>
+#include <optional>
 #include <unordered_map>
 #include <unordered_set>
 
 #include "absl/functional/function_ref.h"
 #include "grove/patch/internal/hook.h"
+#include "grove/patch/internal/on_another_thread.h"
 #include "grove/patch/internal/parking_lot.h"
 #include "grove/patch/internal/process_shared.h"
 #include "grove/patch/internal/pthread_calls.h"
@@ -144,6 +146,9 @@ int BarrierInit(pthread_barrier_t* b, const pthread_barrierattr_t* attributes,
                 unsigned count) {
   const int error = barrier_init_hook.Original(b, attributes, count);
   if (error != 0) return error;
+  int shared = PTHREAD_PROCESS_PRIVATE;
+  if (attributes != nullptr) pthread_barrierattr_getpshared(attributes, &shared);
+  if (shared != PTHREAD_PROCESS_PRIVATE) return 0;  // libc's
   Barriers& barriers = Barriers::Get();
   const std::lock_guard guard(barriers.mutex);
   barriers.all[b] = {count};
@@ -164,18 +169,23 @@ int BarrierWait(pthread_barrier_t* b) {
   if (s == nullptr) return barrier_wait_hook.Original(b);
   Barriers& barriers = Barriers::Get();
   barrier_wait_hook.CountCall();
-  uint64_t generation = 0;
+  std::optional<uint64_t> generation;
   {
     const std::lock_guard guard(barriers.mutex);
     const auto found = barriers.all.find(b);
-    // One from before it was patched.
-    if (found == barriers.all.end()) return barrier_wait_hook.Original(b);
-    Barrier& barrier = found->second;
-    generation = barrier.generation;
-    if (++barrier.arrived == barrier.count) {
-      barrier.arrived = 0;
-      ++barrier.generation;
+    if (found != barriers.all.end()) {
+      Barrier& barrier = found->second;
+      generation = barrier.generation;
+      if (++barrier.arrived == barrier.count) {
+        barrier.arrived = 0;
+        ++barrier.generation;
+      }
     }
+  }
+  // Of several processes, or from before it was patched.
+  if (!generation) {
+    return OnAnotherThread(barrier_wait_hook,
+                           [&] { return barrier_wait_hook.Original(b); });
   }
   const auto passed = [&] {
     const std::lock_guard guard(barriers.mutex);

@@ -14,6 +14,7 @@
 #include "grove/patch/internal/hook.h"
 #include "grove/patch/internal/pieces.h"
 #include "grove/patch/internal/retry.h"
+#include "grove/patch/internal/signal_watch.h"
 #include "grove/patch/internal/wait.h"
 
 namespace grove::patch::patch_internal {
@@ -141,7 +142,7 @@ ssize_t ReadPieces(Scheduler& s, Hook& hook, int fd, const iovec* pieces, int co
 ssize_t WritePieces(Scheduler& s, Hook& hook, int fd, const iovec* pieces, int count,
                     size_t size) {
   hook.CountCall();
-  s.CountOperationUninterrupted();
+  LetOthersRun(s);
   const ssize_t n = WriteNow(fd, pieces, count);
   if (ABSL_PREDICT_TRUE(n == static_cast<ssize_t>(size))) return n;
   if (n < 0 && errno != EAGAIN) return n;

@@ -55,7 +55,7 @@ template <typename Attempt>
 ssize_t WithQueue(Scheduler& s, Hook& hook, mqd_t queue, short events, Deadline deadline,
                   Attempt attempt) {
   hook.CountCall();
-  s.CountOperationUninterrupted();
+  LetOthersRun(s);
   ssize_t n = attempt();
   if (n >= 0 || errno != ETIMEDOUT) return n;
   hook.CountWait();

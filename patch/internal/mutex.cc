@@ -15,6 +15,7 @@
 #include "grove/patch/internal/parking_lot.h"
 #include "grove/patch/internal/process_shared.h"
 #include "grove/patch/internal/pthread_calls.h"
+#include "grove/patch/internal/signal_watch.h"
 #include "grove/patch/internal/thread_storage.h"
 #include "grove/patch/internal/timespec.h"
 
@@ -166,7 +167,7 @@ int TryLock(Hook& hook, pthread_mutex_t* m) {
   const int error = TryNative(m);
   NoteOwner(*s, m, error);
   // Who tries again and again lets its owner run.
-  if (error == EBUSY) s->CountOperationUninterrupted();
+  if (error == EBUSY) LetOthersRun(*s);
   return error;
 }
 

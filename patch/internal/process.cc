@@ -14,6 +14,7 @@
 #include "grove/patch/internal/hook.h"
 #include "grove/patch/internal/on_another_thread.h"
 #include "grove/patch/internal/parking_lot.h"
+#include "grove/patch/internal/signal_watch.h"
 #include "grove/patch/internal/stdio_lock.h"
 #include "grove/patch/internal/thread.h"
 #include "grove/patch/internal/thread_storage.h"
@@ -75,7 +76,7 @@ pid_t WaitCooperatively(Hook& hook, pid_t pid, int options, Original original) {
   if (s == nullptr) return original();
   hook.CountCall();
   if (options & WNOHANG) {
-    s->CountOperationUninterrupted();
+    LetOthersRun(*s);
     return original();
   }
   if (pid > 0 && (options & (WUNTRACED | WCONTINUED)) == 0) {

@@ -77,7 +77,7 @@ template <typename Attempt>
 ssize_t Retry(green_internal::Scheduler& s, Hook& hook, int fd, short events,
               Attempt attempt) {
   hook.CountCall();
-  s.CountOperationUninterrupted();
+  LetOthersRun(s);
   const ssize_t n = attempt();
   if (ABSL_PREDICT_TRUE(n >= 0 || errno != EAGAIN)) return n;
   return RetryAfterWait(s, hook, fd, events, attempt);

@@ -65,7 +65,7 @@ int LookAndWait(Scheduler& s, Hook& hook, absl::Span<const pollfd> watched,
   int ready = look();
   if (ready != 0 || deadline.HasPassed()) {
     // Who looks again and again without waiting lets the others run, too.
-    s.CountOperationUninterrupted();
+    LetOthersRun(s);
     return ready;
   }
   hook.CountWait();

@@ -114,6 +114,7 @@ void OnSignal(int signum, siginfo_t* info, void* context) {
   // First, for it may leave by siglongjmp(3). The hub does nothing before it has ended.
   NoteHandler(signum, (flags & SA_RESTART) != 0, info->si_code == SI_TKILL);
   const uintptr_t handler = installed.handler.load(std::memory_order_relaxed);
+  const RunningHandler running;
   if (flags & SA_SIGINFO) {
     reinterpret_cast<void (*)(int, siginfo_t*, void*)>(handler)(signum, info, context);
   } else {

@@ -158,6 +158,24 @@ Scheduler::ParkEnd SignalWatch::Park(Waiter* waiter, Deadline deadline) {
   return end;
 }
 
+constinit thread_local hub_internal::PerThread<RunningHandler::At>
+    RunningHandler::current;
+
+const Core* RunningHandler::Greenlet() {
+  const Scheduler* s = Scheduler::GetIfExists();
+  return s ? s->current() : nullptr;
+}
+
+// Out of line, so that it stands deeper than the handler, if it is called by that.
+[[gnu::noinline]] bool RunningHandler::IsCaller() {
+  const At at = current;
+  // It waits, and this is another one.
+  if (at.greenlet != Greenlet()) return false;
+  if (Frame() < at.frame) return true;  // stacks grow down
+  current = At();
+  return false;
+}
+
 void NoteHandler(int signum, bool restarts, bool to_thread) {
   SignalDesk* desk = SignalDesk::GetIfExists();
   if (desk == nullptr || SignalGate::Opened::Now()) return;

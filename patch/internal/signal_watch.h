@@ -5,6 +5,7 @@
 
 #include "grove/green/internal/scheduler.h"
 #include "grove/hub/deadline.h"
+#include "grove/hub/internal/per_thread.h"
 
 // How the handler of a signal ends a call of a greenlet (EINTR of signal(7)). All
 // greenlets of a hub are one thread to the kernel, and mostly the handler runs while the
@@ -59,6 +60,47 @@ class SignalWatch {
 // Called in it: async-signal-safe. `to_thread`: the signal was sent to this thread, and
 // not to the process.
 void NoteHandler(int signum, bool restarts, bool to_thread);
+
+// RunningHandler
+//
+// While one exists, a handler of the program's runs on this thread.
+class RunningHandler {
+ public:
+  RunningHandler() : before_(current) { current = At{Frame(), Greenlet()}; }
+  RunningHandler(const RunningHandler&) = delete;
+  RunningHandler& operator=(const RunningHandler&) = delete;
+  ~RunningHandler() { current = before_; }
+
+  // Whether the caller is called by one.
+  static bool Exists() {
+    return ABSL_PREDICT_FALSE(current.get().frame != nullptr) && IsCaller();
+  }
+
+ private:
+  // Where it is on which stack: one that leaves by siglongjmp(3) does not say so.
+  struct At {
+    const char* frame = nullptr;
+    const green_internal::Core* greenlet = nullptr;
+  };
+  static const char* Frame() {
+    return static_cast<const char*>(__builtin_frame_address(0));
+  }
+  static const green_internal::Core* Greenlet();
+  static bool IsCaller();
+
+  [[gnu::tls_model(
+      "initial-exec")]] static constinit thread_local hub_internal::PerThread<At>
+      current;
+  const At before_;
+};
+
+// LetOthersRun()
+//
+// Scheduler::CountOperationUninterrupted(), unless a handler calls: what it has
+// interrupted may be in the middle of anything.
+inline void LetOthersRun(green_internal::Scheduler& s) {
+  if (!RunningHandler::Exists()) s.CountOperationUninterrupted();
+}
 
 // Address()
 //

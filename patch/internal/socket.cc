@@ -13,6 +13,7 @@
 #include "grove/patch/internal/on_another_thread.h"
 #include "grove/patch/internal/pieces.h"
 #include "grove/patch/internal/retry.h"
+#include "grove/patch/internal/signal_watch.h"
 #include "grove/patch/internal/wait.h"
 
 namespace grove::patch::patch_internal {
@@ -155,7 +156,7 @@ template <typename Receive>
 ssize_t ReceiveCooperatively(Scheduler& s, Hook& hook, int fd, size_t size, int flags,
                              Receive receive) {
   hook.CountCall();
-  s.CountOperationUninterrupted();
+  LetOthersRun(s);
   const ssize_t n = receive(0, flags | MSG_DONTWAIT);
   if (ABSL_PREDICT_TRUE(n >= 0 ? !(flags & MSG_WAITALL) : errno != EAGAIN)) return n;
   return ReceiveRest(s, hook, fd, size, flags, receive, n);
@@ -291,7 +292,7 @@ ssize_t Send(int fd, const void* data, size_t size, int flags) {
   Scheduler* s = Cooperating();
   if (PassesThrough(s, flags)) return send_hook.Original(fd, data, size, flags);
   send_hook.CountCall();
-  s->CountOperationUninterrupted();
+  LetOthersRun(*s);
   const ssize_t n = send_hook.Original(fd, data, size, flags | MSG_DONTWAIT);
   if (ABSL_PREDICT_TRUE(n == static_cast<ssize_t>(size))) return n;
   if (n < 0 && errno != EAGAIN) return n;
@@ -309,7 +310,7 @@ ssize_t SendTo(int fd, const void* data, size_t size, int flags, const sockaddr*
     return sendto_hook.Original(fd, data, size, flags, to, to_size);
   }
   sendto_hook.CountCall();
-  s->CountOperationUninterrupted();
+  LetOthersRun(*s);
   const ssize_t n =
       sendto_hook.Original(fd, data, size, flags | MSG_DONTWAIT, to, to_size);
   if (ABSL_PREDICT_TRUE(n == static_cast<ssize_t>(size))) return n;
@@ -327,7 +328,7 @@ ssize_t SendMsg(int fd, const msghdr* message, int flags) {
   Scheduler* s = Cooperating();
   if (PassesThrough(s, flags)) return sendmsg_hook.Original(fd, message, flags);
   sendmsg_hook.CountCall();
-  s->CountOperationUninterrupted();
+  LetOthersRun(*s);
   const ssize_t n = sendmsg_hook.Original(fd, message, flags | MSG_DONTWAIT);
   if (n < 0 && errno != EAGAIN) return n;
   if (n >= 0) {

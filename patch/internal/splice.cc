@@ -72,7 +72,7 @@ class PatienceWithTwo {
 template <typename Attempt>
 ssize_t MoveSome(Scheduler& s, Hook& hook, int from, int to, Attempt attempt) {
   hook.CountCall();
-  s.CountOperationUninterrupted();
+  LetOthersRun(s);
   ssize_t n = attempt();
   if (n >= 0 || errno != EAGAIN) return n;
   PatienceWithTwo patience(s, hook, from, to);
@@ -95,7 +95,7 @@ ssize_t SendAll(OwnHook& hook, int to, int from, Offset* offset, size_t size) {
     return hook.Original(to, from, offset, left);
   };
   hook.CountCall();
-  s->CountOperationUninterrupted();
+  LetOthersRun(*s);
   ssize_t n = attempt(size);
   if ((n < 0 && errno != EAGAIN) || n == 0 || n == static_cast<ssize_t>(size)) return n;
   size_t done = n > 0 ? static_cast<size_t>(n) : 0;
@@ -107,7 +107,7 @@ ssize_t SendAll(OwnHook& hook, int to, int from, Offset* offset, size_t size) {
     if (n == 0) break;
     if (n > 0) {
       done += static_cast<size_t>(n);
-      s->CountOperationUninterrupted();
+      LetOthersRun(*s);
     } else if (errno != EAGAIN) {
       if (done == 0) return -1;
       break;

@@ -9,6 +9,7 @@
 #include <algorithm>
 
 #include "grove/patch/internal/io.h"
+#include "grove/patch/internal/signal_watch.h"
 #include "grove/patch/internal/stdio_lock.h"
 #include "grove/patch/internal/wait.h"
 
@@ -73,7 +74,7 @@ bool CanPutAtOnce(const FILE* f, size_t size) {
 
 Stream::Stream(Scheduler& s, Hook& hook, FILE* f) : scheduler_(s), hook_(hook), f_(f) {
   hook.CountCall();
-  s.CountOperationUninterrupted();
+  LetOthersRun(s);
   LockStream(s, hook, f);
   const int error = errno;
   plain_ = f->_fileno < 0 || fwide(f, 0) > 0 || IsOnDisk(f->_fileno);

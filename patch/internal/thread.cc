@@ -23,6 +23,7 @@
 #include "grove/green/local.h"
 #include "grove/green/timeout.h"
 #include "grove/patch/internal/hook.h"
+#include "grove/patch/internal/on_another_thread.h"
 #include "grove/patch/internal/parking_lot.h"
 #include "grove/patch/internal/pthread_calls.h"
 #include "grove/patch/internal/signal_watch.h"
@@ -50,6 +51,7 @@ int Cancel(pthread_t thread);
 void TestCancel();
 int SetCancelState(int state, int* before);
 int Kill(pthread_t thread, int signum);
+int SigQueue(pthread_t thread, int signum, sigval value);
 int SetName(pthread_t thread, const char* name);
 int GetName(pthread_t thread, char* name, size_t size);
 int GetAttributes(pthread_t thread, pthread_attr_t* attributes);
@@ -57,6 +59,7 @@ int SetAffinity(pthread_t thread, size_t size, const cpu_set_t* set);
 int GetAffinity(pthread_t thread, size_t size, cpu_set_t* set);
 int SetSchedParam(pthread_t thread, int policy, const sched_param* param);
 int GetSchedParam(pthread_t thread, int* policy, sched_param* param);
+int SetSchedPriority(pthread_t thread, int priority);
 int GetCpuClock(pthread_t thread, clockid_t* clock);
 
 constinit HookOf create_hook("pthread_create", Module::kThread, &Create);
@@ -72,6 +75,7 @@ constinit HookOf testcancel_hook("pthread_testcancel", Module::kThread, &TestCan
 constinit HookOf setcancelstate_hook("pthread_setcancelstate", Module::kThread,
                                      &SetCancelState);
 constinit HookOf kill_hook("pthread_kill", Module::kThread, &Kill);
+constinit HookOf sigqueue_hook("pthread_sigqueue", Module::kThread, &SigQueue);
 constinit HookOf setname_hook("pthread_setname_np", Module::kThread, &SetName);
 constinit HookOf getname_hook("pthread_getname_np", Module::kThread, &GetName);
 constinit HookOf getattr_hook("pthread_getattr_np", Module::kThread, &GetAttributes);
@@ -83,6 +87,8 @@ constinit HookOf setschedparam_hook("pthread_setschedparam", Module::kThread,
                                     &SetSchedParam);
 constinit HookOf getschedparam_hook("pthread_getschedparam", Module::kThread,
                                     &GetSchedParam);
+constinit HookOf setschedprio_hook("pthread_setschedprio", Module::kThread,
+                                   &SetSchedPriority);
 constinit HookOf getcpuclock_hook("pthread_getcpuclockid", Module::kThread, &GetCpuClock);
 
 Hook* const hooks[] = {
@@ -90,7 +96,8 @@ Hook* const hooks[] = {
     &clockjoin_hook,   &detach_hook,        &self_hook,           &exit_hook,
     &cancel_hook,      &testcancel_hook,    &setcancelstate_hook, &kill_hook,
     &setname_hook,     &getname_hook,       &getattr_hook,        &setaffinity_hook,
-    &getaffinity_hook, &setschedparam_hook, &getschedparam_hook,  &getcpuclock_hook};
+    &getaffinity_hook, &setschedparam_hook, &getschedparam_hook,  &getcpuclock_hook,
+    &sigqueue_hook,    &setschedprio_hook};
 
 // Thread
 //
@@ -272,6 +279,14 @@ void Exit(void* result) {
 
 // --- joining ---
 
+// A native thread, which only libc knows how to wait for.
+template <typename Original>
+int JoinNative(Hook& hook, Original original) {
+  if (Cooperating() == nullptr) return original();
+  hook.CountCall();
+  return OnAnotherThread(hook, original);
+}
+
 int JoinUntil(const std::shared_ptr<Thread>& t, void** result, Deadline deadline) {
   if (t.get() == Current()) return EDEADLK;
   if (t->detached || std::exchange(t->joining, true)) return EINVAL;
@@ -300,13 +315,20 @@ int TryJoin(pthread_t thread, void** result) {
 
 int TimedJoin(pthread_t thread, void** result, const timespec* when) {
   const std::shared_ptr<Thread> t = Threads::Get().Find(thread);
-  if (t == nullptr) return timedjoin_hook.Original(thread, result, when);
+  if (t == nullptr) {
+    return JoinNative(timedjoin_hook,
+                      [&] { return timedjoin_hook.Original(thread, result, when); });
+  }
   return JoinUntil(t, result, when ? DeadlineAt(CLOCK_REALTIME, *when) : Deadline());
 }
 
 int ClockJoin(pthread_t thread, void** result, clockid_t clock, const timespec* when) {
   const std::shared_ptr<Thread> t = Threads::Get().Find(thread);
-  if (t == nullptr) return clockjoin_hook.Original(thread, result, clock, when);
+  if (t == nullptr) {
+    return JoinNative(clockjoin_hook, [&] {
+      return clockjoin_hook.Original(thread, result, clock, when);
+    });
+  }
   return JoinUntil(t, result, when ? DeadlineAt(clock, *when) : Deadline());
 }
 
@@ -351,7 +373,9 @@ pthread_t NativeOf(pthread_t thread) {
   return t ? t->native : thread;
 }
 
-int Kill(pthread_t thread, int signum) {
+// By `send`, of the kernel's thread.
+template <typename Send>
+int SendTo(pthread_t thread, int signum, Send send) {
   const std::shared_ptr<Thread> t = Threads::Get().Find(thread);
   const Scheduler* s = Scheduler::GetIfExists();
   if (t != nullptr) {
@@ -360,7 +384,16 @@ int Kill(pthread_t thread, int signum) {
   } else if (signum > 0 && s != nullptr && pthread_equal(thread, self_hook.Original())) {
     Address(signum, s->main());
   }
-  return kill_hook.Original(t ? t->native : thread, signum);
+  return send(t ? t->native : thread);
+}
+
+int Kill(pthread_t thread, int signum) {
+  return SendTo(thread, signum,
+                [&](pthread_t to) { return kill_hook.Original(to, signum); });
+}
+int SigQueue(pthread_t thread, int signum, sigval value) {
+  return SendTo(thread, signum,
+                [&](pthread_t to) { return sigqueue_hook.Original(to, signum, value); });
 }
 int SetAffinity(pthread_t thread, size_t size, const cpu_set_t* set) {
   // The hub's cores are not a single greenlet's to choose.
@@ -376,6 +409,10 @@ int SetSchedParam(pthread_t thread, int policy, const sched_param* param) {
 }
 int GetSchedParam(pthread_t thread, int* policy, sched_param* param) {
   return getschedparam_hook.Original(NativeOf(thread), policy, param);
+}
+int SetSchedPriority(pthread_t thread, int priority) {
+  if (Threads::Get().Find(thread) != nullptr) return 0;
+  return setschedprio_hook.Original(thread, priority);
 }
 int GetCpuClock(pthread_t thread, clockid_t* clock) {
   return getcpuclock_hook.Original(NativeOf(thread), clock);
@@ -419,7 +456,11 @@ bool CreateC11Thread(pthread_t* thread, int (*fn)(void*), void* arg, Hook& hook)
 }
 int JoinThread(pthread_t thread, void** result, Hook& hook) {
   const std::shared_ptr<Thread> t = Threads::Get().Find(thread);
-  if (t == nullptr) return join_hook.Original(thread, result);
+  if (t == nullptr) {
+    // Which would be waiting for itself, on a thread of the pool, too.
+    if (pthread_equal(thread, self_hook.Original())) return EDEADLK;
+    return JoinNative(hook, [&] { return join_hook.Original(thread, result); });
+  }
   hook.CountCall();
   return JoinUntil(t, result, {});
 }
