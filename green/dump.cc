@@ -14,6 +14,7 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <system_error>
 #include <thread>
 #include <unordered_map>
 #include <utility>
@@ -181,10 +182,19 @@ struct Answers {
   size_t missing = 0;
 };
 
+// Of a pool's thread that waits for work: it answers when it has some.
+std::string RestOf(const HubRecord& record, uint64_t live) {
+  return absl::StrCat("hub '", record.name(), "', ", live,
+                      live == 1 ? " greenlet" : " greenlets",
+                      " beside the main one: its thread ", record.tid(),
+                      " is a pool's, and waits for work\n");
+}
+
 std::string DumpOfBlocked(HubRecord& record, const DumpOptions& options) {
   const HubRecord::Look look(record);
   if (!look) return "";  // it has ended meanwhile
   const uint64_t live = look.See().live;
+  if (record.rests()) return RestOf(record, live);
   std::string out = absl::StrCat("hub '", record.name(), "', ", live,
                                  live == 1 ? " greenlet" : " greenlets",
                                  " beside the main one, does not answer\n");
@@ -214,6 +224,7 @@ std::string Collect(const DumpOptions& options) {
       answers->texts[i] = DumpHub(options);
       continue;
     }
+    if (records[i]->rests()) continue;  // see DumpOfBlocked()
     {
       std::lock_guard lock(answers->mutex);
       ++answers->missing;
@@ -317,7 +328,11 @@ std::string DumpHub(const DumpOptions& options) {
 std::string DumpAll(const DumpOptions& options) {
   Scheduler* s = Scheduler::GetIfExists();
   if (s == nullptr || s->on_loop_stack()) return Collect(options);
-  return CollectingThread(options).Await();
+  try {
+    return CollectingThread(options).Await();
+  } catch (const std::system_error&) {  // there can be no more threads
+    return Collect(options);
+  }
 }
 
 void DumpAllTo(int fd, const DumpOptions& options) { WriteAll(fd, DumpAll(options)); }
@@ -327,14 +342,18 @@ void DumpOnSignal(int signum, int fd, const DumpOptions& options) {
   GROVE_CHECK(!called.exchange(true), "DumpOnSignal() is called a second time");
   sem_init(&dump_wanted, 0, 0);
   const green_internal::Unpatched native;
-  std::thread([fd, options] {
-    const QuietThread quiet;
-    for (;;) {
-      while (sem_wait(&dump_wanted) != 0) {
+  try {
+    std::thread([fd, options] {
+      const QuietThread quiet;
+      for (;;) {
+        while (sem_wait(&dump_wanted) != 0) {
+        }
+        WriteAll(fd, Collect(options));
       }
-      WriteAll(fd, Collect(options));
-    }
-  }).detach();
+    }).detach();
+  } catch (const std::system_error& e) {
+    GROVE_FATAL("DumpOnSignal() cannot start its thread: ", strerror(e.code().value()));
+  }
   struct sigaction action {};
   action.sa_handler = [](int) {
     const int saved_errno = errno;

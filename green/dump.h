@@ -83,7 +83,7 @@ void DumpAllTo(int fd, const DumpOptions& options = {});
 // Whenever the process gets `signum`, writes a dump of all hubs to `fd`. A thread that is
 // started for it does so, which works also when every hub is held up. It does not count
 // as one that could wake a hub (LoopExit). Once per process: a second call is a fatal
-// error.
+// error, and so is a system that has no more threads.
 void DumpOnSignal(int signum, int fd = 2, const DumpOptions& options = {});
 
 }  // namespace grove

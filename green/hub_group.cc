@@ -4,6 +4,7 @@
 #include <sched.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <exception>
 #include <future>
@@ -75,7 +76,8 @@ struct HubGroup::Member {
 std::vector<int> AllowedCores() {
   std::vector<int> cores;
   cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set) == 0) {
+  // Of the first thread: the one that asks may be pinned.
+  if (sched_getaffinity(getpid(), sizeof set, &set) == 0) {
     for (int i = 0; i < CPU_SETSIZE; ++i) {
       if (CPU_ISSET(i, &set)) cores.push_back(i);
     }
@@ -184,6 +186,8 @@ void HubGroup::RunMember(int index, const HubGroupOptions& options, int core) {
       Failed(index);
     }
     member.left = LiveGreenlets();
+    // Even if its function has swallowed the kill.
+    if (main_ && (s->main()->pending & green_internal::kPendingKill)) ++member.left;
   }
   // What was posted before is delivered before: the thread touches nothing after this.
   home_

@@ -22,8 +22,8 @@ namespace grove {
 
 // AllowedCores()
 //
-// The cores that this process may run on (sched_getaffinity(2), so that cgroups' cpusets
-// and taskset count), in ascending order.
+// The cores that this process may run on, as its first thread may (sched_getaffinity(2),
+// so that cgroups' cpusets and taskset count), in ascending order.
 std::vector<int> AllowedCores();
 
 // What a group does when the function of one of its hubs throws. It is reported on stderr
@@ -50,7 +50,8 @@ struct HubGroupOptions {
 
 // What HubGroup::Drain() had to do.
 struct DrainReport {
-  // Greenlets that had not ended in time, and were killed.
+  // Greenlets that had not ended in time, and were killed; the group's function, where it
+  // has one, is one on each hub.
   size_t cut = 0;
 };
 
@@ -69,8 +70,8 @@ struct DrainReport {
 //   for (const File& f : files) group.SpawnOnLeastLoaded([&f] { Index(f);
 //   }).IgnoreError(); DrainReport report = group.Drain(absl::Seconds(10));
 //
-// Threads: the hub that made it; handle(), load(), Spawn(), SpawnOnLeastLoaded() and
-// CallEach() on any.
+// Threads: the hub that made it; handle(), load(), Spawn(), SpawnOnLeastLoaded(),
+// SpawnOnEach() and CallEach() on any.
 class HubGroup {
  private:
   template <typename F>
@@ -121,6 +122,21 @@ class HubGroup {
   auto SpawnOnLeastLoaded(F&& fn, SpawnOptions options = {},
                           SpawnSite site = SpawnSite::Here()) -> Spawned<F> {
     return Spawn(LeastLoaded(), std::forward<F>(fn), std::move(options), site);
+  }
+
+  // HubGroup::SpawnOnEach()
+  //
+  // Spawns a greenlet that runs a copy of `fn`, as `fn(index)`, on each hub; what Spawn()
+  // says of each, by index.
+  template <typename F>
+  auto SpawnOnEach(const F& fn, SpawnOptions options = {},
+                   SpawnSite site = SpawnSite::Here()) {
+    const auto of = [&fn](int index) {
+      return [fn, index]() mutable { return fn(index); };
+    };
+    std::vector<Spawned<decltype(of(0))>> all;
+    for (int i = 0; i < size(); ++i) all.push_back(Spawn(i, of(i), options, site));
+    return all;
   }
 
   // HubGroup::CallEach()

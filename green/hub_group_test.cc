@@ -51,6 +51,21 @@ TEST(AllowedCores, AreThoseThatTheKernelNames) {
   EXPECT_FALSE(AllowedCores().empty());
 }
 
+TEST(AllowedCores, AreTheProcesssThoughTheThreadIsPinned) {
+  const std::vector<int> all = AllowedCores();
+  std::vector<int> there;
+  std::thread pinned([&] {
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(all.back(), &one);
+    ASSERT_EQ(sched_setaffinity(0, sizeof one, &one), 0);
+    ASSERT_THAT(CoresOfThisThread(), ElementsAre(all.back()));
+    there = AllowedCores();
+  });
+  pinned.join();
+  EXPECT_EQ(there, all);
+}
+
 TEST(HubGroup, RunsItsFunctionOnceOnEachOfItsHubs) {
   HubScope scope;
   std::mutex mutex;
@@ -479,8 +494,34 @@ TEST(HubGroup, ADrainCutsAFunctionThatDoesNotReturn) {
     WaitForKill();
     ++ended;
   });
-  group.Drain(absl::Milliseconds(1));
+  const DrainReport report = group.Drain(absl::Milliseconds(1));
   EXPECT_EQ(ended, 2);
+  EXPECT_EQ(report.cut, 2u);
+}
+
+TEST(HubGroup, ADrainCutsNothingOfFunctionsThatReturn) {
+  HubScope scope;
+  HubGroup group({.hubs = 2, .pin = false}, [](int) {});
+  EXPECT_EQ(group.Drain().cut, 0u);
+}
+
+TEST(HubGroup, SpawnOnEachRunsACopyOnEveryHub) {
+  HubScope scope;
+  HubGroup group({.hubs = 3, .pin = false, .name = "each"});
+  std::string text = "on ";
+  const auto all = group.SpawnOnEach([text](int index) {
+    Yield();
+    return text + ThisHub().name() + " as " + std::to_string(index);
+  });
+  ASSERT_EQ(all.size(), 3u);
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_TRUE(all[i].ok()) << all[i].status();
+    const std::string n = std::to_string(i);
+    EXPECT_EQ(*all[i]->Get(), "on each-" + n + " as " + n);
+  }
+  group.Drain();
+  EXPECT_EQ(group.SpawnOnEach([](int) {})[2].status().code(),
+            absl::StatusCode::kFailedPrecondition);
 }
 
 TEST(HubGroup, KillingAMainGreenletFromElsewhereEndsItsHub) {

@@ -1,6 +1,7 @@
 #include "grove/green/monitor.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -9,6 +10,7 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -144,7 +146,11 @@ class Monitor::Impl {
   void Start() {
     GROVE_CHECK(!thread_.joinable(), "a Monitor is started twice");
     const green_internal::Unpatched native;
-    thread_ = std::thread([this] { Run(); });
+    try {
+      thread_ = std::thread([this] { Run(); });
+    } catch (const std::system_error& e) {
+      GROVE_FATAL("a Monitor cannot start its thread: ", strerror(e.code().value()));
+    }
   }
 
   uint64_t Subscribe(Subscriber subscriber) {
@@ -266,7 +272,7 @@ class Monitor::Impl {
     const Scheduler::Outside outside = look.See();
     const Hub::Progress progress = outside.hub.progress();
     if (progress != watch.progress || watch.since == 0 || outside.hub.asleep() ||
-        record.Ignores(outside.current)) {
+        record.rests() || record.Ignores(outside.current)) {
       watch.progress = progress;
       watch.since = now;
       watch.told = false;

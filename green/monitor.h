@@ -134,7 +134,7 @@ class Monitor {
 
   // Monitor::Start()
   //
-  // Starts the thread; once.
+  // Starts the thread; once. A fatal error if there can be no more threads.
   void Start();
 
   // Monitor::Subscribe()

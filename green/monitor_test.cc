@@ -8,11 +8,15 @@
 #include <atomic>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <vector>
 
+#include "grove/green/dump.h"
 #include "grove/green/greenlet.h"
+#include "grove/green/hub_scope.h"
 #include "grove/green/monitor_test_util.h"
 #include "grove/green/sleep.h"
+#include "grove/green/thread_pool.h"
 #include "grove/hub/clock.h"
 
 namespace grove {
@@ -155,6 +159,27 @@ TEST_F(MonitorTest, AHubThatSleepsOrWorksIsNotHeldUp) {
   }
   EXPECT_THAT(stalls_, IsEmpty());
   ASSERT_TRUE(sleeper.Post([] { Shutdown(absl::ZeroDuration()); }).ok());
+}
+
+// Its task has made a hub, which stays on the thread.
+TEST_F(MonitorTest, APoolsThreadThatWaitsForWorkIsNotHeldUp) {
+  HubScope scope;
+  ThreadPool pool({.max_threads = 1, .idle_timeout = absl::InfiniteDuration()});
+  HubHandle there;
+  ASSERT_TRUE(pool.Apply([&] {
+                    Yield();
+                    there = ThisHub().handle();
+                  })
+                  .ok());
+  while (!StatisticsOf(there)->asleep) std::this_thread::yield();
+  LookFor(absl::Hours(1));
+  LookFor(absl::Hours(1));
+  // This thread's own hub is told of: it does run.
+  for (const EventLoopBlocked& stall : stalls_) EXPECT_NE(stall.hub, there.name());
+  EXPECT_THAT(DumpAll({.limit = absl::InfiniteDuration()}),
+              HasSubstr("is a pool's, and waits for work"));
+  // It answers again when it works.
+  ASSERT_TRUE(pool.Apply([&] { EXPECT_FALSE(StatisticsOf(there)->asleep); }).ok());
 }
 
 TEST_F(MonitorTest, WhoMayHoldUpTheHubIsNotTold) {

@@ -22,7 +22,7 @@ std::optional<HubStatistics> StatisticsOf(HubRecord& record) {
   const Hub& hub = outside.hub;
   HubStatistics s;
   s.hub = record.name();
-  s.asleep = hub.asleep();
+  s.asleep = hub.asleep() || record.rests();
   s.turns = hub.meter().turns;
   s.switches = hub.meter().runs;
   s.polls = hub.meter().polls;

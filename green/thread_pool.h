@@ -50,7 +50,8 @@ struct ThreadPoolOptions {
 // Threads are started as they are needed, up to the limit, and end when they are not
 // needed any more; tasks begin first come first served. A task is plain native code: no
 // signal is delivered there but those that it causes itself. It may use grove as any
-// thread may, and so make a hub of its own, which ends with the thread.
+// thread may, and so make a hub of its own, which ends with the thread. Between two tasks
+// nothing of that hub runs: what is posted there, or left there, waits for the next.
 //
 // A task cannot be stopped once it has begun; nobody can stop a thread. So that it may
 // refer to the caller's variables, Apply() waits for it until it has ended, whatever

@@ -4,8 +4,10 @@
 #include <pthread.h>
 #include <sys/types.h>
 
+#include <atomic>
 #include <memory>
 #include <mutex>
+#include <shared_mutex>
 #include <vector>
 
 #include "grove/green/internal/scheduler.h"
@@ -23,8 +25,8 @@ namespace grove::green_internal {
 //     if (look) use(look.See().live);
 //   }
 //
-// The hub takes the lock when it ends, and in its thread nobody else does for long: what
-// one looks at are variables that the hub writes without a lock (hub_internal::Relaxed).
+// Those who look do not wait for each other, nor does the hub, until it ends: what one
+// looks at are variables that it writes without a lock (hub_internal::Relaxed).
 //
 // Threads: any.
 class HubRecord {
@@ -41,7 +43,7 @@ class HubRecord {
     Scheduler::Outside See() const { return scheduler_->FromElsewhere(); }
 
    private:
-    const std::lock_guard<std::mutex> lock_;
+    const std::shared_lock<std::shared_mutex> lock_;
     const Scheduler* const scheduler_;
   };
 
@@ -49,8 +51,13 @@ class HubRecord {
   const std::string& name() const { return handle_.name(); }
   pid_t tid() const { return tid_; }
 
+  // Whether its thread, one of a pool, waits for work: nothing of the hub runs meanwhile.
+  bool rests() const { return rests_.load(std::memory_order_relaxed); }
+  void set_rests(bool rests) { rests_.store(rests, std::memory_order_relaxed); }
+
   // Takes the stack of what the hub's thread runs. The caller holds a Look at it.
   bool Capture(int signum, absl::Duration limit, CapturedStack* out) {
+    const std::lock_guard lock(capturing_);
     return capture_.Take(thread_, signum, limit, out);
   }
   // In the handler of that signal.
@@ -69,11 +76,13 @@ class HubRecord {
   // For the hub itself.
   static std::shared_ptr<HubRecord> Add(Scheduler* s);
   void Remove();
-  // In a forked child: what there is of the parent's is forgotten, and `self`, the hub that
-  // lives on, if there is one, has a record of its own.
+  // In a forked child: what there is of the parent's is forgotten, and `self`, the hub
+  // that lives on, if there is one, has a record of its own.
   static std::shared_ptr<HubRecord> ReplaceAllInChild(Scheduler* self);
 
-  std::mutex mutex_;
+  std::shared_mutex mutex_;
+  std::mutex capturing_;
+  std::atomic<bool> rests_{false};
   Scheduler* scheduler_;  // null once it has ended
   const HubHandle handle_;
   const pthread_t thread_;

@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "grove/green/internal/hub_record.h"
 #include "grove/green/internal/unpatched.h"
 #include "grove/green/status.h"
 #include "grove/hub/config.h"
@@ -442,7 +443,24 @@ NativeTask* PoolCore::Next(Worker* self, NativeTask* done) {
   return task != nullptr || leave ? task : Sleep(self);
 }
 
+// Says that the hub which a task has left on this thread, if one has, runs nothing.
+class HubRests {
+ public:
+  HubRests() : s_(Scheduler::GetIfExists()) {
+    if (s_) s_->record().set_rests(true);
+  }
+  HubRests(const HubRests&) = delete;
+  HubRests& operator=(const HubRests&) = delete;
+  ~HubRests() {
+    if (s_) s_->record().set_rests(false);
+  }
+
+ private:
+  Scheduler* const s_;
+};
+
 NativeTask* PoolCore::Sleep(Worker* self) {
+  const HubRests rests;
   timespec until;
   const bool for_ever = idle_timeout_ == absl::InfiniteDuration();
   if (!for_ever) {
