@@ -150,6 +150,7 @@ class EchoTest(unittest.TestCase):
                 (["--hubs=0"], "--hubs=0"),
                 (["--hubs=-1"], "--hubs=-1"),
                 (["--port=65536"], "--port=65536"),
+                (["--grace=-1s"], "--grace=-1s: less than none"),
                 (["surplus"], '"surplus"'),
             ]:
                 run = subprocess.run(

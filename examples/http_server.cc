@@ -213,7 +213,6 @@ int main(int argc, char** argv) {
   const std::optional<TlsServerContext> tls = MakeTls();
 
   const absl::Duration drain_delay = absl::GetFlag(FLAGS_drain_delay);
-  if (drain_delay < absl::ZeroDuration()) Refuse("--drain_delay: less than none");
   grove::ShutdownScope shutdown({.grace = drain_delay + absl::GetFlag(FLAGS_grace)});
   // The first phase: the servers' own end, kDrain, comes when this has ended.
   const grove::ShutdownHook wait =

@@ -8,9 +8,11 @@
 #include <vector>
 
 #include "absl/flags/parse.h"
+#include "absl/flags/reflection.h"
 #include "absl/flags/usage.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
 
 namespace grove::examples {
 namespace {
@@ -36,6 +38,16 @@ void CorrectStatus(int status, void*) {
   _exit(asked_for_help ? 0 : 2);
 }
 
+// In none of these programs may something take less than no time.
+void RefuseNegativeTimes() {
+  for (const auto& [name, flag] : absl::GetAllFlags()) {
+    const auto time = flag->TryGet<absl::Duration>();
+    if (time && *time < absl::ZeroDuration()) {
+      Refuse(absl::StrCat("--", name, "=", flag->CurrentValue(), ": less than none"));
+    }
+  }
+}
+
 }  // namespace
 
 void ParseFlags(int argc, char** argv, const std::string& usage) {
@@ -51,6 +63,7 @@ std::vector<std::string> ParseWords(int argc, char** argv, const std::string& us
   parsing = true;
   const std::vector<char*> rest = absl::ParseCommandLine(argc, argv);
   parsing = false;
+  RefuseNegativeTimes();
   return {rest.begin() + 1, rest.end()};
 }
 

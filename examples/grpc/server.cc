@@ -63,7 +63,6 @@ int main(int argc, char** argv) {
 
   if (absl::GetFlag(FLAGS_batch)) PreferLongTurns();
   const absl::Duration drain_delay = absl::GetFlag(FLAGS_drain_delay);
-  if (drain_delay < absl::ZeroDuration()) Refuse("--drain_delay: less than none");
   grove::ShutdownScope shutdown(
       {.grace = drain_delay + absl::GetFlag(FLAGS_grace), .overtime = absl::Seconds(5)});
   grove::HubGroup group({.hubs = hubs, .name = "grpc"});
