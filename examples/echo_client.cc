@@ -5,6 +5,8 @@
 // Each connection is a greenlet that writes --bytes, reads as many, compares, and starts
 // again. A line of progress a second, then requests per second and latencies. The exit
 // status is 0 only if every byte was right.
+//
+// Look at Converse(): a connection is a loop of blocking calls, in a greenlet of its own.
 
 #include <signal.h>
 #include <stdio.h>

@@ -6,6 +6,9 @@
 //
 // SIGINT and SIGTERM end it cleanly: it accepts no more, finishes what it has within
 // --grace, and says what it served. A second signal ends it at once.
+//
+// Look at Serve(): a hub's server, its handler and its part of the orderly end; and at
+// main(), which gives each hub a listener.
 
 #include <stdio.h>
 

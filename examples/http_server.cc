@@ -11,6 +11,9 @@
 // --drain_delay all goes on as before, so that a load balancer has time to look elsewhere
 // (docs/deployment.md); then it accepts no more, and requests that it has are answered
 // within --grace.
+//
+// Look at the table of routes, at Echo(), which sends an upload back piece by piece, and at
+// the phases of the shutdown.
 
 #include <stdio.h>
 

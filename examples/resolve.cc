@@ -4,6 +4,8 @@
 //
 // The exit status is 0 only if each name has an address. GROVE_RESOLVER=thread has libc
 // look them up, in place of c-ares.
+//
+// Look at main(): a greenlet for each name, and their results in order.
 
 #include <stdio.h>
 

@@ -6,6 +6,8 @@
 //
 // SIGHUP reads the files again: connections that begin afterwards have the new
 // certificate. SIGINT and SIGTERM end it cleanly.
+//
+// Look at how TLS is one listener around another, and at Reload().
 
 #include <signal.h>
 #include <stdio.h>

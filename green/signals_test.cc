@@ -372,10 +372,13 @@ TEST_F(OnSignalTest, WhatTheHandlerThrowsIsReportedAndTheNextOneRuns) {
   handler = OnSignal(SIGUSR1, [&](const SignalInfo&) {
     if (++calls == 1) throw std::runtime_error("first");
   });
+  testing::internal::CaptureStderr();
   for (int i = 0; i < 2; ++i) {
     SendToSelf(SIGUSR1);
     Sleep(absl::Milliseconds(1));
   }
+  const std::string told = testing::internal::GetCapturedStderr();
+  EXPECT_NE(told.find("std::runtime_error: first"), std::string::npos) << told;
   EXPECT_EQ(calls, 2);
 }
 

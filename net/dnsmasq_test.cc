@@ -123,7 +123,7 @@ GREENLET_TEST_F(DnsmasqTest, LooksServicesUpBestFirst) {
   EXPECT_THAT(*mx, ElementsAre(MxRecord{10, "first.test"}, MxRecord{20, "second.test"}));
 }
 
-GREENLET_TEST_F(DnsmasqTest, LooksTextUpByTcpIfItIsLong) {
+GREENLET_TEST_F(DnsmasqTest, LooksTextUpThoughItIsLong) {
   EXPECT_THAT(*resolver_->LookupTxt("text.test"), ElementsAre("helloworld"));
   const auto text = resolver_->LookupTxt("long.test");
   ASSERT_TRUE(text.ok()) << text.status();

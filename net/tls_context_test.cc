@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <fstream>
+#include <future>
 #include <sstream>
 #include <string>
 #include <utility>
@@ -14,6 +15,7 @@
 #include "grove/green/greenlet.h"
 #include "grove/green/hub_group.h"
 #include "grove/green/testing/greenlet_test.h"
+#include "grove/green/thread_pool.h"
 #include "grove/net/tls.h"
 #include "grove/net/tls_test_util.h"
 
@@ -541,6 +543,30 @@ GREENLET_TEST_F(TlsThreadsTest, SignaturesCanBeMadeInTheThreadPool) {
     EXPECT_FALSE(Resumes(client, server));
     EXPECT_TRUE(Resumes(client, server));
   }
+}
+
+GREENLET_TEST_F(TlsThreadsTest, SignaturesWaitForTheThreadPool) {
+  const TlsIdentity rsa =
+      NewIdentity({.common_name = "rsa", .dns_names = {"a.test"}, .rsa = true});
+  const TlsServerContext server =
+      ServerContext({.identities = {rsa}, .sign_in_thread_pool = true});
+  ThreadPool& pool = ThreadPool::Default();
+  const int threads = pool.max_threads();
+  pool.set_max_threads(1);
+  std::promise<void> go_on;
+  const auto busy = pool.Spawn([&] { go_on.get_future().wait(); });
+  bool done = false;
+  const Greenlet<> connects = Spawn([&] {
+    EXPECT_FALSE(Resumes(ClientContext(), server));
+    done = true;
+  });
+  while (pool.unfinished() < 2) Yield();
+  for (int i = 0; i < 100; ++i) Yield();
+  EXPECT_FALSE(done);
+  go_on.set_value();
+  connects.Join();
+  EXPECT_TRUE(done);
+  pool.set_max_threads(threads);
 }
 
 }  // namespace

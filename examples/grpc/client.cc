@@ -3,6 +3,8 @@
 //
 //   bazel run //examples/grpc:client -- --server=127.0.0.1:50051
 //   bazel run //examples/grpc:client -- --calls=100000 --in_flight=100
+//
+// Look at how a call of each kind reads as if it blocked.
 
 #include "grove/examples/grpc/bridge/client.h"
 

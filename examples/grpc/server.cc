@@ -7,6 +7,9 @@
 // --drain_delay all goes on as before, so that a load balancer has time to look elsewhere
 // (docs/deployment.md); then no call is taken any more, and those that it has may go on
 // for --grace.
+//
+// Look at demo_service.cc, whose handlers are plain blocking functions, and here at the
+// phases of the shutdown.
 
 #include "grove/examples/grpc/bridge/server.h"
 

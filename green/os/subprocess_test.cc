@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -334,12 +335,31 @@ GREENLET_TEST_F(SubprocessTest, StdioMayBeAGivenDescriptor) {
 }
 
 GREENLET_TEST_F(SubprocessTest, StdoutAndStderrMayBeSwapped) {
+  int pipes[2][2];
+  int before[2];
+  fflush(nullptr);
+  for (int i = 0; i < 2; ++i) {
+    ASSERT_EQ(pipe2(pipes[i], O_CLOEXEC), 0);
+    before[i] = fcntl(1 + i, F_DUPFD_CLOEXEC, 3);
+    ASSERT_EQ(dup2(pipes[i][1], 1 + i), 1 + i);
+  }
   absl::StatusOr<CompletedProcess> done =
       RunProcess(Shell("echo out; echo err >&2"),
                  {.process = {.out = Stdio::Fd(2), .err = Stdio::Fd(1)}});
+  std::string texts[2];
+  for (int i = 0; i < 2; ++i) {
+    dup2(before[i], 1 + i);
+    close(before[i]);
+    close(pipes[i][1]);
+    char text[100];
+    const ssize_t n = read(pipes[i][0], text, sizeof text);
+    texts[i].assign(text, n < 0 ? 0 : static_cast<size_t>(n));
+    close(pipes[i][0]);
+  }
   ASSERT_TRUE(done.ok());
-  // To be seen in the log of this test; what counts is that neither was lost on the way.
   EXPECT_TRUE(done->status.success());
+  EXPECT_EQ(texts[0], "err\n");
+  EXPECT_EQ(texts[1], "out\n");
 }
 
 GREENLET_TEST_F(SubprocessTest, HasNoDescriptorsButThoseThatAreGiven) {
