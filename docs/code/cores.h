@@ -10,6 +10,7 @@ using namespace grove;
 
 void Serve(int index);
 int Work();
+int Part(int index);
 int CountOf(int index);
 struct Accounts {
   int Count(absl::string_view name);
