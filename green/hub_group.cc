@@ -186,8 +186,8 @@ void HubGroup::RunMember(int index, const HubGroupOptions& options, int core) {
       Failed(index);
     }
     member.left = LiveGreenlets();
-    // Even if its function has swallowed the kill.
-    if (main_ && (s->main()->pending & green_internal::kPendingKill)) ++member.left;
+    // Even if its function has swallowed Drain()'s kill.
+    if (main_ && draining_ && (s->main()->pending & green_internal::kPendingKill)) ++member.left;
   }
   // What was posted before is delivered before: the thread touches nothing after this.
   home_

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -132,7 +133,7 @@ class HubGroup {
   auto SpawnOnEach(const F& fn, SpawnOptions options = {},
                    SpawnSite site = SpawnSite::Here()) {
     const auto of = [&fn](int index) {
-      return [fn, index]() mutable { return fn(index); };
+      return [copy = std::decay_t<F>(fn), index]() mutable { return copy(index); };
     };
     std::vector<Spawned<decltype(of(0))>> all;
     for (int i = 0; i < size(); ++i) all.push_back(Spawn(i, of(i), options, site));

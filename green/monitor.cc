@@ -272,7 +272,7 @@ class Monitor::Impl {
     const Scheduler::Outside outside = look.See();
     const Hub::Progress progress = outside.hub.progress();
     if (progress != watch.progress || watch.since == 0 || outside.hub.asleep() ||
-        record.rests() || record.Ignores(outside.current)) {
+        record.is_a_pools() || record.Ignores(outside.current)) {
       watch.progress = progress;
       watch.since = now;
       watch.told = false;

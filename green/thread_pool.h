@@ -51,7 +51,8 @@ struct ThreadPoolOptions {
 // needed any more; tasks begin first come first served. A task is plain native code: no
 // signal is delivered there but those that it causes itself. It may use grove as any
 // thread may, and so make a hub of its own, which ends with the thread. Between two tasks
-// nothing of that hub runs: what is posted there, or left there, waits for the next.
+// nothing of that hub runs: what is posted there, or left there, waits for a task that
+// waits there. Nor does a Monitor tell of a task that holds it up.
 //
 // A task cannot be stopped once it has begun; nobody can stop a thread. So that it may
 // refer to the caller's variables, Apply() waits for it until it has ended, whatever

@@ -560,7 +560,7 @@ GREENLET_TEST_F(TlsThreadsTest, SignaturesWaitForTheThreadPool) {
     EXPECT_FALSE(Resumes(ClientContext(), server));
     done = true;
   });
-  while (pool.unfinished() < 2) Yield();
+  while (pool.unfinished() < 2 && !done) Yield();
   for (int i = 0; i < 100; ++i) Yield();
   EXPECT_FALSE(done);
   go_on.set_value();

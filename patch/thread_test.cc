@@ -16,6 +16,7 @@
 #include <future>
 #include <latch>
 #include <mutex>
+#include <new>
 #include <semaphore>
 #include <shared_mutex>
 #include <string>

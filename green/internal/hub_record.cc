@@ -68,16 +68,17 @@ std::vector<std::shared_ptr<HubRecord>> HubRecord::All() {
 }
 
 void HubRecord::Ignore(const Core* core) {
-  std::lock_guard lock(mutex_);
+  std::lock_guard lock(ignoring_);
   ignored_.push_back(core);
 }
 
 void HubRecord::StopIgnoring(const Core* core) {
-  std::lock_guard lock(mutex_);
+  std::lock_guard lock(ignoring_);
   ignored_.erase(std::find(ignored_.begin(), ignored_.end(), core));
 }
 
 bool HubRecord::Ignores(const Core* core) const {
+  std::lock_guard lock(ignoring_);
   return std::find(ignored_.begin(), ignored_.end(), core) != ignored_.end();
 }
 

@@ -25,8 +25,9 @@ namespace grove::green_internal {
 //     if (look) use(look.See().live);
 //   }
 //
-// Those who look do not wait for each other, nor does the hub, until it ends: what one
-// looks at are variables that it writes without a lock (hub_internal::Relaxed).
+// Those who look do not wait for each other, but to take its stack, nor does the hub,
+// until it ends: what one looks at are variables that it writes without a lock
+// (hub_internal::Relaxed).
 //
 // Threads: any.
 class HubRecord {
@@ -53,7 +54,13 @@ class HubRecord {
 
   // Whether its thread, one of a pool, waits for work: nothing of the hub runs meanwhile.
   bool rests() const { return rests_.load(std::memory_order_relaxed); }
-  void set_rests(bool rests) { rests_.store(rests, std::memory_order_relaxed); }
+  void set_rests(bool rests) {
+    if (rests) is_a_pools_.store(true, std::memory_order_relaxed);
+    rests_.store(rests, std::memory_order_relaxed);
+  }
+  // Whether its thread is one of a pool, as far as that has shown: which is for what
+  // blocks it.
+  bool is_a_pools() const { return is_a_pools_.load(std::memory_order_relaxed); }
 
   // Takes the stack of what the hub's thread runs. The caller holds a Look at it.
   bool Capture(int signum, absl::Duration limit, CapturedStack* out) {
@@ -82,7 +89,9 @@ class HubRecord {
 
   std::shared_mutex mutex_;
   std::mutex capturing_;
+  mutable std::mutex ignoring_;  // ignored_
   std::atomic<bool> rests_{false};
+  std::atomic<bool> is_a_pools_{false};
   Scheduler* scheduler_;  // null once it has ended
   const HubHandle handle_;
   const pthread_t thread_;

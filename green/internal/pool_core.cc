@@ -508,7 +508,10 @@ void PoolCore::Leave(Worker* self) {
     thread_ended_.notify_all();
   }
   // Each joins the one before: there is never more than one to be joined.
-  if (join) pthread_join(before, nullptr);
+  if (join) {
+    const Unpatched native;
+    pthread_join(before, nullptr);
+  }
 }
 
 void PoolCore::Stop() {
@@ -523,6 +526,7 @@ void PoolCore::JoinWhoEndedLast() {
   if (!std::exchange(one_has_ended_, false)) return;
   const pthread_t last = ended_;
   lock.unlock();
+  const Unpatched native;
   pthread_join(last, nullptr);
 }
 

@@ -339,9 +339,9 @@ GREENLET_TEST_F(SubprocessTest, StdoutAndStderrMayBeSwapped) {
   int before[2];
   fflush(nullptr);
   for (int i = 0; i < 2; ++i) {
-    ASSERT_EQ(pipe2(pipes[i], O_CLOEXEC), 0);
+    EXPECT_EQ(pipe2(pipes[i], O_CLOEXEC), 0);
     before[i] = fcntl(1 + i, F_DUPFD_CLOEXEC, 3);
-    ASSERT_EQ(dup2(pipes[i][1], 1 + i), 1 + i);
+    EXPECT_EQ(dup2(pipes[i][1], 1 + i), 1 + i);
   }
   absl::StatusOr<CompletedProcess> done =
       RunProcess(Shell("echo out; echo err >&2"),

@@ -148,9 +148,12 @@ int BarrierInit(pthread_barrier_t* b, const pthread_barrierattr_t* attributes,
   if (error != 0) return error;
   int shared = PTHREAD_PROCESS_PRIVATE;
   if (attributes != nullptr) pthread_barrierattr_getpshared(attributes, &shared);
-  if (shared != PTHREAD_PROCESS_PRIVATE) return 0;  // libc's
   Barriers& barriers = Barriers::Get();
   const std::lock_guard guard(barriers.mutex);
+  if (shared != PTHREAD_PROCESS_PRIVATE) {  // libc's, whatever was there before
+    barriers.all.erase(b);
+    return 0;
+  }
   barriers.all[b] = {count};
   return 0;
 }
@@ -184,8 +187,9 @@ int BarrierWait(pthread_barrier_t* b) {
   }
   // Of several processes, or from before it was patched.
   if (!generation) {
-    return OnAnotherThread(barrier_wait_hook,
-                           [&] { return barrier_wait_hook.Original(b); });
+    return OnAnotherThread(
+        barrier_wait_hook, [&] { return barrier_wait_hook.Original(b); },
+        PoolForLongWaits());
   }
   const auto passed = [&] {
     const std::lock_guard guard(barriers.mutex);

@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "grove/green/blocking.h"
+#include "grove/green/thread_pool.h"
 #include "grove/green/timeout.h"
 #include "grove/patch/internal/hook.h"
 
@@ -14,11 +15,11 @@ namespace grove::patch::patch_internal {
 // For calls that know no way not to wait: runs `fn`, which calls the original, in a
 // thread of the default pool, to its end, and brings errno back. A kill waits for it.
 template <typename Fn>
-auto OnAnotherThread(Hook& hook, Fn fn) {
+auto OnAnotherThread(Hook& hook, Fn fn, ThreadPool& pool = ThreadPool::Default()) {
   hook.CountWait();
   const Shield shield;
   int error = 0;
-  const auto result = Blocking([&] {
+  const auto result = pool.Apply([&] {
     const auto r = fn();
     error = errno;
     return r;
@@ -27,6 +28,17 @@ auto OnAnotherThread(Hook& hook, Fn fn) {
   if (!result.ok()) return fn();
   errno = error;
   return *result;
+}
+
+// For calls that wait for other threads, and may do so without end: they take no thread
+// from those that only last. As many at a time as the process's pools may have threads.
+inline ThreadPool& PoolForLongWaits() {
+  static ThreadPool& pool = []() -> ThreadPool& {
+    ThreadPool& p = ThreadPool::Named("long waits");
+    p.set_max_threads(100'000);
+    return p;
+  }();
+  return pool;
 }
 
 }  // namespace grove::patch::patch_internal

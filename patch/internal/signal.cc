@@ -112,9 +112,10 @@ void OnSignal(int signum, siginfo_t* info, void* context) {
   const Installed& installed = all_installed[static_cast<size_t>(signum)];
   const int flags = installed.flags.load(std::memory_order_relaxed);
   // First, for it may leave by siglongjmp(3). The hub does nothing before it has ended.
-  NoteHandler(signum, (flags & SA_RESTART) != 0, info->si_code == SI_TKILL);
+  NoteHandler(signum, (flags & SA_RESTART) != 0,
+              info->si_code == SI_TKILL || info->si_code == SI_QUEUE);
   const uintptr_t handler = installed.handler.load(std::memory_order_relaxed);
-  const RunningHandler running;
+  const RunningHandler running((flags & SA_NODEFER) != 0 ? 0 : signum);
   if (flags & SA_SIGINFO) {
     reinterpret_cast<void (*)(int, siginfo_t*, void*)>(handler)(signum, info, context);
   } else {

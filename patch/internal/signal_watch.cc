@@ -171,7 +171,14 @@ const Core* RunningHandler::Greenlet() {
   const At at = current;
   // It waits, and this is another one.
   if (at.greenlet != Greenlet()) return false;
-  if (Frame() < at.frame) return true;  // stacks grow down
+  sigset_t blocked;
+  const bool in_force =
+      at.blocked == 0 || (pthread_sigmask(SIG_SETMASK, nullptr, &blocked) == 0 &&
+                          sigismember(&blocked, at.blocked) == 1);
+  // Stacks grow down.
+  if (in_force && static_cast<const char*>(__builtin_frame_address(0)) < at.frame) {
+    return true;
+  }
   current = At();
   return false;
 }

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "absl/base/optimization.h"
 #include "grove/green/internal/scheduler.h"
 #include "grove/hub/deadline.h"
 #include "grove/hub/internal/per_thread.h"
@@ -66,10 +67,18 @@ void NoteHandler(int signum, bool restarts, bool to_thread);
 // While one exists, a handler of the program's runs on this thread.
 class RunningHandler {
  public:
-  RunningHandler() : before_(current) { current = At{Frame(), Greenlet()}; }
+  // `blocked`: the signal that is blocked meanwhile, or 0.
+  explicit RunningHandler(int blocked)
+      : at_{static_cast<const char*>(__builtin_frame_address(0)), Greenlet(), blocked},
+        before_(current) {
+    current = at_;
+  }
   RunningHandler(const RunningHandler&) = delete;
   RunningHandler& operator=(const RunningHandler&) = delete;
-  ~RunningHandler() { current = before_; }
+  ~RunningHandler() {
+    // Else another greenlet's has begun, while this one waited.
+    if (current.get().frame == at_.frame) current = before_;
+  }
 
   // Whether the caller is called by one.
   static bool Exists() {
@@ -81,16 +90,15 @@ class RunningHandler {
   struct At {
     const char* frame = nullptr;
     const green_internal::Core* greenlet = nullptr;
+    int blocked = 0;
   };
-  static const char* Frame() {
-    return static_cast<const char*>(__builtin_frame_address(0));
-  }
   static const green_internal::Core* Greenlet();
   static bool IsCaller();
 
   [[gnu::tls_model(
       "initial-exec")]] static constinit thread_local hub_internal::PerThread<At>
       current;
+  const At at_;
   const At before_;
 };
 

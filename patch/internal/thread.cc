@@ -281,10 +281,12 @@ void Exit(void* result) {
 
 // A native thread, which only libc knows how to wait for.
 template <typename Original>
-int JoinNative(Hook& hook, Original original) {
-  if (Cooperating() == nullptr) return original();
+int JoinNative(Hook& hook, pthread_t thread, Original original) {
+  if (Cooperating() == nullptr || Scheduler::process_exits()) return original();
+  // Which would be waiting for itself, on a thread of the pool, too.
+  if (pthread_equal(thread, self_hook.Original())) return EDEADLK;
   hook.CountCall();
-  return OnAnotherThread(hook, original);
+  return OnAnotherThread(hook, original, PoolForLongWaits());
 }
 
 int JoinUntil(const std::shared_ptr<Thread>& t, void** result, Deadline deadline) {
@@ -316,7 +318,7 @@ int TryJoin(pthread_t thread, void** result) {
 int TimedJoin(pthread_t thread, void** result, const timespec* when) {
   const std::shared_ptr<Thread> t = Threads::Get().Find(thread);
   if (t == nullptr) {
-    return JoinNative(timedjoin_hook,
+    return JoinNative(timedjoin_hook, thread,
                       [&] { return timedjoin_hook.Original(thread, result, when); });
   }
   return JoinUntil(t, result, when ? DeadlineAt(CLOCK_REALTIME, *when) : Deadline());
@@ -325,7 +327,7 @@ int TimedJoin(pthread_t thread, void** result, const timespec* when) {
 int ClockJoin(pthread_t thread, void** result, clockid_t clock, const timespec* when) {
   const std::shared_ptr<Thread> t = Threads::Get().Find(thread);
   if (t == nullptr) {
-    return JoinNative(clockjoin_hook, [&] {
+    return JoinNative(clockjoin_hook, thread, [&] {
       return clockjoin_hook.Original(thread, result, clock, when);
     });
   }
@@ -457,9 +459,7 @@ bool CreateC11Thread(pthread_t* thread, int (*fn)(void*), void* arg, Hook& hook)
 int JoinThread(pthread_t thread, void** result, Hook& hook) {
   const std::shared_ptr<Thread> t = Threads::Get().Find(thread);
   if (t == nullptr) {
-    // Which would be waiting for itself, on a thread of the pool, too.
-    if (pthread_equal(thread, self_hook.Original())) return EDEADLK;
-    return JoinNative(hook, [&] { return join_hook.Original(thread, result); });
+    return JoinNative(hook, thread, [&] { return join_hook.Original(thread, result); });
   }
   hook.CountCall();
   return JoinUntil(t, result, {});

@@ -129,13 +129,16 @@ Echo MeasureEchoOnTwoCores(const Run& run, const std::vector<std::string>& comma
   double requests_per_s = 0, cpu_us_per_s = 0;
   for (const auto& process : loads) {
     const std::string json = OutputOfLoad(*process, absl::Seconds(70));
-    requests_per_s += NumberIn(json, "requests_per_s");
+    const double rate = NumberIn(json, "requests_per_s");
+    if (rate <= 0 || NumberIn(json, "server_cpu_ns") <= 0) {
+      throw BenchError("no request was answered, or no CPU time is told: " + json);
+    }
+    requests_per_s += rate;
     // Each has looked at the whole of its server, at about the same time.
     cpu_us_per_s += NumberIn(json, "server_cpu_ns") / 1e3 / NumberIn(json, "seconds") /
                     (one_for_both ? kCores : 1);
   }
   for (const auto& server : servers) server->Stop();
-  if (requests_per_s <= 0) throw BenchError("not a single request was answered");
   return {.cpu_us = cpu_us_per_s / requests_per_s,
           .requests_per_s = requests_per_s,
           .p50_us = kNoValue,
