@@ -320,9 +320,9 @@ class Monitor::Impl {
 
   void Tell(const MonitorEvent& event) {
     const auto subscribers = subscribers_;
-    for (const auto& [id, subscriber] : subscribers) {
-      if (subscribers_.count(id) == 0) continue;
-      Guarded("subscriber", [&] { (*subscriber)(event); });
+    for (const auto& subscriber : subscribers) {
+      if (subscribers_.count(subscriber.first) == 0) continue;
+      Guarded("subscriber", [&] { (*subscriber.second)(event); });
     }
     if (!options_.print || std::holds_alternative<MonitorThreadStarted>(event)) return;
     const std::string text =

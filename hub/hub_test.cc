@@ -112,6 +112,7 @@ TEST(Hub, MailDoesNotWaitForTheEndOfASlice) {
   hub.Turn();
   EXPECT_GT(delivered_after, 0);
   EXPECT_LE(delivered_after, 64);
+  hub.Run();
 }
 
 TEST(Hub, ReadyWorkStarvesNeitherTimersNorIoNorMail) {

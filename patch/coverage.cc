@@ -80,12 +80,16 @@ std::vector<Family> Covered() {
 std::vector<CallFamily> CallFamilies() {
   std::vector<CallFamily> families;
   for (const Family& family : Covered()) {
-    CallFamily& f = families.emplace_back(family.title, family.how);
+    CallFamily& f = families.emplace_back();
+    f.title = family.title;
+    f.how = family.how;
     f.covered = true;
     for (const Hook* hook : family.hooks) f.calls.emplace_back(hook->name);
   }
   for (const patch_internal::NotCovered& family : patch_internal::AllNotCovered()) {
-    CallFamily& f = families.emplace_back(family.title, family.instead);
+    CallFamily& f = families.emplace_back();
+    f.title = family.title;
+    f.how = family.instead;
     f.covered = false;
     f.calls.assign(family.calls.begin(), family.calls.end());
   }

@@ -392,7 +392,10 @@ absl::StatusOr<CompletedProcess> Subprocess::Communicate(CommunicateOptions opti
 
 // Until one of the open pipes can be used; false on the deadline.
 bool Subprocess::AwaitPipes(Deadline deadline) {
-  std::optional<ReadyOperation> operations[3];
+  struct PipeOperation final : ReadyOperation {
+    using ReadyOperation::ReadyOperation;
+  };
+  std::optional<PipeOperation> operations[3];
   if (!in_.closed()) operations[0].emplace(in_.fd(), kWritable);
   if (!out_.closed()) operations[1].emplace(out_.fd(), kReadable);
   if (!err_.closed()) operations[2].emplace(err_.fd(), kReadable);
@@ -404,7 +407,7 @@ bool Subprocess::AwaitPipes(Deadline deadline) {
           MultiWait::Remove(&*operations[i]);
       }
     }
-    std::optional<ReadyOperation>* operations;
+    std::optional<PipeOperation>* operations;
   } leave{operations};
   for (size_t i = 0; i < 3; ++i) {
     if (operations[i]) wait.Add(&*operations[i], i);
