@@ -128,16 +128,21 @@ GREENLET_TEST_F(Patched, TheSecondTimeThereIsNothingNew) {
 GREENLET_TEST_F(Patched, LibrariesThatAreLoadedLaterArePatched) {
   // With lazy binding, with a table of slots that is read-only, and without a PLT.
   for (const char* name : {"library_lazy.so", "library_now.so", "library_no_plt.so"}) {
-    void* handle = dlopen((std::string("./patch/testing/") + name).c_str(), RTLD_NOW);
-    ASSERT_NE(handle, nullptr) << dlerror();
-    EXPECT_TRUE(IsObjectPatched(name, "usleep")) << name;
-    EXPECT_TRUE(IsObjectPatched(name, "poll")) << name << ", by its address";
-    const absl::Duration before = Elapsed();
-    EXPECT_EQ(reinterpret_cast<SleepFunction*>(dlsym(handle, "LibrarySleep"))(3'000'000),
-              0);
-    EXPECT_GE(Elapsed() - before, absl::Seconds(3));
-    (*static_cast<PollFunction*>(dlsym(handle, "library_poll")))(nullptr, 0, 2000);
-    EXPECT_GE(Elapsed() - before, absl::Seconds(5));
+    // And again: it comes to lie where it lay.
+    for (int times = 0; times < 2; ++times) {
+      void* handle = dlopen((std::string("./patch/testing/") + name).c_str(), RTLD_NOW);
+      ASSERT_NE(handle, nullptr) << dlerror();
+      EXPECT_TRUE(IsObjectPatched(name, "usleep")) << name;
+      EXPECT_TRUE(IsObjectPatched(name, "poll")) << name << ", by its address";
+      const absl::Duration before = Elapsed();
+      EXPECT_EQ(
+          reinterpret_cast<SleepFunction*>(dlsym(handle, "LibrarySleep"))(3'000'000), 0);
+      EXPECT_GE(Elapsed() - before, absl::Seconds(3)) << name << ", time " << times;
+      (*static_cast<PollFunction*>(dlsym(handle, "library_poll")))(nullptr, 0, 2000);
+      EXPECT_GE(Elapsed() - before, absl::Seconds(5)) << name << ", time " << times;
+      ASSERT_EQ(dlclose(handle), 0);
+      ASSERT_EQ(dlopen(name, RTLD_NOW | RTLD_NOLOAD), nullptr) << "it is unloaded";
+    }
   }
 }
 

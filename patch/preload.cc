@@ -18,6 +18,8 @@
 
 #include "absl/strings/str_split.h"
 #include "grove/green/hub_scope.h"
+#include "grove/green/internal/poll_set.h"
+#include "grove/patch/internal/own_descriptors.h"
 #include "grove/patch/patch.h"
 #include "grove/patch/report.h"
 
@@ -50,10 +52,14 @@ void PrintReport() {
   unsetenv("LD_PRELOAD");
   if (!preload.empty()) setenv("LD_PRELOAD", preload.c_str(), 1);
 
-  // For the life of the process. A program that waits for ever does so.
-  static auto* const hub =
-      new HubScope({.name = "patched", .loop_exit = LoopExitPolicy::kNever});
-  (void)hub;
+  patch_internal::OwnWhatIsOpened([&] {
+    // For the life of the process. A program that waits for ever does so.
+    static auto* const hub =
+        new HubScope({.name = "patched", .loop_exit = LoopExitPolicy::kNever});
+    (void)hub;
+    green_internal::PollSet::Get(*green_internal::Scheduler::GetIfExists());
+    if (verbose || report) report_fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+  });
   PatchOptions options = {.os = false,
                           .thread = false,
                           .time = false,
@@ -75,7 +81,6 @@ void PrintReport() {
     options.stdio |= module == "stdio";
   }
   PatchAll(options);
-  if (verbose || report) report_fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
   if (verbose) PrintReport();
   if (report) atexit(&PrintReport);
 }

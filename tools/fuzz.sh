@@ -22,8 +22,7 @@ if [ ${#targets[@]} -eq 0 ]; then
 fi
 
 found=$(mktemp -d /tmp/grove_fuzz.XXXXXX)
-# gold warns of each symbol of the sanitizer's runtime.
-$bazel build --config=fuzz "${targets[@]}" 2>&1 | { grep -v "Cannot export local symbol" || true; }
+$bazel build --config=fuzz "${targets[@]}"
 bin=$($bazel info --config=fuzz bazel-bin 2>/dev/null)
 failed=()
 for target in "${targets[@]}"; do

@@ -9,9 +9,11 @@
 
 #include <atomic>
 #include <cstdint>
+#include <optional>
 
 #include "absl/time/time.h"
 #include "grove/patch/internal/hook.h"
+#include "grove/patch/internal/io.h"
 #include "grove/patch/internal/parking_lot.h"
 #include "grove/patch/internal/process_shared.h"
 #include "grove/patch/internal/timespec.h"
@@ -58,7 +60,10 @@ long FutexWait(Scheduler& s, uint32_t* word, uint32_t expected, Deadline deadlin
 }
 
 long Syscall(long number, long a, long b, long c, long d, long e, long f) {
-  if (number != SYS_futex) return syscall_hook.Original(number, a, b, c, d, e, f);
+  if (number != SYS_futex) {
+    const std::optional<long> closed = SyscallThatCloses(number, a, b, c);
+    return closed ? *closed : syscall_hook.Original(number, a, b, c, d, e, f);
+  }
   auto* const word = reinterpret_cast<uint32_t*>(a);
   const auto* const timeout = reinterpret_cast<const timespec*>(d);
   const long command = b & FUTEX_CMD_MASK;

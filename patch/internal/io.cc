@@ -5,13 +5,17 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <optional>
 
 #include "grove/patch/internal/hook.h"
+#include "grove/patch/internal/own_descriptors.h"
 #include "grove/patch/internal/pieces.h"
 #include "grove/patch/internal/retry.h"
 #include "grove/patch/internal/signal_watch.h"
@@ -33,6 +37,8 @@ ssize_t PReadV64V2(int fd, const iovec* pieces, int count, off64_t at, int flags
 ssize_t PWriteV2(int fd, const iovec* pieces, int count, off_t at, int flags);
 ssize_t PWriteV64V2(int fd, const iovec* pieces, int count, off64_t at, int flags);
 int Close(int fd);
+int CloseRange(unsigned first, unsigned last, int flags);
+void CloseFrom(int first);
 int Dup2(int from, int to);
 int Dup3(int from, int to, int flags);
 
@@ -46,13 +52,15 @@ constinit HookOf preadv64v2_hook("preadv64v2", Module::kSocket, &PReadV64V2);
 constinit HookOf pwritev2_hook("pwritev2", Module::kSocket, &PWriteV2);
 constinit HookOf pwritev64v2_hook("pwritev64v2", Module::kSocket, &PWriteV64V2);
 constinit HookOf close_hook("close", Module::kSocket, &Close);
+constinit HookOf close_range_hook("close_range", Module::kSocket, &CloseRange);
+constinit HookOf closefrom_hook("closefrom", Module::kSocket, &CloseFrom);
 constinit HookOf dup2_hook("dup2", Module::kSocket, &Dup2);
 constinit HookOf dup3_hook("dup3", Module::kSocket, &Dup3);
 
-Hook* const hooks[] = {&read_hook,       &read_chk_hook, &readv_hook,
-                       &write_hook,      &writev_hook,   &preadv2_hook,
-                       &preadv64v2_hook, &pwritev2_hook, &pwritev64v2_hook,
-                       &close_hook,      &dup2_hook,     &dup3_hook};
+Hook* const hooks[] = {
+    &read_hook,        &read_chk_hook,   &readv_hook,    &write_hook,       &writev_hook,
+    &preadv2_hook,     &preadv64v2_hook, &pwritev2_hook, &pwritev64v2_hook, &close_hook,
+    &close_range_hook, &closefrom_hook,  &dup2_hook,     &dup3_hook};
 
 // What RWF_NOWAIT (preadv2(2)) cannot say: files of which the kernel knows no way not to
 // wait, and files whose pages are on the disk.
@@ -236,7 +244,13 @@ ssize_t PWriteV64V2(int fd, const iovec* pieces, int count, off64_t at, int flag
   return WriteAt(pwritev64v2_hook, fd, pieces, count, at, flags);
 }
 
+int Fail(int error) {
+  errno = error;
+  return -1;
+}
+
 int Close(int fd) {
+  if (IsOwned(fd)) return Fail(EBADF);
   if (Cooperating() != nullptr) {
     close_hook.CountCall();
     PollSet::Closing(fd);
@@ -244,7 +258,54 @@ int Close(int fd) {
   return close_hook.Original(fd);
 }
 
+// All of them but the hub's own, by a function that closes those from one to another.
+template <typename F>
+int CloseAroundOwned(unsigned first, unsigned last, F close_part) {
+  for (const int own : Owned()) {
+    const auto at = static_cast<unsigned>(own);
+    if (at < first || at > last) continue;
+    if (at > first && close_part(first, at - 1) != 0) return -1;
+    if (at == last) return 0;
+    first = at + 1;
+  }
+  return close_part(first, last);
+}
+
+void EndWaits(unsigned first, unsigned last) {
+  rlimit limit = {};
+  getrlimit(RLIMIT_NOFILE, &limit);
+  const auto end = std::min<rlim_t>(static_cast<rlim_t>(last) + 1, limit.rlim_cur);
+  for (rlim_t fd = first; fd < end; ++fd) PollSet::Closing(static_cast<int>(fd));
+}
+
+int CloseRange(unsigned first, unsigned last, int flags) {
+  if (flags & CLOSE_RANGE_CLOEXEC) return close_range_hook.Original(first, last, flags);
+  if (Cooperating() != nullptr) {
+    close_range_hook.CountCall();
+    EndWaits(first, last);
+  }
+  return CloseAroundOwned(first, last, [&](unsigned from, unsigned to) {
+    return close_range_hook.Original(from, to, flags);
+  });
+}
+
+void CloseFrom(int first) {
+  first = std::max(first, 0);
+  if (Cooperating() != nullptr) {
+    closefrom_hook.CountCall();
+    EndWaits(static_cast<unsigned>(first), ~0u);
+  }
+  for (const int own : Owned()) {
+    if (own < first) continue;
+    for (; first < own; ++first) syscall(SYS_close, first);
+    first = own + 1;
+  }
+  closefrom_hook.Original(first);
+}
+
 int Dup2(int from, int to) {
+  // Which is what dup2(2) says of a number that is just being opened.
+  if (IsOwned(to)) return Fail(EBUSY);
   if (from != to && Cooperating() != nullptr) {
     dup2_hook.CountCall();
     if (fcntl(from, F_GETFD) >= 0) PollSet::Closing(to);
@@ -253,6 +314,7 @@ int Dup2(int from, int to) {
 }
 
 int Dup3(int from, int to, int flags) {
+  if (IsOwned(to)) return Fail(EBUSY);
   if (from != to && Cooperating() != nullptr) {
     dup3_hook.CountCall();
     if (fcntl(from, F_GETFD) >= 0) PollSet::Closing(to);
@@ -261,6 +323,16 @@ int Dup3(int from, int to, int flags) {
 }
 
 }  // namespace
+
+std::optional<long> SyscallThatCloses(long number, long a, long b, long c) {
+  if (number == SYS_close && IsOwned(static_cast<int>(a))) return Fail(EBADF);
+  if (number != SYS_close_range || (c & CLOSE_RANGE_CLOEXEC)) return std::nullopt;
+  return CloseAroundOwned(
+      static_cast<unsigned>(a), static_cast<unsigned>(b),
+      [&](unsigned from, unsigned to) {
+        return static_cast<int>(syscall(SYS_close_range, from, to, static_cast<int>(c)));
+      });
+}
 
 ssize_t WriteAsPatched(int fd, const void* data, size_t size) {
   return Write(fd, data, size);

@@ -4,6 +4,8 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
+#include <optional>
+
 namespace grove::patch::patch_internal {
 
 // One attempt to write without waiting: how much that was, or -1 with EAGAIN if nothing
@@ -15,6 +17,10 @@ bool IsOnDisk(int fd);
 
 // What the patched write(2) does, for another hook that writes.
 ssize_t WriteAsPatched(int fd, const void* data, size_t size);
+
+// What syscall(2) returns for a call that would close the hub's descriptors; nothing for
+// others.
+std::optional<long> SyscallThatCloses(long number, long a, long b, long c);
 
 }  // namespace grove::patch::patch_internal
 

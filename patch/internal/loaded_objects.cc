@@ -103,6 +103,17 @@ std::vector<LoadedObject> LoadedObjects() {
   return all;
 }
 
+uint64_t UnloadedObjects() {
+  uint64_t count = 0;
+  dl_iterate_phdr(
+      [](dl_phdr_info* info, size_t, void* unloaded) {
+        *static_cast<uint64_t*>(unloaded) = info->dlpi_subs;
+        return 1;
+      },
+      &count);
+  return count;
+}
+
 void ForEachImport(const LoadedObject& object,
                    absl::FunctionRef<void(const char* symbol, void** slot)> fn) {
   const Dynamic dynamic(object);

@@ -35,6 +35,9 @@ struct LoadedObject {
 // In the order in which they were loaded. Does not block.
 std::vector<LoadedObject> LoadedObjects();
 
+// How many have been unloaded, ever: then another may lie where one lay.
+uint64_t UnloadedObjects();
+
 // ForEachImport()
 //
 // Calls `fn` for each slot of the object that holds, or will hold, the address of an

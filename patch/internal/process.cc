@@ -9,10 +9,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <memory>
+#include <vector>
+
 #include "grove/green/os/fork.h"
 #include "grove/green/status.h"
 #include "grove/patch/internal/hook.h"
 #include "grove/patch/internal/on_another_thread.h"
+#include "grove/patch/internal/own_descriptors.h"
 #include "grove/patch/internal/parking_lot.h"
 #include "grove/patch/internal/signal_watch.h"
 #include "grove/patch/internal/stdio_lock.h"
@@ -131,12 +135,20 @@ pid_t ForkProcess() {
   if (Cooperating() == nullptr) return fork_hook.Original();
   fork_hook.CountCall();
   const HubStorage of_hub;  // libc makes the thread that forks the child's only one
+  const bool owns = !Owned().empty();
+  const std::vector<int> open_before = owns ? OpenDescriptors() : std::vector<int>();
+  auto out_of_the_way = owns ? std::make_unique<OutOfTheWay>() : nullptr;
   const absl::StatusOr<pid_t> pid = Fork();
+  if (pid.ok() && *pid == 0 && owns) {
+    if (Scheduler* mine = Cooperating()) green_internal::PollSet::Get(*mine);
+  }
+  out_of_the_way.reset();
   if (!pid.ok()) {
     errno = ErrnoOf(pid.status());
     return -1;
   }
   if (*pid == 0) {
+    if (owns) OwnAgainInChild(open_before);
     ForgetParkedInChild();
     ForgetSignalWatchesInChild();
     ForgetThreadsInChild();

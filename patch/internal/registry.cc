@@ -30,10 +30,10 @@ void* DlOpen(const char* path, int flags) {
 // for its own purposes; and allocators, which are called where nothing may wait, hold
 // their locks for some instructions, and keep what is the kernel's thread's.
 constexpr absl::string_view kAlwaysExcluded[] = {
-    "ld-linux",    "libc.so",     "libpthread.so", "libdl.so",   "librt.so",  "libm.so",
-    "libgcc_s",    "libresolv",   "libnss_",       "libev.so",   "libasan",   "libtsan",
-    "libubsan",    "liblsan",     "libanl",        "linux-vdso", "libgtest.", "libgmock.",
-    "libjemalloc", "libtcmalloc", "libmimalloc"};
+    "ld-linux",  "libc.so",     "libpthread.so", "libdl.so",   "librt.so",   "libm.so",
+    "libgcc_s",  "libresolv",   "libnss_",       "libev.so",   "libasan",    "libtsan",
+    "libubsan",  "liblsan",     "libclang_rt",   "libanl",     "linux-vdso", "libgtest.",
+    "libgmock.", "libjemalloc", "libtcmalloc",   "libmimalloc"};
 
 // What the program would have called. In a program that is not position-independent, the
 // address of a function may be that of the program's own jump to it, through the slot
@@ -157,9 +157,13 @@ void Registry::PatchObject(const LoadedObject& object, absl::Span<Hook* const> h
 
 void Registry::PatchNewObjects() {
   const std::lock_guard guard(lock_);
+  // One that was unloaded and is loaded again, to the same place, has its slots anew.
+  const uint64_t unloaded = UnloadedObjects();
+  const bool some_are_gone = unloaded != std::exchange(unloaded_, unloaded);
   for (const LoadedObject& object : LoadedObjects()) {
     const auto known = objects_.find(object.base);
-    if (known != objects_.end() && known->second.path == object.path) continue;
+    const bool is_known = known != objects_.end() && known->second.path == object.path;
+    if (is_known && !some_are_gone) continue;
     if (!Excluded(object)) PatchLocked(object, everywhere_);
   }
 }

@@ -71,6 +71,7 @@ class Registry {
     size_t slots = 0;
   };
   std::map<ElfW(Addr), Patched> objects_;
+  uint64_t unloaded_ = 0;  // when objects_ was right
   std::vector<std::string> warnings_;
   std::vector<std::weak_ptr<std::function<void(PatchEvent&)>>> subscribers_;
 };

@@ -157,6 +157,26 @@ GREENLET_TEST_F(Programs, Forks) {
                "work(b'parent ')\n"});
 }
 
+// But those of the hub: its threads go on waiting, and those of a child that does so.
+GREENLET_TEST_F(Programs, ClosesAllDescriptorsThatItFinds) {
+  EXPECT_EQ(RunsTheSame({"patch/programs/closing"}).substr(0, 11), "close: 3 4\n");
+  EXPECT_EQ(RunsTheSame({"python3", "-c",
+                         "import os, time, threading\n"
+                         "os.closerange(3, 4096)\n"
+                         "t = threading.Thread(target=time.sleep, args=(0.01,))\n"
+                         "t.start(); t.join(); print('joined')\n"}),
+            "joined\n");
+}
+
+// Scripts name descriptors by number: those of the hub are out of their way.
+GREENLET_TEST_F(Programs, RedirectsDescriptorsByNumber) {
+  RunsTheSame(
+      {"sh", "-c",
+       "exec 3>&1 4>&1 5>&1 6>&1 7>&1 8>&1 9>&1; for i in 3 4 5 6 7 8 9; do echo $i "
+       ">&$i; "
+       "done; (exec 3>&1; sleep 0.01; echo inner >&3); sleep 0.01; ls /proc/self/fd"});
+}
+
 // They read and write by stdio, more than fits into a pipe.
 GREENLET_TEST_F(Programs, FiltersByStdio) {
   std::string input;

@@ -5,6 +5,8 @@
 #include "grove/net/copy.h"
 #include "grove/net/server.h"
 #include "grove/net/tcp.h"
+#include "grove/net/udp.h"
+#include "grove/net/unix.h"
 #include "tools/soak/scene.h"
 
 namespace grove::soak {
@@ -49,8 +51,92 @@ void Echo(Scene& s) {
   s.Check(server.active() == 0, "no connection is left");
 }
 
+// Both ends are used by several at once: who reads gets a message's worth from somebody.
+void UnixPair(Scene& s) {
+  if (!s.world().connections.acquire(1, Deadline())) return;
+  struct Release {
+    ~Release() { world.connections.release(1); }
+    World& world;
+  } release{s.world()};
+  auto pair = net::UnixStream::Pair();
+  s.Check(pair.ok(), "there is a pair");
+  if (!pair.ok()) return;
+  net::UnixStream& here = pair->first;
+  net::UnixStream& there = pair->second;
+  const Greenlet<> echo = Spawn([&] { net::Copy(there, there).IgnoreError(); });
+  struct Finish {
+    ~Finish() {
+      const Shield shield;
+      here.Abort();
+      echo.Join();
+    }
+    net::UnixStream& here;
+    const Greenlet<>& echo;
+  } finish{here, echo};
+  Crowd crowd(s);
+  crowd.Add([&, size = 1 + s.lots.Below(100'000), rounds = s.Rounds()] {
+    const std::string text(size, 'x');
+    std::string back(size, ' ');
+    for (int r = 0; r < rounds; ++r) {
+      const Greenlet<bool> writes = Spawn([&] { return here.Write(text).ok(); });
+      struct Join {
+        ~Join() {
+          const Shield shield;
+          writes.Kill();
+        }
+        const Greenlet<bool>& writes;
+      } join{writes};
+      s.Check(here.ReadExactly(absl::MakeSpan(back)).ok(), "an end reads");
+      s.Check(back == text, "what comes back is what was sent");
+    }
+  });
+  crowd.Stir();
+  crowd.Join();
+}
+
+void Datagrams(Scene& s) {
+  constexpr int kSockets = 2;
+  if (!s.world().connections.acquire(kSockets, Deadline())) return;
+  struct Release {
+    ~Release() { world.connections.release(kSockets); }
+    World& world;
+  } release{s.world()};
+  auto server = net::UdpSocket::Bind(net::Address::Loopback(0));
+  s.Check(server.ok(), "there is a socket");
+  if (!server.ok()) return;
+  auto client = net::UdpSocket::Connect(*server->local_address());
+  s.Check(client.ok(), "there is another");
+  if (!client.ok()) return;
+  int sent = 0;
+  int received = 0;
+  Crowd crowd(s);
+  for (int i = s.Workers(); i > 0; --i) {
+    crowd.Add([&, i, rounds = s.Rounds()] {
+      char buffer[64];
+      for (int r = 0; r < rounds; ++r) {
+        if (i % 2) {
+          if (client->Send("datagram", s.SoonOrNever()).ok()) ++sent;
+        } else {
+          const auto got = server->ReceiveFrom(absl::MakeSpan(buffer),
+                                               absl::Microseconds(s.lots.Below(3000)));
+          if (got.ok()) ++received;
+          s.Check(got.ok() ? got->bytes == 8 && got->peer == *client->local_address()
+                           : absl::IsDeadlineExceeded(got.status()),
+                  "what comes is what was sent");
+        }
+        s.Pause();
+      }
+    });
+  }
+  crowd.Stir();
+  crowd.Join();
+  s.Check(s.kills() || received <= sent, "none comes twice");
+}
+
 }  // namespace
 
-std::vector<Scenario> NetScenarios() { return {{"tcp", &Echo}}; }
+std::vector<Scenario> NetScenarios() {
+  return {{"tcp", &Echo}, {"unix", &UnixPair}, {"udp", &Datagrams}};
+}
 
 }  // namespace grove::soak

@@ -194,6 +194,7 @@ std::vector<Scenario> GreenletScenarios();
 std::vector<Scenario> HubScenarios();
 std::vector<Scenario> NetScenarios();
 std::vector<Scenario> NameScenarios();
+std::vector<Scenario> OsScenarios();
 
 }  // namespace grove::soak
 

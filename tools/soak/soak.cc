@@ -31,7 +31,7 @@ std::vector<Scenario> AllScenarios(const std::string& only) {
   std::vector<Scenario> all;
   for (const auto& list :
        {LockScenarios(), EventScenarios(), QueueScenarios(), GreenletScenarios(),
-        HubScenarios(), NetScenarios(), NameScenarios()}) {
+        HubScenarios(), NetScenarios(), NameScenarios(), OsScenarios()}) {
     for (const Scenario& scenario : list) {
       if (absl::StrContains(scenario.name, only)) all.push_back(scenario);
     }
