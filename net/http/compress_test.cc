@@ -357,7 +357,10 @@ GREENLET_TEST_F(CompressTest, ALargeBodyLetsOthersRun) {
   bool done = false;
   int turns = 0;
   const Greenlet<> other = Spawn([&] {
-    for (; !done; ++turns) Yield();
+    while (!done) {
+      Yield();
+      ++turns;
+    }
   });
   EXPECT_TRUE(Decode("gzip", Parse(ReadToEnd(client)).body) == text);
   done = true;

@@ -51,7 +51,7 @@ void Echo(Scene& s) {
   s.Check(server.active() == 0, "no connection is left");
 }
 
-// Both ends are used by several at once: who reads gets a message's worth from somebody.
+// One end echoes; at the other one greenlet writes while another reads.
 void UnixPair(Scene& s) {
   if (!s.world().connections.acquire(1, Deadline())) return;
   struct Release {
@@ -110,11 +110,11 @@ void Datagrams(Scene& s) {
   int sent = 0;
   int received = 0;
   Crowd crowd(s);
-  for (int i = s.Workers(); i > 0; --i) {
-    crowd.Add([&, i, rounds = s.Rounds()] {
+  for (const bool sends : {true, false}) {
+    crowd.Add([&, sends, rounds = 2 * s.Rounds()] {
       char buffer[64];
       for (int r = 0; r < rounds; ++r) {
-        if (i % 2) {
+        if (sends) {
           if (client->Send("datagram", s.SoonOrNever()).ok()) ++sent;
         } else {
           const auto got = server->ReceiveFrom(absl::MakeSpan(buffer),

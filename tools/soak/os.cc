@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <utility>
 #include <vector>
@@ -16,6 +17,7 @@
 #include "grove/green/os/run.h"
 #include "grove/green/os/signals.h"
 #include "grove/green/thread_pool.h"
+#include "grove/sync/mutex.h"
 #include "tools/soak/scene.h"
 
 namespace grove::soak {
@@ -73,6 +75,7 @@ void BytesThroughAPipe(Scene& s) {
   absl::StatusOr<Pipe> pipe = MakePipe(1);
   s.Check(pipe.ok(), "there is a pipe");
   if (!pipe.ok()) return;
+  Mutex one;  // writes at a time
   size_t tried = 0;
   size_t written = 0;
   size_t read = 0;
@@ -102,6 +105,7 @@ void BytesThroughAPipe(Scene& s) {
       crowd.Add([&, rounds = s.Rounds(), size = 1 + s.lots.Below(3000)] {
         const std::string data(size, 'x');
         for (int r = 0; r < rounds; ++r) {
+          const std::lock_guard hold(one);
           tried += size;
           if (pipe->writer.Write(data, s.SoonOrNever()).ok()) written += size;
           s.Pause();
