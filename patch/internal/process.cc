@@ -140,7 +140,10 @@ pid_t ForkProcess() {
   auto out_of_the_way = owns ? std::make_unique<OutOfTheWay>() : nullptr;
   const absl::StatusOr<pid_t> pid = Fork();
   if (pid.ok() && *pid == 0 && owns) {
-    if (Scheduler* mine = Cooperating()) green_internal::PollSet::Get(*mine);
+    if (Scheduler* mine = Cooperating()) {
+      green_internal::PollSet::Get(*mine);
+      mine->hub().loop().Poll(false);  // which makes the loop's set anew
+    }
   }
   out_of_the_way.reset();
   if (!pid.ok()) {
