@@ -33,8 +33,8 @@ std::string Take(const char* name) {
   return taken;
 }
 
-// Programs close stderr before they end.
-int report_fd = -1;
+// Programs close stderr before they end: then one that is the same.
+int report_fd = STDERR_FILENO;
 
 void PrintReport() {
   const std::string text = Report().ToString();
@@ -58,7 +58,7 @@ void PrintReport() {
         new HubScope({.name = "patched", .loop_exit = LoopExitPolicy::kNever});
     (void)hub;
     green_internal::PollSet::Get(*green_internal::Scheduler::GetIfExists());
-    if (verbose || report) report_fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
+    if (report) report_fd = fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, 3);
   });
   PatchOptions options = {.os = false,
                           .thread = false,

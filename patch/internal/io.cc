@@ -5,7 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -272,14 +271,18 @@ int CloseAroundOwned(unsigned first, unsigned last, F close_part) {
 }
 
 void EndWaits(unsigned first, unsigned last) {
-  rlimit limit = {};
-  getrlimit(RLIMIT_NOFILE, &limit);
-  const auto end = std::min<rlim_t>(static_cast<rlim_t>(last) + 1, limit.rlim_cur);
-  for (rlim_t fd = first; fd < end; ++fd) PollSet::Closing(static_cast<int>(fd));
+  // The most that a process may have where nobody has set fs.nr_open (proc(5)).
+  constexpr unsigned kMost = 1 << 20;
+  for (unsigned fd = first; fd < kMost && fd <= last; ++fd) {
+    PollSet::Closing(static_cast<int>(fd));
+  }
 }
 
 int CloseRange(unsigned first, unsigned last, int flags) {
-  if (flags & CLOSE_RANGE_CLOEXEC) return close_range_hook.Original(first, last, flags);
+  // Ours are closed at exec() anyway; and what the kernel refuses it shall see.
+  if (first > last || (flags & ~CLOSE_RANGE_UNSHARE) != 0) {
+    return close_range_hook.Original(first, last, flags);
+  }
   if (Cooperating() != nullptr) {
     close_range_hook.CountCall();
     EndWaits(first, last);
@@ -304,8 +307,8 @@ void CloseFrom(int first) {
 }
 
 int Dup2(int from, int to) {
-  // Which is what dup2(2) says of a number that is just being opened.
-  if (IsOwned(to)) return Fail(EBUSY);
+  // As if it were above the limit.
+  if (IsOwned(to)) return Fail(EBADF);
   if (from != to && Cooperating() != nullptr) {
     dup2_hook.CountCall();
     if (fcntl(from, F_GETFD) >= 0) PollSet::Closing(to);
@@ -314,7 +317,7 @@ int Dup2(int from, int to) {
 }
 
 int Dup3(int from, int to, int flags) {
-  if (IsOwned(to)) return Fail(EBUSY);
+  if (IsOwned(to)) return Fail(EBADF);
   if (from != to && Cooperating() != nullptr) {
     dup3_hook.CountCall();
     if (fcntl(from, F_GETFD) >= 0) PollSet::Closing(to);
@@ -325,13 +328,28 @@ int Dup3(int from, int to, int flags) {
 }  // namespace
 
 std::optional<long> SyscallThatCloses(long number, long a, long b, long c) {
-  if (number == SYS_close && IsOwned(static_cast<int>(a))) return Fail(EBADF);
-  if (number != SYS_close_range || (c & CLOSE_RANGE_CLOEXEC)) return std::nullopt;
-  return CloseAroundOwned(
-      static_cast<unsigned>(a), static_cast<unsigned>(b),
-      [&](unsigned from, unsigned to) {
-        return static_cast<int>(syscall(SYS_close_range, from, to, static_cast<int>(c)));
+  const auto flags = static_cast<int>(c);
+  switch (number) {
+    case SYS_close:
+      if (IsOwned(static_cast<int>(a))) return Fail(EBADF);
+      return std::nullopt;
+#ifdef SYS_dup2
+    case SYS_dup2:
+#endif
+    case SYS_dup3:
+      if (a != b && IsOwned(static_cast<int>(b))) return Fail(EBADF);
+      return std::nullopt;
+    case SYS_close_range: {
+      const auto first = static_cast<unsigned>(a);
+      const auto last = static_cast<unsigned>(b);
+      if (first > last || (flags & ~CLOSE_RANGE_UNSHARE) != 0) return std::nullopt;
+      return CloseAroundOwned(first, last, [&](unsigned from, unsigned to) {
+        return static_cast<int>(syscall(SYS_close_range, from, to, flags));
       });
+    }
+    default:
+      return std::nullopt;
+  }
 }
 
 ssize_t WriteAsPatched(int fd, const void* data, size_t size) {

@@ -49,8 +49,9 @@ bool IsLikeAHubs(int fd) {
 }  // namespace
 
 OutOfTheWay::OutOfTheWay() {
-  // Above what scripts (10) and most programs use, and below the limit.
-  constexpr rlim_t kFirst = 200;
+  // Above those that scripts name, and low, since a forked child cannot have anew what
+  // lies above a limit that its parent has lowered (dup(2)).
+  constexpr rlim_t kFirst = 32;
   rlimit limit = {};
   getrlimit(RLIMIT_NOFILE, &limit);
   const auto first = static_cast<int>(std::min(kFirst, limit.rlim_cur / 2));
@@ -92,8 +93,10 @@ void OwnAgainInChild(const std::vector<int>& before) {
   const std::vector<int> after = OpenDescriptors();
   std::vector<int> mine;
   for (const int fd : Owned()) {
-    if (std::binary_search(after.begin(), after.end(), fd)) mine.push_back(fd);
+    if (fcntl(fd, F_GETFD) >= 0) mine.push_back(fd);
   }
+  // Without /proc, as after chroot(2): those that have kept their numbers.
+  if (before.empty() || after.empty()) return Own(mine);
   for (const int fd : NotIn(before, after)) {
     if (IsLikeAHubs(fd)) mine.push_back(fd);
   }

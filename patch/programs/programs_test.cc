@@ -175,6 +175,7 @@ GREENLET_TEST_F(Programs, RedirectsDescriptorsByNumber) {
        "exec 3>&1 4>&1 5>&1 6>&1 7>&1 8>&1 9>&1; for i in 3 4 5 6 7 8 9; do echo $i "
        ">&$i; "
        "done; (exec 3>&1; sleep 0.01; echo inner >&3); sleep 0.01; ls /proc/self/fd"});
+  RunsTheSame({"sh", "-c", "ulimit -n 64; (echo a; sleep 0.01; echo b); sleep 0.01"});
 }
 
 // They read and write by stdio, more than fits into a pipe.

@@ -112,14 +112,14 @@ void QueueOfTwoHubs(Scene& s) {
     Queue<Token> queue(2);
     std::atomic<int64_t> put = 0;
     std::atomic<int64_t> got = 0;
-    Crowd crowd(s);
-    RemoteCrowd remote(s);
     const auto put_one = [&](Deadline deadline) {
       if (queue.Put(Token(&tokens), deadline).ok()) ++put;
     };
     const auto get_one = [&](Deadline deadline) {
       if (queue.Get(deadline).ok()) ++got;
     };
+    Crowd crowd(s);
+    RemoteCrowd remote(s);
     for (int i = 0; i < 4; ++i) {
       remote.Add([&, i, rounds = s.Rounds(), pause = FarPause(s)]() mutable {
         for (int r = 0; r < rounds; ++r) {

@@ -35,6 +35,13 @@ void Names(Scene& s) {
   } release{s.world()};
   net::UdpSocket socket = *net::UdpSocket::Bind(net::Address::Loopback(0));
   const Greenlet<> server = Spawn([&] { SayNo(socket); });
+  struct Finish {
+    ~Finish() {
+      const Shield shield;
+      server.Kill();
+    }
+    const Greenlet<>& server;
+  } finish{server};
   net::AresResolverOptions options;
   options.servers = {*socket.local_address()};
   options.search = std::vector<std::string>();
@@ -60,7 +67,6 @@ void Names(Scene& s) {
   }
   crowd.Stir();
   crowd.Join();
-  server.Kill();
 }
 
 }  // namespace

@@ -183,7 +183,7 @@ void Children(Scene& s) {
   } release{s.world()};
   Crowd crowd(s);
   for (int i = 0; i < kAtOnce; ++i) {
-    crowd.Add([&, size = s.lots.Below(100'000)] {
+    crowd.Add([&, size = 1 + s.lots.Below(100'000)] {
       const std::string text(size, static_cast<char>('a' + s.lots.Below(26)));
       const Deadline deadline = s.SoonOrNever();
       const absl::StatusOr<CompletedProcess> done =
