@@ -63,7 +63,7 @@ auto Call(const HubHandle& hub, F&& fn, Deadline deadline = {},
   using T = std::invoke_result_t<F&>;
   using Result = typename green_internal::GetResult<T>::type;
   std::conditional_t<std::is_void_v<T>, std::monostate, std::optional<T>> result;
-  const auto run = [&fn, &result] {
+  const auto run = [&] {
     if constexpr (std::is_void_v<T>) {
       fn();
     } else {

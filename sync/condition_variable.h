@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/time/time.h"
 #include "grove/green/timeout.h"
 #include "grove/hub/deadline.h"
@@ -95,7 +96,7 @@ class ConditionVariable {
   class Unlocked {
    public:
     explicit Unlocked(Lock& lock) : lock_(lock) {}
-    ~Unlocked() {
+    ~Unlocked() ABSL_NO_THREAD_SAFETY_ANALYSIS {
       if (!is_unlocked_) return;
       Shield shield;
       if constexpr (std::is_same_v<Lock, RLock>) {
@@ -109,7 +110,7 @@ class ConditionVariable {
     absl::FunctionRef<void()> unlock() const { return unlock_; }
 
    private:
-    void Unlock() {
+    void Unlock() ABSL_NO_THREAD_SAFETY_ANALYSIS {
       if constexpr (std::is_same_v<Lock, RLock>) {
         count_ = lock_.UnlockAll();
       } else if constexpr (std::is_same_v<Lock, std::unique_lock<RLock>>) {

@@ -183,6 +183,12 @@ inline void SanitizerAddRoots([[maybe_unused]] const void* region,
   __lsan_register_root_region(region, size);
 #endif
 }
+inline void SanitizerRemoveRoots([[maybe_unused]] const void* region,
+                                 [[maybe_unused]] size_t size) {
+#if GROVE_ASAN
+  __lsan_unregister_root_region(region, size);
+#endif
+}
 
 }  // namespace grove::green_internal
 

@@ -31,15 +31,13 @@ constexpr size_t kFirstRegion = 64;
 constexpr size_t kMaxRegionBytes = size_t{1} << 34;
 constexpr int kMaxRegions = 4096;
 
-// Of a stack in use: pointers that only a parked greenlet holds are no leaks. What is idle
-// is no root, or LeakSanitizer would read gigabytes after hundreds of large stacks.
+// Of a stack in use: pointers that only a parked greenlet holds are no leaks. What is
+// idle is no root, or LeakSanitizer would read gigabytes after hundreds of large stacks.
 void AddRoots(Stack stack) {
   SanitizerAddRoots(stack.usable_low(), stack.size() - kGuardSize);
 }
-void RemoveRoots([[maybe_unused]] Stack stack) {
-#if GROVE_ASAN
-  __lsan_unregister_root_region(stack.usable_low(), stack.size() - kGuardSize);
-#endif
+void RemoveRoots(Stack stack) {
+  SanitizerRemoveRoots(stack.usable_low(), stack.size() - kGuardSize);
 }
 
 // From one stack to the next. One page more than a stack: at a distance of a power of two
