@@ -85,12 +85,16 @@ Hub::Hub(HubOptions options)
   GROVE_CHECK(options_.operations_per_turn > 0, "operations_per_turn must be positive");
   t_hub = this;
   hub_internal::SetThreadClock(options_.clock);
+  WatchMailbox();
+  mailbox_->set_wakes_once(loop_.TellOfEachEventOnce(mail_watcher_));
+}
+
+void Hub::WatchMailbox() {
   mail_watcher_.Set(
       &loop_, mailbox_->wake_fd(), kReadable,
       [](void* mailbox, int) { static_cast<Mailbox*>(mailbox)->OnWakeup(); },
       mailbox_.get());
-  GROVE_CHECK(mail_watcher_.Start(), "the mailbox of hub '", this->name(), "' is closed");
-  mailbox_->set_wakes_once(loop_.TellOfEachEventOnce(mail_watcher_));
+  GROVE_CHECK(mail_watcher_.Start(), "the mailbox of hub '", name(), "' is closed");
 }
 
 Hub::~Hub() {
@@ -134,7 +138,9 @@ void Hub::ForgetInChild() {
   mark_queued_ = false;
   wakers_ = 0;
   ++life_;
+  mail_watcher_.Stop();
   mailbox_->ForgetInChild();
+  WatchMailbox();
   loop_.Reinit();
 }
 

@@ -276,6 +276,7 @@ class Hub {
   void AdaptBudget(MonotonicNanos took);
   void Poll(bool wait);
   void FireTimers();
+  void WatchMailbox();
 
   const HubOptions options_;
   const std::shared_ptr<Mailbox> mailbox_;

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -13,6 +14,7 @@
 #include <utility>
 
 #include "absl/base/optimization.h"
+#include "grove/hub/clock.h"
 #include "grove/hub/config.h"
 #include "grove/hub/internal/check.h"
 #include "grove/hub/internal/edge_trigger.h"
@@ -63,26 +65,110 @@ struct ev_loop* NewLoop() {
 
 }  // namespace
 
-// What ends a Poll() that waits. Its function does nothing: that it was called is all.
+// What ends a Poll() that waits. libev rounds up to milliseconds, as epoll_wait(2) does.
+// So it is asked to come early, and the rest, as whatever is to come soon, has a
+// timerfd(2), at the price of a system call.
 class LoopWakeup {
  public:
   explicit LoopWakeup(struct ev_loop* loop) : loop_(loop) {
-    ev_timer_init(
-        &timer_, [](struct ev_loop*, ev_timer*, int) {}, 0., 0.);
+    const auto comes_early = [](struct ev_loop*, ev_timer* timer, int) {
+      auto* self = static_cast<LoopWakeup*>(timer->data);
+      self->state_ = self->fd_ < 0 ? State::kIdle : State::kNear;
+    };
+    ev_timer_init(&timer_, comes_early, 0., 0.);
+    timer_.data = this;
+    Open();
+  }
+  ~LoopWakeup() {
+    ev_timer_stop(loop_, &timer_);
+    Close();
   }
 
   void Arm(absl::Duration after) {
+    when_ = Clock::ReadMonotonic() + absl::ToInt64Nanoseconds(after);
     ev_timer_stop(loop_, &timer_);
+    if (fd_ >= 0 && after < kSoon) {
+      Set(std::max(after, kSlack));
+      return;
+    }
+    if (state_ == State::kSet || state_ == State::kHasCome) Unset();
     ev_now_update(loop_);
-    ev_timer_set(&timer_, absl::ToDoubleSeconds(after), 0.);
+    ev_timer_set(&timer_, absl::ToDoubleSeconds(fd_ < 0 ? after : after - kEarly), 0.);
     ev_timer_start(loop_, &timer_);
+    state_ = State::kFar;
   }
 
-  bool armed() const { return ev_is_active(&timer_); }
+  bool armed() const { return state_ != State::kIdle && state_ != State::kHasCome; }
+
+  void WillWait() {
+    if (state_ == State::kNear) {
+      const MonotonicNanos left = when_ - Clock::ReadMonotonic();
+      Set(absl::Nanoseconds(std::max<MonotonicNanos>(left, 1)));
+    } else if (state_ == State::kHasCome) {
+      Unset();  // or it would end each wait from now on
+    }
+  }
+
+  // In a forked child: the timerfd is the parent's.
+  void Reopen() {
+    ev_timer_stop(loop_, &timer_);
+    Close();
+    Open();
+  }
 
  private:
+  enum class State {
+    kIdle,
+    kFar,      // libev's timer runs
+    kNear,     // that has come; the rest is not set yet
+    kSet,      // the timerfd runs
+    kHasCome,  // that has, and can be read
+  };
+
+  // What comes later than in kSoon is libev's until kEarly before it.
+  static constexpr absl::Duration kSoon = absl::Milliseconds(5);
+  static constexpr absl::Duration kEarly = absl::Milliseconds(2);
+  // As the kernel's own for who sleeps (PR_SET_TIMERSLACK, prctl(2)): of thousands of
+  // timers in a millisecond not each is a wakeup.
+  static constexpr absl::Duration kSlack = absl::Microseconds(50);
+
+  // Without a descriptor all is rounded.
+  void Open() {
+    state_ = State::kIdle;
+    fd_ = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
+    if (fd_ < 0) return;
+    const auto has_come = [](struct ev_loop*, ev_io* io, int) {
+      static_cast<LoopWakeup*>(io->data)->state_ = State::kHasCome;
+    };
+    ev_io_init(&io_, has_come, fd_, EV_READ);
+    io_.data = this;
+    ev_io_start(loop_, &io_);
+  }
+  void Close() {
+    if (fd_ < 0) return;
+    ev_io_stop(loop_, &io_);
+    close(fd_);
+  }
+  void Set(absl::Duration after) {
+    SetTimer(after);
+    state_ = State::kSet;
+  }
+  void Unset() {
+    SetTimer(absl::ZeroDuration());
+    state_ = State::kIdle;
+  }
+  void SetTimer(absl::Duration after) {
+    const itimerspec spec = {.it_interval = {}, .it_value = absl::ToTimespec(after)};
+    GROVE_CHECK(timerfd_settime(fd_, 0, &spec, nullptr) == 0,
+                "timerfd_settime: ", strerror(errno));
+  }
+
   struct ev_loop* const loop_;
   ev_timer timer_;
+  MonotonicNanos when_ = 0;
+  int fd_ = -1;
+  ev_io io_;
+  State state_ = State::kIdle;
 };
 
 // Notes that libev makes its epoll set anew in this poll: in a forked child, or because
@@ -127,14 +213,16 @@ Loop::~Loop() {
   while (watchers_) watchers_->Stop();
   GROVE_CHECK(active_ == 0, "a loop ends with ", active_watchers(), " active watchers");
   fork_notice_.reset();
+  wakeup_.reset();
   ev_loop_destroy(loop_);
 }
 
 void Loop::Poll(bool wait) {
+  if (wait) wakeup_->WillWait();
   ev_run(loop_, wait ? EVRUN_ONCE : EVRUN_NOWAIT);
   if (ABSL_PREDICT_FALSE(rebuilt_)) {
     rebuilt_ = false;
-    if (told_once_ >= 0) TellOnce();
+    if (told_once_ != nullptr) TellOnce();
   }
 }
 
@@ -143,7 +231,7 @@ void Loop::WakeAfter(absl::Duration after) { wakeup_->Arm(after); }
 bool Loop::wake_set() const { return wakeup_->armed(); }
 
 bool Loop::TellOfEachEventOnce(const IoWatcher& w) {
-  told_once_ = w.fd();
+  told_once_ = &w;
   Poll(false);  // which tells the kernel of `w`
   return TellOnce();
 }
@@ -154,9 +242,10 @@ bool Loop::TellOnce() {
   // the descriptor, so none is mistaken for it.
   constexpr int kNearby = 256;
   if (ev_backend(loop_) != EVBACKEND_EPOLL) return false;
-  if (hub_internal::MakeEdgeTriggered(epoll_fd_, told_once_)) return true;
+  const int told = told_once_->fd();
+  if (hub_internal::MakeEdgeTriggered(epoll_fd_, told)) return true;
   for (int fd = std::max(epoll_fd_ - kNearby, 0); fd < epoll_fd_ + kNearby; ++fd) {
-    if (hub_internal::MakeEdgeTriggered(fd, told_once_)) return true;
+    if (hub_internal::MakeEdgeTriggered(fd, told)) return true;
   }
   return false;
 }
@@ -182,7 +271,10 @@ std::string Loop::backend() const {
   }
 }
 
-void Loop::Reinit() { ev_loop_fork(loop_); }
+void Loop::Reinit() {
+  wakeup_->Reopen();
+  ev_loop_fork(loop_);
+}
 
 // --- IoWatcher ------------------------------------------------------------------
 

@@ -51,7 +51,8 @@ class Loop {
   // Loop::WakeAfter()
   //
   // Ends a Poll() that waits once `after` has passed; replaces what was set before.
-  // It stays set until its time comes, through as many polls as may be.
+  // It stays set until its time comes, through as many polls as may be. Less than
+  // 50 us are 50 us. A poll may end before, without an event.
   void WakeAfter(absl::Duration after);
 
   // Loop::wake_set()
@@ -64,7 +65,8 @@ class Loop {
   // From now on `w`, which is started and stays so, is called once for each event, and
   // not for as long as the descriptor is ready: who does not read it saves a system call.
   // For one watcher of a loop. Polls once. False if this loop cannot do so; and it may
-  // tell of an event again when the kernel's side was made anew, as by Reinit().
+  // tell of an event again when the kernel's side was made anew, as by Reinit(), before
+  // which `w` may be given another descriptor.
   bool TellOfEachEventOnce(const IoWatcher& w);
 
   // Loop::backend()
@@ -111,8 +113,8 @@ class Loop {
 
   // The number that libev's epoll set probably has: libev does not say.
   const int epoll_fd_;
-  int told_once_ = -1;    // the descriptor of TellOfEachEventOnce()
-  bool rebuilt_ = false;  // the epoll set, since that was seen to
+  const IoWatcher* told_once_ = nullptr;  // the one of TellOfEachEventOnce()
+  bool rebuilt_ = false;                  // the epoll set, since that was seen to
   struct ev_loop* loop_;
   std::unique_ptr<LoopWakeup> wakeup_;
   std::unique_ptr<LoopForkNotice> fork_notice_;

@@ -13,6 +13,8 @@
 #include <thread>
 #include <vector>
 
+#include "grove/hub/clock.h"
+
 namespace grove {
 namespace {
 
@@ -136,6 +138,62 @@ TEST(Loop, WakeAfterEndsAPollThatWaits) {
   loop.WakeAfter(absl::Milliseconds(1));
   EXPECT_TRUE(loop.wake_set());
   while (loop.wake_set()) loop.Poll(true);
+}
+
+// Below 5 ms by a timerfd, above by libev and the rest by that.
+TEST(Loop, WakeAfterIsNeverEarly) {
+  Loop loop;
+  for (const absl::Duration after :
+       {absl::ZeroDuration(), absl::Microseconds(100), absl::Milliseconds(3),
+        absl::Milliseconds(25), absl::Microseconds(100)}) {
+    const MonotonicNanos before = Clock::ReadMonotonic();
+    loop.WakeAfter(after);
+    while (loop.wake_set()) loop.Poll(true);
+    EXPECT_GE(Clock::ReadMonotonic() - before, absl::ToInt64Nanoseconds(after));
+  }
+}
+
+TEST(Loop, AWakeupThatHasComeEndsNoOtherPoll) {
+  Loop loop;
+  loop.WakeAfter(absl::Microseconds(1));
+  while (loop.wake_set()) loop.Poll(false);
+  loop.WakeAfter(absl::Milliseconds(25));
+  int polls = 0;
+  while (loop.wake_set()) {
+    loop.Poll(true);
+    ++polls;
+  }
+  EXPECT_LE(polls, 10) << "it spins";
+}
+
+TEST(Loop, WakeAfterReplacesWhatWasSet) {
+  Loop loop;
+  const MonotonicNanos before = Clock::ReadMonotonic();
+  loop.WakeAfter(absl::Milliseconds(1));
+  loop.WakeAfter(absl::Milliseconds(25));
+  while (loop.wake_set()) loop.Poll(true);
+  EXPECT_GE(Clock::ReadMonotonic() - before, 25'000'000);
+  loop.WakeAfter(absl::Hours(1));
+  loop.WakeAfter(absl::Milliseconds(1));
+  while (loop.wake_set()) loop.Poll(true);
+}
+
+TEST(Loop, AForkedChildHasItsOwnWakeup) {
+  Loop loop;
+  loop.WakeAfter(absl::Milliseconds(10));
+  const pid_t pid = fork();
+  if (pid == 0) {
+    loop.Reinit();
+    if (loop.wake_set()) _exit(1);
+    loop.WakeAfter(absl::Milliseconds(1));
+    while (loop.wake_set()) loop.Poll(true);
+    loop.WakeAfter(absl::Hours(1));
+    _exit(0);
+  }
+  int status = 0;
+  ASSERT_EQ(waitpid(pid, &status, 0), pid);
+  EXPECT_EQ(status, 0);
+  while (loop.wake_set()) loop.Poll(true);  // the child has not taken it away
 }
 
 TEST(Loop, TimerFiresOnceOrRepeats) {

@@ -166,10 +166,15 @@ void Mailbox::ForgetInChild() {
   taken_ = nullptr;
   FinishSleep();
   const int fresh = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-  GROVE_CHECK(fresh >= 0 && dup3(fresh, wake_fd_, O_CLOEXEC) >= 0,
-              "no eventfd for the mailbox of hub '", hub_name_,
+  GROVE_CHECK(fresh >= 0, "no eventfd for the mailbox of hub '", hub_name_,
               "' in a forked child: ", strerror(errno));
-  close(fresh);
+  // Under the same number, unless that is above a limit that was lowered since (dup(2)).
+  if (dup3(fresh, wake_fd_, O_CLOEXEC) >= 0) {
+    close(fresh);
+  } else {
+    close(wake_fd_);
+    wake_fd_ = fresh;
+  }
 }
 
 void Mailbox::Close() {

@@ -94,8 +94,8 @@ class Mailbox {
   void PublishSpent();
   // Refuses what comes from now on, and returns what is there to its senders.
   void Close();
-  // In a forked child. What is there is the parent's: it is forgotten. The eventfd of the
-  // hub that lives on is a new one, under the same number; all other hubs are closed.
+  // In a forked child. What is there is the parent's: it is forgotten. The hub that lives
+  // on has a new eventfd, which it watches anew; all other hubs are closed.
   void ForgetInChild();
   void CloseInChild() { head_.store(Closed(), std::memory_order_release); }
 
@@ -104,7 +104,7 @@ class Mailbox {
   static Letter* Closed() { return reinterpret_cast<Letter*>(1); }
 
   const std::string hub_name_;
-  const int wake_fd_;
+  int wake_fd_;
   bool wakes_once_ = false;
   hub_internal::Relaxed<uint64_t> delivered_{0};
   Letter* taken_ = nullptr;  // taken from the stack, in order, and not delivered yet

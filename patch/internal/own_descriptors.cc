@@ -19,8 +19,8 @@
 namespace grove::patch::patch_internal {
 namespace {
 
-// The loop's set, the mailbox, the set of Poll(), and where the report goes. Looked at by
-// every close(). Those not in use are -1.
+// The loop's set and its timer, the mailbox, the set of Poll(), and where the report
+// goes. Looked at by every close(). Those not in use are -1.
 constinit std::atomic<int> owned[kMostOwned] = {-1, -1, -1, -1, -1, -1, -1, -1};
 
 void Own(absl::Span<const int> fds) {
@@ -43,7 +43,8 @@ bool IsLikeAHubs(int fd) {
   const ssize_t n =
       readlink(absl::StrCat("/proc/self/fd/", fd).c_str(), target, sizeof target);
   const absl::string_view link(target, n > 0 ? static_cast<size_t>(n) : 0);
-  return link == "anon_inode:[eventpoll]" || link == "anon_inode:[eventfd]";
+  return link == "anon_inode:[eventpoll]" || link == "anon_inode:[eventfd]" ||
+         link == "anon_inode:[timerfd]";
 }
 
 }  // namespace

@@ -1,11 +1,13 @@
-// Closes all descriptors that it may have but for its streams, in each way that there is, and
-// then lets threads wait; and so does a child of its. Prints what numbers it gets.
+// Closes all descriptors that it may have but for its streams, in each way that there is,
+// or lowers the limit of them, and then lets threads wait; and so does a child of its.
+// Prints what numbers it gets.
 
 #define _GNU_SOURCE
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -59,6 +61,11 @@ static void ByDup2(void) {
     if (dup2(1, fd) >= 0) close(fd);
   }
 }
+// Of what is open above it, the kernel closes nothing; but a child cannot have it anew.
+static void ByALimit(void) {
+  const struct rlimit few = {20, 20};
+  if (setrlimit(RLIMIT_NOFILE, &few) != 0) perror("setrlimit");
+}
 
 int main(void) {
   static const struct {
@@ -66,7 +73,8 @@ int main(void) {
     void (*close_all)(void);
   } ways[] = {{"close", &ByClose},           {"close_range", &ByCloseRange},
               {"closefrom", &ByCloseFrom},   {"SYS_close", &BySyscall},
-              {"dup2", &ByDup2},             {"SYS_close_range", &BySyscallOfARange}};
+              {"dup2", &ByDup2},             {"SYS_close_range", &BySyscallOfARange},
+              {"setrlimit", &ByALimit}};
   for (size_t i = 0; i < sizeof ways / sizeof *ways; ++i) {
     ways[i].close_all();
     Work(ways[i].name);
