@@ -71,6 +71,9 @@ class RemoteCall final : public Observer, public Scheduler::Visitor {
   std::string Who() const override {
     return absl::StrCat("a greenlet of hub '", caller_->hub_name(), "'");
   }
+  Wait GetWait() const override {
+    return {core_, callee_, absl::StrCat("a call to ", callee_->Label())};
+  }
 
  private:
   class EndWaiter final : public Waiter {
@@ -80,6 +83,7 @@ class RemoteCall final : public Observer, public Scheduler::Visitor {
     std::string Describe() const override {
       return absl::StrCat("a call to hub '", call_->hub_.name(), "'");
     }
+    bool IsHeldElsewhere() const override { return true; }
 
    private:
     const RemoteCall* const call_;

@@ -43,23 +43,74 @@ using green_internal::Waiter;
 
 constexpr int kMaxFrames = CapturedStack::kMaxFrames;
 
+// --- cycles ---------------------------------------------------------------------------
+
+// A greenlet that waits for what one other holds. Of one that waits on another hub, its
+// own hub knows who it is, and the other for what it waits; what the one does not know is
+// empty.
+struct Wait {
+  const Core* waiter;
+  std::string label;
+  std::string what;
+  const Core* holder;
+};
+
+// Each greenlet waits for at most one other: from each that was not seen yet, along the
+// edges until there is none, or one that was seen. If that was on this very walk, it is
+// part of a cycle.
+std::string FormatCycles(const std::vector<Wait>& waits) {
+  std::unordered_map<const Core*, Wait> by_waiter;
+  for (const Wait& w : waits) {
+    Wait& whole = by_waiter.try_emplace(w.waiter, w).first->second;
+    if (whole.label.empty()) whole.label = w.label;
+    if (whole.holder == nullptr) {
+      whole.what = w.what;
+      whole.holder = w.holder;
+    }
+  }
+  std::string out;
+  std::unordered_map<const Core*, size_t> seen;
+  for (size_t walk = 0; walk < waits.size(); ++walk) {
+    auto at = by_waiter.find(waits[walk].waiter);
+    while (at != by_waiter.end() && seen.emplace(at->first, walk).second) {
+      at = by_waiter.find(at->second.holder);
+    }
+    if (at == by_waiter.end() || seen[at->first] != walk) continue;
+    out += "cycle:\n";
+    const Core* const first = at->first;
+    do {
+      absl::StrAppend(&out, "  ", at->second.label, " waits for ", at->second.what, "\n");
+      at = by_waiter.find(at->second.holder);
+    } while (at->first != first);
+  }
+  return out;
+}
+
 // --- one hub, on its own thread -------------------------------------------------------
+
+struct Part {
+  std::string text;  // empty as long as there is none
+  std::vector<Wait> waits;
+};
 
 class HubDump {
  public:
   HubDump(Scheduler& s, const DumpOptions& options)
       : s_(s), options_(options), now_(s.hub().Now()) {}
 
-  std::string Format() {
+  Part Make() {
     absl::StrAppend(&out_, "hub '", s_.hub_name(), "', ", s_.live(),
                     s_.live() == 1 ? " greenlet" : " greenlets",
                     " beside the main one\n");
     Add(s_.main());
     s_.ForEach([this](Core* c) { Add(c); });
+    s_.ForEachVisitor([this](const Scheduler::Visitor& v) {
+      const Scheduler::Visitor::Wait wait = v.GetWait();
+      if (wait.holder) waits_.push_back({wait.waiter, "", wait.what, wait.holder});
+    });
     FormatGroups();
-    FormatCycles();
     FormatTree();
-    return std::move(out_);
+    return {std::move(out_), std::move(waits_)};
   }
 
  private:
@@ -67,7 +118,7 @@ class HubDump {
   using Members = std::vector<Core*>;
 
   void Add(Core* c) {
-    cores_.push_back(c);
+    AddWait(c);
     void* pcs[kMaxFrames];
     int count = 0;
     if (c->started && c != s_.current()) {
@@ -78,6 +129,15 @@ class HubDump {
       if (count == 0) count = BacktraceOf(c->context, pcs, kMaxFrames);
     }
     groups_[Stack(pcs, pcs + count)].push_back(c);
+  }
+
+  void AddWait(const Core* c) {
+    if (!c->parked) return;
+    if (const Core* holder = c->waiting_on->HeldBy()) {
+      waits_.push_back({c, c->Label(), c->waiting_on->Describe(), holder});
+    } else if (c->waiting_on->IsHeldElsewhere()) {
+      waits_.push_back({c, c->Label(), "", nullptr});
+    }
   }
 
   // From when on it has waited; what does not wait comes last.
@@ -128,29 +188,6 @@ class HubDump {
     return symbol;
   }
 
-  static Core* HolderFor(const Core* c) {
-    return c->parked ? c->waiting_on->HeldBy() : nullptr;
-  }
-
-  // Each greenlet waits for at most one other: from each that was not seen yet, along the
-  // edges until there is none, or one that was seen. If that was on this very walk, it is
-  // part of a cycle.
-  void FormatCycles() {
-    std::unordered_map<const Core*, size_t> seen;
-    for (size_t walk = 0; walk < cores_.size(); ++walk) {
-      const Core* c = cores_[walk];
-      while (c != nullptr && seen.emplace(c, walk).second) c = HolderFor(c);
-      if (c == nullptr || seen[c] != walk) continue;
-      out_ += "cycle:\n";
-      const Core* member = c;
-      do {
-        absl::StrAppend(&out_, "  ", member->Label(), " waits for ",
-                        member->waiting_on->Describe(), "\n");
-        member = HolderFor(member);
-      } while (member != c);
-    }
-  }
-
   void FormatTree() {
     if (s_.live() > options_.largest_tree) {
       absl::StrAppend(&out_, "spawn tree: left out, more than ", options_.largest_tree,
@@ -166,11 +203,17 @@ class HubDump {
   Scheduler& s_;
   const DumpOptions& options_;
   const MonotonicNanos now_;
-  std::vector<Core*> cores_;
+  std::vector<Wait> waits_;
   std::map<Stack, Members> groups_;
   std::map<void*, std::string> symbols_;
   std::string out_;
 };
+
+// Nothing if there is none.
+Part PartOfThisHub(const DumpOptions& options) {
+  Scheduler* s = Scheduler::GetIfExists();
+  return s ? HubDump(*s, options).Make() : Part();
+}
 
 // --- all hubs, from one thread --------------------------------------------------------
 
@@ -178,7 +221,7 @@ class HubDump {
 struct Answers {
   std::mutex mutex;
   std::condition_variable changed;
-  std::vector<std::string> texts;  // by hub; empty as long as it has not answered
+  std::vector<Part> parts;  // by hub
   size_t missing = 0;
 };
 
@@ -218,10 +261,10 @@ std::string Collect(const DumpOptions& options) {
   Scheduler* here = Scheduler::GetIfExists();
   const std::vector<std::shared_ptr<HubRecord>> records = HubRecord::All();
   const auto answers = std::make_shared<Answers>();
-  answers->texts.resize(records.size());
+  answers->parts.resize(records.size());
   for (size_t i = 0; i < records.size(); ++i) {
     if (here != nullptr && &here->record() == records[i].get()) {
-      answers->texts[i] = DumpHub(options);
+      answers->parts[i] = PartOfThisHub(options);
       continue;
     }
     if (records[i]->rests()) continue;  // see DumpOfBlocked()
@@ -230,9 +273,9 @@ std::string Collect(const DumpOptions& options) {
       ++answers->missing;
     }
     const absl::Status posted = records[i]->handle().Post([answers, i, options] {
-      std::string text = DumpHub(options);
+      Part part = PartOfThisHub(options);
       std::lock_guard lock(answers->mutex);
-      answers->texts[i] = std::move(text);
+      answers->parts[i] = std::move(part);
       --answers->missing;
       answers->changed.notify_one();
     });
@@ -241,20 +284,22 @@ std::string Collect(const DumpOptions& options) {
       --answers->missing;
     }
   }
-  std::vector<std::string> texts;
+  std::vector<Part> parts;
   {
     std::unique_lock lock(answers->mutex);
     while (answers->missing > 0 &&
            answers->changed.wait_until(lock, until) == std::cv_status::no_timeout) {
     }
-    texts = answers->texts;
+    parts = answers->parts;
   }
   std::string out;
+  std::vector<Wait> waits;
   for (size_t i = 0; i < records.size(); ++i) {
-    out += texts[i].empty() ? DumpOfBlocked(*records[i], options) : texts[i];
+    out += parts[i].text.empty() ? DumpOfBlocked(*records[i], options) : parts[i].text;
     out += '\n';
+    waits.insert(waits.end(), parts[i].waits.begin(), parts[i].waits.end());
   }
-  return out;
+  return out + FormatCycles(waits);
 }
 
 // A greenlet waits for a thread that collects, so that its hub can answer, too.
@@ -321,8 +366,8 @@ sem_t dump_wanted;
 }  // namespace
 
 std::string DumpHub(const DumpOptions& options) {
-  Scheduler* s = Scheduler::GetIfExists();
-  return s ? HubDump(*s, options).Format() : "";
+  const Part part = PartOfThisHub(options);
+  return part.text + FormatCycles(part.waits);
 }
 
 std::string DumpAll(const DumpOptions& options) {

@@ -22,11 +22,11 @@
 //     @ grove::Descriptor::WaitReadable() (server+0x5f30)
 //     @ Session::Run() (server+0x1e42)
 //     ...
+//   spawn tree:
+//     ...
 //   cycle:
 //     greenlet 'a' (#3) waits for Mutex 0x7f..., held by greenlet 'b' (#4)
 //     greenlet 'b' (#4) waits for Mutex 0x7f..., held by greenlet 'a' (#3)
-//   spawn tree:
-//     ...
 //
 // Greenlets with the same stack are listed together, those that have waited longest
 // first; the largest group comes first. A hub that does not answer, as a greenlet holds
@@ -37,8 +37,10 @@
 // On a ManualClock it is that clock's time. What is ready, or has not started, has no
 // such time.
 //
-// Cycles are those of locks held by greenlets of one hub; with deadlines they end by
-// themselves, and without the last lock would have been a fatal error.
+// Cycles are those of locks, and of calls to other hubs, by greenlets of whichever hub.
+// Within one hub, those that no deadline ends are not seen here, as the last lock of such
+// a one is a fatal error. Hubs make their parts one by one, so that a cycle of several
+// may be one that just ended: what is still there in the next dump is a deadlock.
 namespace grove {
 
 // DumpOptions

@@ -131,7 +131,7 @@ class ABSL_LOCKABLE Mutex {
     Core* BlockedBy() const override {
       return for_ever_ ? mutex_->holder_.core() : nullptr;
     }
-    Core* HeldBy() const override { return mutex_->holder_.core(); }
+    const Core* HeldBy() const override { return mutex_->holder_.greenlet(); }
 
    private:
     friend class Mutex;

@@ -32,6 +32,7 @@ class Once::BeginOperation final : public sync_internal::Operation {
     return NameOf("Once", once_) + ", which " + once_->runner_.Describe() + " does";
   }
   Core* BlockedBy() const override { return once_->runner_.core(); }
+  const Core* HeldBy() const override { return once_->runner_.greenlet(); }
 
   bool mine = false;
 

@@ -36,7 +36,7 @@ class RWLock::LockOperation final : public Operation {
                             : absl::StrCat(", held by ", lock_->readers_, " readers"));
   }
   Core* BlockedBy() const override { return for_ever_ ? lock_->writer_.core() : nullptr; }
-  Core* HeldBy() const override { return lock_->writer_.core(); }
+  const Core* HeldBy() const override { return lock_->writer_.greenlet(); }
 
  private:
   friend class RWLock;

@@ -45,8 +45,11 @@ class Waiter {
   // The greenlet of this hub that alone can end the wait by what it does, if there is
   // one: who holds the lock. Such edges are followed to find deadlocks.
   virtual Core* BlockedBy() const { return nullptr; }
-  // As BlockedBy(), also where a deadline may end the wait first: for dumps.
-  virtual Core* HeldBy() const { return BlockedBy(); }
+  // As BlockedBy(), also where a deadline may end the wait first, and of whichever hub:
+  // for dumps, which compare it and no more, as it may be gone.
+  virtual const Core* HeldBy() const { return BlockedBy(); }
+  // Whether that is known on another hub, to which the greenlet is a visitor there.
+  virtual bool IsHeldElsewhere() const { return false; }
 
   // When the greenlet began to wait, on its hub's clock, to about a slice: when its hub
   // began with the slice in which it did. Set by Park(), where this lies in the cache.

@@ -85,6 +85,7 @@ class Visit::VisitWaiter final : public Waiter {
   std::string Describe() const override {
     return absl::StrCat("what belongs to hub '", visit_->host_->hub_name(), "'");
   }
+  bool IsHeldElsewhere() const override { return true; }
 
  private:
   Visit* const visit_;

@@ -109,6 +109,7 @@ class Visit : public Observer, public Scheduler::Visitor {
   void Fulfilled(ListedWaiter*) override;
   void HubEnds() override;
   std::string Who() const override;
+  Wait GetWait() const override { return {core_, op_->HeldBy(), op_->Describe()}; }
 
  private:
   class VisitWaiter;

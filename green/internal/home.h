@@ -152,6 +152,10 @@ class Self {
   // The greenlet, if it is one of the object's home, where this may be asked. Others may
   // be gone: what they have undone can still be on its way.
   Core* core() const;
+  // The same of any hub, to be compared only.
+  const Core* greenlet() const {
+    return id_ & kThread ? nullptr : reinterpret_cast<const Core*>(id_ & ~kElsewhere);
+  }
   // For messages, while it exists.
   std::string Describe() const;
   friend bool operator==(Self a, Self b) { return ((a.id_ ^ b.id_) & ~kElsewhere) == 0; }

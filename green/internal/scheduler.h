@@ -142,6 +142,12 @@ class Scheduler {
     SanitizerReuse(s.usable_low(), s.top() - s.usable_low());
     return s;
   }
+  // Whether there is one, for those who would rather do without.
+  bool HasStack(size_t size) {
+    const absl::StatusOr<Stack> stack = stacks_.Take(size);
+    if (stack.ok()) stacks_.Give(*stack);
+    return stack.ok();
+  }
   // A control block for what `body` says, which lies in `stack`; it will start on what is
   // below that.
   Core* Adopt(Body* body, Stack stack, SpawnSite site);
@@ -240,6 +246,13 @@ class Scheduler {
   class Visitor {
    public:
     virtual void HubEnds() = 0;
+    // Which greenlet waits here, for what, and whose that is: for dumps.
+    struct Wait {
+      const Core* waiter = nullptr;
+      const Core* holder = nullptr;
+      std::string what = {};
+    };
+    virtual Wait GetWait() const { return {}; }
 
    protected:
     ~Visitor() = default;
@@ -250,6 +263,10 @@ class Scheduler {
     Visitor* next_ = nullptr;
   };
   void AddVisitor(Visitor* v);
+  template <typename F>
+  void ForEachVisitor(F&& fn) const {
+    for (const Visitor* v = visitors_; v; v = v->next_) fn(*v);
+  }
   void RemoveVisitor(Visitor* v);
 
   // Runs `fn` when the hub ends, before its loop does.
