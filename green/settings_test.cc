@@ -4,13 +4,17 @@
 #include <gtest/gtest.h>
 #include <stdlib.h>
 
+#include <atomic>
+#include <variant>
 #include <vector>
 
 #include "grove/green/greenlet.h"
 #include "grove/green/hub_scope.h"
 #include "grove/green/internal/sanitizer.h"
 #include "grove/green/internal/stack.h"
+#include "grove/green/monitor.h"
 #include "grove/green/sleep.h"
+#include "grove/green/thread_pool.h"
 #include "grove/hub/config.h"
 
 namespace grove {
@@ -76,6 +80,84 @@ TEST(SettingsDeathTest, TheFirstHubFixesWhatHubsUse) {
         _Exit(late.code() == absl::StatusCode::kFailedPrecondition ? 0 : 2);
       },
       ExitedWithCode(0), "");
+}
+
+TEST(SettingsDeathTest, ThreadPoolsHaveTheirLimitsFromTheSettings) {
+  EXPECT_EXIT(
+      {
+        setenv("GROVE_THREAD_POOL_THREADS", "3", 1);
+        setenv("GROVE_THREAD_POOL_PROCESS_LIMIT", "7", 1);
+        HubScope scope;
+        ThreadPool told({.max_threads = 2});
+        ThreadPool not_told;
+        const bool right = told.max_threads() == 2 && not_told.max_threads() == 3 &&
+                           ThreadPool::process_limit() == 7;
+        _Exit(right ? 0 : 1);
+      },
+      ExitedWithCode(0), "");
+}
+
+TEST(SettingsDeathTest, AnIdleThreadOfAPoolEndsWhenTheSettingSaysSo) {
+  EXPECT_EXIT(
+      {
+        setenv("GROVE_THREAD_POOL_IDLE_TIMEOUT", "1ms", 1);
+        HubScope scope;
+        ThreadPool by_setting;
+        ThreadPool patient({.idle_timeout = absl::Seconds(1)});
+        const auto nothing = [] {};
+        patient.Apply(nothing).IgnoreError();
+        by_setting.Apply(nothing).IgnoreError();
+        while (patient.size() > 0) Sleep(absl::Milliseconds(1));
+        _Exit(by_setting.size());  // which by default would still be there
+      },
+      ExitedWithCode(0), "");
+}
+
+TEST(SettingsDeathTest, MonitorsLookAtWhatTheSettingsSay) {
+  EXPECT_EXIT(
+      {
+        setenv("GROVE_MAX_BLOCKING_TIME", "7ms", 1);
+        setenv("GROVE_MAX_MEMORY_USAGE", "2gb", 1);
+        setenv("GROVE_MEMORY_MONITOR_PERIOD", "3s", 1);
+        setenv("GROVE_PRINT_BLOCKING_REPORTS", "no", 1);
+        const MonitorOptions options;
+        const bool right = options.max_blocking_time == absl::Milliseconds(7) &&
+                           options.max_memory_usage == size_t{2} << 30 &&
+                           options.memory_period == absl::Seconds(3) && !options.print;
+        _Exit(right ? 0 : 1);
+      },
+      ExitedWithCode(0), "");
+}
+
+// The one of the process, by the environment: it names what holds up the hub.
+TEST(SettingsDeathTest, StartMonitorPrintsWhoHoldsUpAHub) {
+  EXPECT_EXIT(
+      {
+        setenv("GROVE_MAX_BLOCKING_TIME", "1ms", 1);
+        HubScope scope;
+        Monitor& monitor = StartMonitor();
+        std::atomic<bool> told = false;
+        monitor.Subscribe([&](const MonitorEvent& e) {
+          if (std::holds_alternative<EventLoopBlocked>(e)) told = true;
+        });
+        Spawn({.name = "hog"}, [&] {
+          while (!told) {
+          }
+        }).Join();
+        // It is printed after subscribers were told.
+        monitor.~Monitor();
+        _Exit(0);
+      },
+      ExitedWithCode(0), "is held up: greenlet 'hog' \\(#");
+}
+
+TEST(SettingsDeathTest, ThereIsOneMonitorOfTheProcess) {
+  EXPECT_DEATH(
+      {
+        StartMonitor();
+        StartMonitor();
+      },
+      "StartMonitor");
 }
 
 }  // namespace

@@ -1,12 +1,15 @@
 #include "grove/green/statistics.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <thread>
 #include <vector>
 
+#include "grove/green/descriptor.h"
 #include "grove/green/greenlet.h"
 #include "grove/green/monitor_test_util.h"
 #include "grove/green/sleep.h"
@@ -41,6 +44,22 @@ GREENLET_TEST(Statistics, CountGreenletsTimersAndStacks) {
   EXPECT_EQ(after.timers, before.timers);
   EXPECT_EQ(after.stacks_in_use, before.stacks_in_use);
   EXPECT_GE(after.stacks_cached, 10u);
+}
+
+GREENLET_TEST(Statistics, CountDescriptorsThatAreWatched) {
+  int ends[2];
+  ASSERT_EQ(pipe2(ends, O_NONBLOCK | O_CLOEXEC), 0);
+  Descriptor in(ends[0]), out(ends[1]);
+  const int before = Mine().watchers;
+  EXPECT_GE(before, 1) << "the mailbox";
+  const Greenlet<> reader =
+      Spawn([&] { EXPECT_EQ(in.WaitReadable(), WaitResult::kReady); });
+  Yield();
+  EXPECT_EQ(Mine().watchers, before + 1);
+  ASSERT_EQ(write(out.fd(), "x", 1), 1);
+  reader.Join();
+  in.Close();
+  EXPECT_EQ(Mine().watchers, before);
 }
 
 GREENLET_TEST(Statistics, CountTurnsSwitchesPollsAndPosts) {

@@ -137,6 +137,12 @@ void PollSet::Closing(int fd) {
   }
 }
 
+void PollSet::ClosingRange(unsigned first, unsigned last) {
+  for (size_t fd = first; poll_set && fd <= last && fd < poll_set->polled_.size(); ++fd) {
+    Closing(static_cast<int>(fd));
+  }
+}
+
 void PollSet::OnEvents() {
   // What does not fit in here is told at the next turn.
   epoll_event events[64];

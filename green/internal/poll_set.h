@@ -54,6 +54,8 @@ class PollSet {
   static PollSet* Get(Scheduler& s);
   // `fd` is about to be closed: wakes who waits for it.
   static void Closing(int fd);
+  // All from `first` to `last`.
+  static void ClosingRange(unsigned first, unsigned last);
   // Watchers that are started; see ActiveDescriptorWatchers().
   static int active_watchers();
   static void ForgetInChild();

@@ -7,8 +7,8 @@ namespace grove::green_internal {
 
 // Unpatched
 //
-// While one exists, what this greenlet calls of libc is libc's, whatever has been patched:
-// for grove's own threads, which must not become greenlets.
+// While one exists, what this greenlet calls of libc is libc's, whatever has been
+// patched: for grove's own threads, which must not become greenlets.
 class Unpatched {
  public:
   Unpatched() {
