@@ -6,10 +6,16 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/inotify.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/timerfd.h>
 #include <sys/uio.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -189,6 +195,23 @@ GREENLET_TEST_F(PatchedIo, TheSocketsOwnTimeoutIsKept) {
   EXPECT_GE(Elapsed() - before, absl::Seconds(60));
 }
 
+// And says what was sent until then (socket(7)).
+GREENLET_TEST_F(PatchedIo, AWritersOwnTimeoutIsKept) {
+  const Ends ends = SocketPair();
+  const timeval t = {.tv_sec = 60, .tv_usec = 0};
+  ASSERT_EQ(setsockopt(ends.a, SOL_SOCKET, SO_SNDTIMEO, &t, sizeof t), 0);
+  const std::string much(3'000'000, 'x');
+  absl::Duration before = Elapsed();
+  const ssize_t sent = send(ends.a, much.data(), much.size(), 0);
+  EXPECT_GT(sent, 0);
+  EXPECT_LT(sent, static_cast<ssize_t>(much.size()));
+  EXPECT_GE(Elapsed() - before, absl::Seconds(60));
+  before = Elapsed();
+  EXPECT_EQ(write(ends.a, "x", 1), -1);
+  EXPECT_EQ(errno, EAGAIN);
+  EXPECT_GE(Elapsed() - before, absl::Seconds(60));
+}
+
 GREENLET_TEST_F(PatchedIo, WaitAllWaitsForAll) {
   const Ends ends = SocketPair();
   char buffer[6];
@@ -358,6 +381,54 @@ GREENLET_TEST_F(PatchedIo, AnEventFdIsWaitedFor) {
   const uint64_t three = 3;
   EXPECT_EQ(write(fd, &three, sizeof three), 8);
   EXPECT_EQ(*reader.Get(), 3);
+}
+
+GREENLET_TEST_F(PatchedIo, ATimerFdIsWaitedFor) {
+  const int fd = Keep(timerfd_create(CLOCK_MONOTONIC, 0));
+  const Greenlet<ssize_t> reader = Spawn([&] {
+    uint64_t expirations = 0;
+    EXPECT_EQ(read(fd, &expirations, sizeof expirations), 8);
+    return static_cast<ssize_t>(expirations);
+  });
+  Yield();
+  EXPECT_FALSE(reader.ready());
+  const itimerspec now = {.it_interval = {}, .it_value = {.tv_sec = 0, .tv_nsec = 1}};
+  ASSERT_EQ(timerfd_settime(fd, 0, &now, nullptr), 0);
+  EXPECT_EQ(*reader.Get(), 1);
+}
+
+GREENLET_TEST_F(PatchedIo, ASignalFdIsWaitedFor) {
+  sigset_t set, old;
+  sigemptyset(&set);
+  sigaddset(&set, SIGUSR2);
+  ASSERT_EQ(pthread_sigmask(SIG_BLOCK, &set, &old), 0);
+  const int fd = Keep(signalfd(-1, &set, 0));
+  const Greenlet<ssize_t> reader = Spawn([&] {
+    signalfd_siginfo info = {};
+    EXPECT_EQ(read(fd, &info, sizeof info), static_cast<ssize_t>(sizeof info));
+    return static_cast<ssize_t>(info.ssi_signo);
+  });
+  Yield();
+  EXPECT_FALSE(reader.ready());
+  ASSERT_EQ(syscall(SYS_tgkill, getpid(), gettid(), SIGUSR2), 0);
+  EXPECT_EQ(*reader.Get(), SIGUSR2);
+  ASSERT_EQ(pthread_sigmask(SIG_SETMASK, &old, nullptr), 0);
+}
+
+GREENLET_TEST_F(PatchedIo, AnInotifyIsWaitedFor) {
+  const std::string file = testing::TempDir() + "watched";
+  close(creat(file.c_str(), 0600));
+  const int fd = Keep(inotify_init());
+  ASSERT_GE(inotify_add_watch(fd, file.c_str(), IN_ATTRIB), 0);
+  const Greenlet<ssize_t> reader = Spawn([&] {
+    alignas(inotify_event) char event[256] = {};
+    EXPECT_GT(read(fd, event, sizeof event), 0);
+    return static_cast<ssize_t>(reinterpret_cast<inotify_event*>(event)->mask);
+  });
+  Yield();
+  EXPECT_FALSE(reader.ready());
+  ASSERT_EQ(chmod(file.c_str(), 0640), 0);
+  EXPECT_EQ(*reader.Get(), IN_ATTRIB);
 }
 
 // --- connections ---

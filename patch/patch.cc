@@ -5,6 +5,7 @@
 #include <link.h>
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -189,10 +190,9 @@ PatchResult PatchModule(absl::string_view name, absl::Span<const Replacement> ta
 
 absl::StatusOr<void*> ImportPatched(const std::string& library,
                                     const PatchOptions& options) {
-  std::vector<ElfW(Addr)> before;
-  for (const LoadedObject& object : patch_internal::LoadedObjects()) {
-    before.push_back(object.base);
-  }
+  std::set<ElfW(Addr)> before;
+  patch_internal::ForEachObject(
+      [&](const LoadedObject& object) { before.insert(object.base); });
   Registry& registry = Registry::Get();
   void* handle =
       GetOriginal<void*(const char*, int)>("dlopen")(library.c_str(), RTLD_NOW);
@@ -208,11 +208,7 @@ absl::StatusOr<void*> ImportPatched(const std::string& library,
     const std::vector<Hook*> more = HooksOf(module);
     hooks.insert(hooks.end(), more.begin(), more.end());
   }
-  for (const LoadedObject& object : patch_internal::LoadedObjects()) {
-    const bool fresh =
-        std::find(before.begin(), before.end(), object.base) == before.end();
-    if (fresh || object.base == map->l_addr) registry.PatchObject(object, hooks);
-  }
+  registry.PatchObjects(before, map->l_addr, hooks);
   return handle;
 }
 

@@ -3,11 +3,16 @@
 #include <dlfcn.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <link.h>
 #include <poll.h>
 #include <pwd.h>
+#include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
 #include <string>
 #include <thread>
 #include <vector>
@@ -21,9 +26,13 @@
 namespace grove::patch {
 namespace {
 
+using ::testing::AllOf;
 using ::testing::Contains;
+using ::testing::Each;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+using ::testing::Not;
 
 const PatchReport::Function* Find(const PatchReport& report, const std::string& name) {
   for (const auto& f : report.functions) {
@@ -34,6 +43,10 @@ const PatchReport::Function* Find(const PatchReport& report, const std::string& 
 
 using SleepFunction = int(unsigned);
 using PollFunction = int (*)(pollfd*, nfds_t, int);
+
+int FakeFChOwn(int fd, uid_t owner, gid_t group) {
+  return fd == -77 ? 77 : GetOriginal<int(int, uid_t, gid_t)>("fchown")(fd, owner, group);
+}
 
 // --- before anything is patched ---
 
@@ -105,6 +118,63 @@ TEST(PatchEvents, ComeInOrder) {
                                 "will stdio", "did stdio", "did"));
 }
 
+TEST(PatchEvents, ASubscriberMayAddPatchesOfItsOwn) {
+  const Replacement table[] = {{"fchown", reinterpret_cast<void*>(&FakeFChOwn)}};
+  {
+    // What was vetoed is as if it had never been asked for.
+    const Subscription veto = Subscribe([](PatchEvent& e) {
+      if (e.kind() == PatchEvent::Kind::kWillPatchModule) e.DoNotPatch();
+    });
+    EXPECT_EQ(PatchModule("owners", table), PatchResult::kVetoed);
+    EXPECT_EQ(fchown(-77, 0, 0), -1);
+  }
+  const Subscription adds = Subscribe([&](PatchEvent& e) {
+    if (e.kind() == PatchEvent::Kind::kDidPatchModule && e.name() == "os") {
+      EXPECT_EQ(PatchModule("owners", table), PatchResult::kPatched);
+    }
+  });
+  EXPECT_EQ(PatchOs(), PatchResult::kPatched);
+  EXPECT_EQ(fchown(-77, 0, 0), 77);
+  EXPECT_EQ(PatchModule("owners", table), PatchResult::kNothingNew);
+}
+
+// A copy of a library is another one for the dynamic linker.
+std::string CopyOfLibrary(const std::string& name, const std::string& copy) {
+  const std::string path = testing::TempDir() + copy;
+  std::filesystem::copy_file("patch/testing/" + name, path,
+                             std::filesystem::copy_options::overwrite_existing);
+  return path;
+}
+
+TEST(PatchTooLate, WhatALibraryHasCalledIsReported) {
+  const std::string path = CopyOfLibrary("library_lazy.so", "library_early.so");
+  void* const library = dlopen(path.c_str(), RTLD_LAZY);
+  ASSERT_NE(library, nullptr) << dlerror();
+  EXPECT_EQ(reinterpret_cast<int (*)()>(dlsym(library, "LibraryLock"))(), 0);
+  EXPECT_EQ(PatchThread(), PatchResult::kPatched);
+  EXPECT_TRUE(IsObjectPatched("library_early.so", "pthread_mutex_lock"));
+  EXPECT_THAT(Report().warnings,
+              Contains(HasSubstr("library_early.so has called pthread_mutex_lock before "
+                                 "that was patched")));
+}
+
+TEST(PatchExclude, WhatIsExcludedIsLeftAlone) {
+  PatchAll({.exclude = {"library_left", "library_later.so"}});
+  for (const char* name : {"library_left.so.1", "library_later.so"}) {
+    ASSERT_NE(dlopen(CopyOfLibrary("library_now.so", name).c_str(), RTLD_NOW), nullptr);
+  }
+  EXPECT_FALSE(IsObjectPatched("library_left.so.1"));
+  EXPECT_FALSE(IsObjectPatched("library_later.so"));
+  EXPECT_TRUE(IsObjectPatched("patch_test"));
+  int excluded = 0;
+  for (const auto& object : Report().objects) {
+    if (object.path.find("library_l") == std::string::npos || !object.excluded) continue;
+    ++excluded;
+    EXPECT_EQ(object.slots, 0u);
+  }
+  EXPECT_EQ(excluded, 2);
+}
+
 // --- after ---
 
 class Patched : public GreenletTest {
@@ -146,6 +216,43 @@ GREENLET_TEST_F(Patched, LibrariesThatAreLoadedLaterArePatched) {
   }
 }
 
+// The pages of the process's memory from `from` on, up to `to`: are they writable?
+std::vector<bool> AreWritable(uintptr_t from, uintptr_t to) {
+  std::vector<bool> writable;
+  std::ifstream maps("/proc/self/maps");
+  for (std::string line; std::getline(maps, line);) {
+    unsigned long begin = 0, end = 0;
+    char rights[5] = {};
+    if (sscanf(line.c_str(), "%lx-%lx %4s", &begin, &end, rights) != 3) continue;
+    for (; begin < end; begin += 4096) {
+      if (begin >= from && begin < to) writable.push_back(rights[1] == 'w');
+    }
+  }
+  return writable;
+}
+
+GREENLET_TEST_F(Patched, WhatTheLinkerMadeReadOnlyIsSoAgain) {
+  void* const library = dlopen("./patch/testing/library_now.so", RTLD_NOW);
+  ASSERT_NE(library, nullptr) << dlerror();
+  ASSERT_TRUE(IsObjectPatched("library_now.so", "usleep"));
+  const auto find = [](dl_phdr_info* info, size_t, void* found) {
+    if (std::string(info->dlpi_name).find("library_now.so") == std::string::npos)
+      return 0;
+    for (int i = 0; i < info->dlpi_phnum; ++i) {
+      const ElfW(Phdr)& segment = info->dlpi_phdr[i];
+      if (segment.p_type != PT_GNU_RELRO) continue;
+      const uintptr_t at = info->dlpi_addr + segment.p_vaddr;
+      *static_cast<std::vector<bool>*>(found) =
+          AreWritable(at & ~uintptr_t{4095}, (at + segment.p_memsz) & ~uintptr_t{4095});
+    }
+    return 1;
+  };
+  std::vector<bool> writable;
+  dl_iterate_phdr(find, &writable);
+  EXPECT_THAT(writable, AllOf(Not(IsEmpty()), Each(false)));
+  EXPECT_EQ(dlclose(library), 0);
+}
+
 GREENLET_TEST_F(Patched, TheOriginalIsToBeHad) {
   auto* real_getpid = GetOriginal<int()>("getpid");  // one that nobody patches
   EXPECT_EQ(real_getpid(), getpid());
@@ -169,17 +276,19 @@ GREENLET_TEST_F(Patched, InsideOfUnpatchedTheOriginalsAreCalled) {
 }
 
 GREENLET_TEST_F(Patched, AThreadWithoutAHubCallsTheOriginals) {
-  const auto calls = [] {
-    const PatchReport report = Report();
-    const PatchReport::Function* f = Find(report, "usleep");
-    return f ? f->calls : 0;
+  const auto usleep_of = [](const PatchReport& report) {
+    return *Find(report, "usleep");
   };
-  const uint64_t before = calls();
+  const PatchReport::Function before = usleep_of(Report());
   {
     const Unpatched unpatched;  // else it would be a greenlet
     std::thread([] { usleep(1); }).join();
+    usleep(1);
   }
-  EXPECT_EQ(calls(), before);
+  const PatchReport report = Report();
+  EXPECT_EQ(usleep_of(report).calls, before.calls);
+  EXPECT_EQ(usleep_of(report).passed, before.passed + 2);
+  EXPECT_THAT(report.ToString(), HasSubstr(" passed through\n"));
 }
 
 GREENLET_TEST_F(Patched, TheReportCountsCallsAndWaits) {

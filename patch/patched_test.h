@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <thread>
 
 #include "grove/green/testing/greenlet_test.h"
 #include "grove/patch/patch.h"
@@ -15,6 +16,13 @@ namespace grove::patch {
 class PatchedTest : public GreenletTest {
  public:
   static void SetUpTestSuite() { PatchAll(); }
+
+  // A thread that no patch has made.
+  template <typename Fn>
+  static std::thread Native(Fn fn) {
+    const Unpatched unpatched;
+    return std::thread(fn);
+  }
 
   // How often calls of that name have had to wait, until now.
   static uint64_t Waits(const std::string& name) {

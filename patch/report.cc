@@ -13,7 +13,7 @@ std::string PatchReport::ToString() const {
   for (const Function& f : functions) {
     absl::StrAppend(&out, f.name, " (", NameOf(f.module), "): ", f.slots,
                     f.slots == 1 ? " slot, " : " slots, ", f.calls, " calls, ", f.waits,
-                    " waits\n");
+                    " waits, ", f.passed, " passed through\n");
   }
   for (const Object& object : objects) {
     absl::StrAppend(

@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -56,20 +57,38 @@ std::string FindProgram(const std::string& name) {
   return "";
 }
 
+// What a script names after "#!".
+std::string Interpreter(int script) {
+  char line[PATH_MAX];
+  const ssize_t size = pread(script, line, sizeof line, 2);
+  const std::string text(line, size > 0 ? static_cast<size_t>(size) : 0);
+  const size_t begin = std::min(text.find_first_not_of(" \t"), text.size());
+  return text.substr(begin, text.find_first_of(" \t\n", begin) - begin);
+}
+
 // Why the dynamic linker would not load anything into it; null if it would.
 const char* WhyNot(const std::string& path) {
   struct stat about;
   if (stat(path.c_str(), &about) != 0) return strerror(errno);
+  // Those for which it works as if nobody had set LD_PRELOAD (ld.so(8), "Secure-execution
+  // mode").
   if ((about.st_mode & (S_ISUID | S_ISGID)) != 0) {
     return "it runs with another user's or group's rights, and is left alone";
+  }
+  if (getxattr(path.c_str(), "security.capability", nullptr, 0) > 0) {
+    return "it has capabilities of its own (getcap), and is left alone";
   }
   const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC);
   if (fd < 0) return nullptr;  // exec will tell
   char begin[2] = {};
   Elf64_Ehdr header = {};
-  const bool script = pread(fd, begin, 2, 0) == 2 && begin[0] == '#' && begin[1] == '!';
-  bool dynamic = script;
-  if (!script && pread(fd, &header, sizeof header, 0) == sizeof header &&
+  if (pread(fd, begin, 2, 0) == 2 && begin[0] == '#' && begin[1] == '!') {
+    const std::string interpreter = Interpreter(fd);
+    close(fd);
+    return interpreter.empty() ? nullptr : WhyNot(interpreter);
+  }
+  bool dynamic = false;
+  if (pread(fd, &header, sizeof header, 0) == sizeof header &&
       memcmp(header.e_ident, ELFMAG, SELFMAG) == 0) {
     for (int i = 0; i < header.e_phnum; ++i) {
       Elf64_Phdr segment;

@@ -106,7 +106,8 @@ GREENLET_TEST_F(LibcurlTest, AHundredDownloadAtOnce) { AllDownloadAtOnce(100); }
 
 GREENLET_TEST_F(LibcurlTest, AThousandDownloadAtOnce) { AllDownloadAtOnce(1000); }
 
-GREENLET_TEST_F(LibcurlTest, ThroughARealServerByHttp1AndHttp2) {
+// Half of them by HTTP/1.1, half by HTTP/2 over TLS.
+void AllDownloadFromNginx(int clients_count) {
   const std::string folder = EmptyFolder("nginx");
   const int plain = FreePort();
   const int secure = FreePort();
@@ -125,7 +126,7 @@ GREENLET_TEST_F(LibcurlTest, ThroughARealServerByHttp1AndHttp2) {
       << (geteuid() == 0 ? "user root; " : "")  // its other user may not exist here
       << "daemon off; master_process off; pid " << folder << "/pid;\n"
       << "error_log stderr notice;\n"
-      << "events { worker_connections 512; }\n"
+      << "events { worker_connections 2048; }\n"
       << "http { access_log off; root " << folder << ";\n"
       << "client_body_temp_path " << folder << "/b; proxy_temp_path " << folder << "/p;\n"
       << "fastcgi_temp_path " << folder << "/f; uwsgi_temp_path " << folder << "/u;\n"
@@ -138,7 +139,7 @@ GREENLET_TEST_F(LibcurlTest, ThroughARealServerByHttp1AndHttp2) {
                             "event method");
     ASSERT_TRUE(server.ready());
     std::vector<Greenlet<>> clients;
-    for (int i = 0; i < 100; ++i) {
+    for (int i = 0; i < clients_count; ++i) {
       clients.push_back(Spawn([&, i] {
         const bool http2 = i % 2 != 0;
         const Got got =
@@ -155,6 +156,10 @@ GREENLET_TEST_F(LibcurlTest, ThroughARealServerByHttp1AndHttp2) {
   }
   std::filesystem::remove_all(folder);
 }
+
+GREENLET_TEST_F(LibcurlTest, AHundredThroughARealServer) { AllDownloadFromNginx(100); }
+
+GREENLET_TEST_F(LibcurlTest, AThousandThroughARealServer) { AllDownloadFromNginx(1000); }
 
 }  // namespace
 }  // namespace grove::patch

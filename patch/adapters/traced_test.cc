@@ -65,20 +65,24 @@ class Traced : public GreenletTest {
   }
 };
 
-GREENLET_TEST_F(Traced, Hiredis) { NothingBlocks("hiredis_test", "*AHundred*:*Kill*"); }
+GREENLET_TEST_F(Traced, Hiredis) {
+  NothingBlocks("hiredis_test", "*AHundred*:*AThousand*:*Kill*");
+}
 
 GREENLET_TEST_F(Traced, Libcurl) {
-  NothingBlocks("libcurl_test", "*AHundred*:*RealServer*");
+  NothingBlocks("libcurl_test", "*AHundred*:*AThousand*");
 }
 
 GREENLET_TEST_F(Traced, Libmariadb) {
-  NothingBlocks("libmariadb_test", "*AHundred*:*Kill*");
+  NothingBlocks("libmariadb_test", "*AHundred*:*AThousand*:*Kill*");
 }
 
-GREENLET_TEST_F(Traced, Libpq) { NothingBlocks("libpq_test", "*AHundredSessions*"); }
+GREENLET_TEST_F(Traced, Libpq) {
+  NothingBlocks("libpq_test", "*AHundredSessions*:*AThousand*");
+}
 
 GREENLET_TEST_F(Traced, Openssl) {
-  NothingBlocks("openssl_test", "*AHundred*:*Server:*Kill*");
+  NothingBlocks("openssl_test", "*AHundred*:*AThousand*:*Server:*Kill*");
 }
 
 GREENLET_TEST_F(Traced, AWholeProgram) {

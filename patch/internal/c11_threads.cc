@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include <cstdint>
+#include <optional>
 
 #include "grove/patch/internal/hook.h"
 #include "grove/patch/internal/pthread_calls.h"
@@ -85,8 +86,9 @@ int Result(int error) {
 // --- threads ---
 
 int ThrdCreate(thrd_t* thread, thrd_start_t fn, void* arg) {
-  if (CreateC11Thread(thread, fn, arg, thrd_create_hook)) return thrd_success;
-  return thrd_create_hook.Original(thread, fn, arg);
+  const std::optional<int> error = CreateC11Thread(thread, fn, arg, thrd_create_hook);
+  if (!error) return thrd_create_hook.Original(thread, fn, arg);
+  return *error == 0 ? thrd_success : thrd_error;
 }
 
 int ThrdJoin(thrd_t thread, int* result) {

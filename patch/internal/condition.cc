@@ -11,6 +11,7 @@
 #include <unordered_set>
 
 #include "absl/functional/function_ref.h"
+#include "grove/green/internal/sanitizer.h"
 #include "grove/patch/internal/hook.h"
 #include "grove/patch/internal/on_another_thread.h"
 #include "grove/patch/internal/parking_lot.h"
@@ -67,7 +68,7 @@ clockid_t ClockOf(const pthread_cond_t* c) {
 // processes have, too, is libc's.
 int WaitUntil(Hook& hook, pthread_cond_t* c, pthread_mutex_t* m, clockid_t clock,
               const timespec* when, absl::FunctionRef<int()> original) {
-  Scheduler* const s = Cooperating();
+  Scheduler* const s = Cooperating(hook);
   if ((s == nullptr && IsShared(*c)) || (when != nullptr && !IsValid(when))) {
     return original();
   }
@@ -168,7 +169,7 @@ int BarrierDestroy(pthread_barrier_t* b) {
 }
 
 int BarrierWait(pthread_barrier_t* b) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(barrier_wait_hook);
   if (s == nullptr) return barrier_wait_hook.Original(b);
   Barriers& barriers = Barriers::Get();
   barrier_wait_hook.CountCall();
@@ -222,6 +223,23 @@ struct OnceRunning {
   }
 };
 
+// Whether somebody runs the routine; if it is no greenlet, then a native thread. A bit of
+// glibc's (__PTHREAD_ONCE_INPROGRESS in nptl/pthreadP.h), where ThreadSanitizer's
+// pthread_once() has others.
+bool IsInProgress(pthread_once_t* once) {
+  return !GROVE_TSAN && (__atomic_load_n(once, __ATOMIC_ACQUIRE) & 1) != 0;
+}
+
+// Waits for a native thread that runs the routine, without becoming the one that does.
+int AwaitOnce(pthread_once_t* once) {
+  struct NotHere {};
+  try {
+    return once_hook.Original(once, [] { throw NotHere(); });
+  } catch (const NotHere&) {  // that thread was cancelled, or has thrown
+    return 0;
+  }
+}
+
 int Once(pthread_once_t* once, void (*routine)()) {
   return CallOnce(once, routine, once_hook);
 }
@@ -239,7 +257,7 @@ int SignalCondition(pthread_cond_t* c) { return CondSignal(c); }
 int BroadcastCondition(pthread_cond_t* c) { return CondBroadcast(c); }
 
 int CallOnce(pthread_once_t* once, void (*routine)(), Hook& hook) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(hook);
   if (s == nullptr) return once_hook.Original(once, routine);
   hook.CountCall();
   OnceRunning& running = OnceRunning::Get();
@@ -250,6 +268,10 @@ int CallOnce(pthread_once_t* once, void (*routine)(), Hook& hook) {
   while (runs()) {
     hook.CountWait();
     ParkAt(*s, once, runs, {}, hook.name);
+  }
+  if (IsInProgress(once)) {
+    OnAnotherThread(
+        hook, [&] { return AwaitOnce(once); }, PoolForLongWaits());
   }
   struct Entry {
     Entry(OnceRunning& r, const pthread_once_t* o) : running(r), once(o) {

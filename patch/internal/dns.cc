@@ -56,7 +56,7 @@ bool IsNumeric(const char* node) {
 
 int GetAddrInfo(const char* node, const char* service, const addrinfo* hints,
                 addrinfo** result) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(getaddrinfo_hook);
   if (s != nullptr) getaddrinfo_hook.CountCall();
   if (s == nullptr || node == nullptr || IsNumeric(node) ||
       (hints && (hints->ai_flags & AI_NUMERICHOST))) {
@@ -73,7 +73,7 @@ int GetNameInfo(const sockaddr* address, socklen_t size, char* host, socklen_t h
     return getnameinfo_hook.Original(address, size, host, host_size, service,
                                      service_size, flags);
   };
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(getnameinfo_hook);
   if (s != nullptr) getnameinfo_hook.CountCall();
   if (s == nullptr || host == nullptr || (flags & NI_NUMERICHOST)) return original();
   return OnAnotherThread(getnameinfo_hook, original);
@@ -123,7 +123,8 @@ hostent* IntoStaticBuffer(Hook& hook, Reentrant reentrant) {
 }
 
 hostent* GetHostByName(const char* name) {
-  if (Cooperating() == nullptr) return gethostbyname_hook.Original(name);
+  if (Cooperating(gethostbyname_hook) == nullptr)
+    return gethostbyname_hook.Original(name);
   gethostbyname_hook.CountCall();
   return IntoStaticBuffer(gethostbyname_hook, [name](auto... rest) {
     return gethostbyname_r_hook.Original(name, rest...);
@@ -131,7 +132,8 @@ hostent* GetHostByName(const char* name) {
 }
 
 hostent* GetHostByName2(const char* name, int family) {
-  if (Cooperating() == nullptr) return gethostbyname2_hook.Original(name, family);
+  if (Cooperating(gethostbyname2_hook) == nullptr)
+    return gethostbyname2_hook.Original(name, family);
   gethostbyname2_hook.CountCall();
   return IntoStaticBuffer(gethostbyname2_hook, [=](auto... rest) {
     return gethostbyname2_r_hook.Original(name, family, rest...);
@@ -139,7 +141,7 @@ hostent* GetHostByName2(const char* name, int family) {
 }
 
 hostent* GetHostByAddr(const void* address, socklen_t size, int family) {
-  if (Cooperating() == nullptr) {
+  if (Cooperating(gethostbyaddr_hook) == nullptr) {
     return gethostbyaddr_hook.Original(address, size, family);
   }
   gethostbyaddr_hook.CountCall();
@@ -153,7 +155,7 @@ int GetHostByNameR(const char* name, hostent* entry, char* buffer, size_t size,
   const auto original = [&] {
     return gethostbyname_r_hook.Original(name, entry, buffer, size, result, error);
   };
-  if (Cooperating() == nullptr) return original();
+  if (Cooperating(gethostbyname_r_hook) == nullptr) return original();
   gethostbyname_r_hook.CountCall();
   return OnAnotherThread(gethostbyname_r_hook, original);
 }
@@ -164,7 +166,7 @@ int GetHostByName2R(const char* name, int family, hostent* entry, char* buffer,
     return gethostbyname2_r_hook.Original(name, family, entry, buffer, size, result,
                                           error);
   };
-  if (Cooperating() == nullptr) return original();
+  if (Cooperating(gethostbyname2_r_hook) == nullptr) return original();
   gethostbyname2_r_hook.CountCall();
   return OnAnotherThread(gethostbyname2_r_hook, original);
 }
@@ -176,7 +178,7 @@ int GetHostByAddrR(const void* address, socklen_t address_size, int family,
     return gethostbyaddr_r_hook.Original(address, address_size, family, entry, buffer,
                                          size, result, error);
   };
-  if (Cooperating() == nullptr) return original();
+  if (Cooperating(gethostbyaddr_r_hook) == nullptr) return original();
   gethostbyaddr_r_hook.CountCall();
   return OnAnotherThread(gethostbyaddr_r_hook, original);
 }

@@ -54,7 +54,7 @@ int Lock(Scheduler& s, Hook& hook, Attempt attempt) {
 }
 
 int FLock(int fd, int operation) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(flock_hook);
   // EWOULDBLOCK is the same as EAGAIN.
   if (s == nullptr || (operation & (LOCK_NB | LOCK_UN)) != 0) {
     return flock_hook.Original(fd, operation);
@@ -64,14 +64,14 @@ int FLock(int fd, int operation) {
 }
 
 int LockF(int fd, int command, off_t size) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(lockf_hook);
   if (s == nullptr || command != F_LOCK) return lockf_hook.Original(fd, command, size);
   return Lock(*s, lockf_hook,
               [&] { return AsEagain(lockf_hook.Original(fd, F_TLOCK, size)); });
 }
 
 int LockF64(int fd, int command, off64_t size) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(lockf64_hook);
   if (s == nullptr || command != F_LOCK) return lockf64_hook.Original(fd, command, size);
   return Lock(*s, lockf64_hook,
               [&] { return AsEagain(lockf64_hook.Original(fd, F_TLOCK, size)); });
@@ -82,7 +82,7 @@ int FCntlCooperatively(OwnHook& hook, int fd, int command, void* arg) {
   if (command != F_SETLKW && command != F_OFD_SETLKW) {
     return hook.Original(fd, command, arg);
   }
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(hook);
   if (s == nullptr) return hook.Original(fd, command, arg);
   const int at_once = command == F_SETLKW ? F_SETLK : F_OFD_SETLK;
   return Lock(*s, hook, [&] { return AsEagain(hook.Original(fd, at_once, arg)); });
@@ -98,7 +98,7 @@ int FCntl64(int fd, int command, void* arg) {
 
 template <typename OwnHook>
 int OfDescriptor(OwnHook& hook, int fd) {
-  if (Cooperating() == nullptr) return hook.Original(fd);
+  if (Cooperating(hook) == nullptr) return hook.Original(fd);
   hook.CountCall();
   return OnAnotherThread(hook, [&] { return hook.Original(fd); });
 }
@@ -108,7 +108,7 @@ int SyncFs(int fd) { return OfDescriptor(syncfs_hook, fd); }
 int TcDrain(int fd) { return OfDescriptor(tcdrain_hook, fd); }
 
 void Sync() {
-  if (Cooperating() == nullptr) return sync_hook.Original();
+  if (Cooperating(sync_hook) == nullptr) return sync_hook.Original();
   sync_hook.CountCall();
   OnAnotherThread(sync_hook, [] {
     sync_hook.Original();

@@ -75,7 +75,7 @@ long Syscall(long number, long a, long b, long c, long d, long e, long f) {
         syscall_hook.Original(number, a, b, count - static_cast<long>(woken), d, e, f);
     return more < 0 ? more : more + static_cast<long>(woken);
   }
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(syscall_hook);
   if (s == nullptr || (timeout && !IsValid(timeout))) {
     return syscall_hook.Original(number, a, b, c, d, e, f);
   }

@@ -13,6 +13,38 @@
 
 namespace grove::patch::patch_internal {
 
+// PassedCalls
+//
+// How often each hook has passed a call on to the original: on threads without a hub, in
+// callbacks of the loop, inside of Unpatched. Threads may do so all at once, so that
+// each counts in one of some tables, by which thread it is, and Report() adds them up.
+// Of two that share a table one may be missed at times.
+class PassedCalls {
+ public:
+  static constexpr size_t kMostHooks = 512;
+
+  static void Count(size_t hook) {
+    // Threads' control blocks lie at distances of pages, and of stacks.
+    const auto thread = reinterpret_cast<uintptr_t>(__builtin_thread_pointer()) >> 12;
+    auto& count = counts_[(thread * kSpread >> 32) % kTables].of[hook];
+    count.store(count.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  }
+  static uint64_t Of(size_t hook) {
+    uint64_t sum = 0;
+    for (const Table& t : counts_) sum += t.of[hook].load(std::memory_order_relaxed);
+    return sum;
+  }
+
+ private:
+  // Fibonacci hashing (Knuth, The Art of Computer Programming, volume 3, 6.4).
+  static constexpr uint64_t kSpread = 0x9e3779b97f4a7c15;
+  static constexpr size_t kTables = 16;
+  struct alignas(64) Table {
+    std::atomic<uint64_t> of[kMostHooks];
+  };
+  static inline constinit Table counts_[kTables] = {};
+};
+
 // Hook
 //
 // A function of libc, and what is called in its place.
@@ -39,6 +71,9 @@ struct Hook {
   // lock: of two hubs at the same moment one may be missed.
   std::atomic<uint64_t> calls = 0;
   std::atomic<uint64_t> waits = 0;
+
+  // Where PassedCalls counts it.
+  size_t number = 0;
 
   void CountCall() { Count(calls); }
   void CountWait() { Count(waits); }
@@ -99,6 +134,13 @@ inline green_internal::Scheduler* Cooperating() {
   if (ABSL_PREDICT_FALSE(s->on_loop_stack() || s->current()->unpatched != 0)) {
     return nullptr;
   }
+  return s;
+}
+
+// And counts those of `hook` that are not to.
+inline green_internal::Scheduler* Cooperating(const Hook& hook) {
+  green_internal::Scheduler* const s = Cooperating();
+  if (s == nullptr) PassedCalls::Count(hook.number);
   return s;
 }
 

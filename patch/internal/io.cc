@@ -157,7 +157,7 @@ ssize_t WritePieces(Scheduler& s, Hook& hook, int fd, const iovec* pieces, int c
 }
 
 ssize_t Read(int fd, void* buffer, size_t size) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(read_hook);
   if (s == nullptr) return read_hook.Original(fd, buffer, size);
   const iovec piece = {buffer, size};
   return ReadPieces(*s, read_hook, fd, &piece, 1);
@@ -166,7 +166,7 @@ ssize_t Read(int fd, void* buffer, size_t size) {
 // What _FORTIFY_SOURCE makes of read(): the original ends the program over a buffer that
 // is too small.
 ssize_t ReadChk(int fd, void* buffer, size_t size, size_t capacity) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(read_chk_hook);
   if (s == nullptr || size > capacity) {
     return read_chk_hook.Original(fd, buffer, size, capacity);
   }
@@ -175,7 +175,7 @@ ssize_t ReadChk(int fd, void* buffer, size_t size, size_t capacity) {
 }
 
 ssize_t ReadV(int fd, const iovec* pieces, int count) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(readv_hook);
   if (s == nullptr || count <= 0 || count > IOV_MAX) {
     return readv_hook.Original(fd, pieces, count);
   }
@@ -183,7 +183,7 @@ ssize_t ReadV(int fd, const iovec* pieces, int count) {
 }
 
 ssize_t Write(int fd, const void* data, size_t size) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(write_hook);
   if (s == nullptr) return write_hook.Original(fd, data, size);
   const iovec piece = {const_cast<void*>(data), size};
   return WritePieces(*s, write_hook, fd, &piece, 1, size);
@@ -196,7 +196,7 @@ size_t SizeOf(const iovec* pieces, int count) {
 }
 
 ssize_t WriteV(int fd, const iovec* pieces, int count) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(writev_hook);
   if (s == nullptr || count <= 0 || count > IOV_MAX) {
     return writev_hook.Original(fd, pieces, count);
   }
@@ -214,7 +214,7 @@ bool IsAsReadV(const Scheduler* s, int count, off64_t at, int flags) {
 template <typename OwnHook>
 ssize_t ReadAt(OwnHook& hook, int fd, const iovec* pieces, int count, off64_t at,
                int flags) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(hook);
   if (!IsAsReadV(s, count, at, flags) || IsOnDisk(fd)) {
     return hook.Original(fd, pieces, count, at, flags);
   }
@@ -230,7 +230,7 @@ ssize_t PReadV64V2(int fd, const iovec* pieces, int count, off64_t at, int flags
 template <typename OwnHook>
 ssize_t WriteAt(OwnHook& hook, int fd, const iovec* pieces, int count, off64_t at,
                 int flags) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(hook);
   if (!IsAsReadV(s, count, at, flags) || IsOnDisk(fd)) {
     return hook.Original(fd, pieces, count, at, flags);
   }
@@ -250,7 +250,7 @@ int Fail(int error) {
 
 int Close(int fd) {
   if (IsOwned(fd)) return Fail(EBADF);
-  if (Cooperating() != nullptr) {
+  if (Cooperating(close_hook) != nullptr) {
     close_hook.CountCall();
     PollSet::Closing(fd);
   }
@@ -270,22 +270,14 @@ int CloseAroundOwned(unsigned first, unsigned last, F close_part) {
   return close_part(first, last);
 }
 
-void EndWaits(unsigned first, unsigned last) {
-  // The most that a process may have where nobody has set fs.nr_open (proc(5)).
-  constexpr unsigned kMost = 1 << 20;
-  for (unsigned fd = first; fd < kMost && fd <= last; ++fd) {
-    PollSet::Closing(static_cast<int>(fd));
-  }
-}
-
 int CloseRange(unsigned first, unsigned last, int flags) {
   // Ours are closed at exec() anyway; and what the kernel refuses it shall see.
   if (first > last || (flags & ~CLOSE_RANGE_UNSHARE) != 0) {
     return close_range_hook.Original(first, last, flags);
   }
-  if (Cooperating() != nullptr) {
+  if (Cooperating(close_range_hook) != nullptr) {
     close_range_hook.CountCall();
-    EndWaits(first, last);
+    PollSet::ClosingRange(first, last);
   }
   return CloseAroundOwned(first, last, [&](unsigned from, unsigned to) {
     return close_range_hook.Original(from, to, flags);
@@ -294,9 +286,9 @@ int CloseRange(unsigned first, unsigned last, int flags) {
 
 void CloseFrom(int first) {
   first = std::max(first, 0);
-  if (Cooperating() != nullptr) {
+  if (Cooperating(closefrom_hook) != nullptr) {
     closefrom_hook.CountCall();
-    EndWaits(static_cast<unsigned>(first), ~0u);
+    PollSet::ClosingRange(static_cast<unsigned>(first), ~0u);
   }
   for (const int own : Owned()) {
     if (own < first) continue;
@@ -309,7 +301,7 @@ void CloseFrom(int first) {
 int Dup2(int from, int to) {
   // As if it were above the limit.
   if (IsOwned(to)) return Fail(EBADF);
-  if (from != to && Cooperating() != nullptr) {
+  if (from != to && Cooperating(dup2_hook) != nullptr) {
     dup2_hook.CountCall();
     if (fcntl(from, F_GETFD) >= 0) PollSet::Closing(to);
   }
@@ -318,7 +310,7 @@ int Dup2(int from, int to) {
 
 int Dup3(int from, int to, int flags) {
   if (IsOwned(to)) return Fail(EBADF);
-  if (from != to && Cooperating() != nullptr) {
+  if (from != to && Cooperating(dup3_hook) != nullptr) {
     dup3_hook.CountCall();
     if (fcntl(from, F_GETFD) >= 0) PollSet::Closing(to);
   }

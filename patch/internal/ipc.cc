@@ -79,14 +79,14 @@ ssize_t ReceiveUntil(Scheduler& s, Hook& hook, mqd_t queue, char* buffer, size_t
 }
 
 ssize_t MqReceive(mqd_t queue, char* buffer, size_t size, unsigned* priority) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(mq_receive_hook);
   if (s == nullptr) return mq_receive_hook.Original(queue, buffer, size, priority);
   return ReceiveUntil(*s, mq_receive_hook, queue, buffer, size, priority, {});
 }
 
 ssize_t MqTimedReceive(mqd_t queue, char* buffer, size_t size, unsigned* priority,
                        const timespec* when) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(mq_timedreceive_hook);
   if (s == nullptr || !IsValidTimeout(when)) {
     return mq_timedreceive_hook.Original(queue, buffer, size, priority, when);
   }
@@ -102,14 +102,14 @@ int SendUntil(Scheduler& s, Hook& hook, mqd_t queue, const char* data, size_t si
 }
 
 int MqSend(mqd_t queue, const char* data, size_t size, unsigned priority) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(mq_send_hook);
   if (s == nullptr) return mq_send_hook.Original(queue, data, size, priority);
   return SendUntil(*s, mq_send_hook, queue, data, size, priority, {});
 }
 
 int MqTimedSend(mqd_t queue, const char* data, size_t size, unsigned priority,
                 const timespec* when) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(mq_timedsend_hook);
   if (s == nullptr || !IsValidTimeout(when)) {
     return mq_timedsend_hook.Original(queue, data, size, priority, when);
   }
@@ -134,7 +134,7 @@ class Attempts {
 };
 
 ssize_t MsgRcv(int queue, void* message, size_t size, long type, int flags) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(msgrcv_hook);
   if (s == nullptr || (flags & IPC_NOWAIT) != 0) {
     return msgrcv_hook.Original(queue, message, size, type, flags);
   }
@@ -148,7 +148,7 @@ ssize_t MsgRcv(int queue, void* message, size_t size, long type, int flags) {
 }
 
 int MsgSnd(int queue, const void* message, size_t size, int flags) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(msgsnd_hook);
   if (s == nullptr || (flags & IPC_NOWAIT) != 0) {
     return msgsnd_hook.Original(queue, message, size, flags);
   }
@@ -180,7 +180,7 @@ int Operate(Scheduler& s, OwnHook& hook, int set, const sembuf* operations, size
 
 int SemOp(int set, sembuf* operations, size_t count) {
   const auto original = [&] { return semop_hook.Original(set, operations, count); };
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(semop_hook);
   // More than the kernel takes is its to say (semop(2)).
   if (s == nullptr || count == 0 || count > 500) return original();
   return Operate(*s, semop_hook, set, operations, count, {}, original);
@@ -190,7 +190,7 @@ int SemTimedOp(int set, sembuf* operations, size_t count, const timespec* timeou
   const auto original = [&] {
     return semtimedop_hook.Original(set, operations, count, timeout);
   };
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(semtimedop_hook);
   if (s == nullptr || count == 0 || count > 500 || !IsValidTimeout(timeout)) {
     return original();
   }

@@ -5,6 +5,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <utility>
 
 namespace grove::patch::patch_internal {
@@ -77,17 +78,23 @@ absl::string_view LoadedObject::name() const {
   return absl::string_view(path).substr(path.rfind('/') + 1);
 }
 
-std::vector<LoadedObject> LoadedObjects() {
-  std::vector<LoadedObject> all;
+void ForEachObject(absl::FunctionRef<void(const LoadedObject& object)> fn) {
+  struct State {
+    absl::FunctionRef<void(const LoadedObject& object)> fn;
+    bool is_first = true;
+  } state{fn};
   const auto add = [](dl_phdr_info* info, size_t, void* to) {
-    auto& objects = *static_cast<std::vector<LoadedObject>*>(to);
+    auto& state = *static_cast<State*>(to);
     LoadedObject object;
-    object.is_program = objects.empty();  // glibc lists the program first
+    // glibc lists the program first.
+    object.is_program = std::exchange(state.is_first, false);
     object.path = object.is_program ? ProgramPath() : info->dlpi_name;
     object.base = info->dlpi_addr;
     for (int i = 0; i < info->dlpi_phnum; ++i) {
       const ElfW(Phdr)& segment = info->dlpi_phdr[i];
       const ElfW(Addr) at = info->dlpi_addr + segment.p_vaddr;
+      if (segment.p_type == PT_LOAD)
+        object.end = std::max(object.end, at + segment.p_memsz);
       if (segment.p_type == PT_DYNAMIC) {
         object.dynamic = reinterpret_cast<const ElfW(Dyn)*>(at);
       } else if (segment.p_type == PT_GNU_RELRO) {
@@ -96,11 +103,10 @@ std::vector<LoadedObject> LoadedObjects() {
       }
     }
     // A program that is linked statically has none, and imports nothing.
-    if (object.dynamic != nullptr) objects.push_back(std::move(object));
+    if (object.dynamic != nullptr) state.fn(object);
     return 0;
   };
-  dl_iterate_phdr(add, &all);
-  return all;
+  dl_iterate_phdr(add, &state);
 }
 
 uint64_t UnloadedObjects() {
@@ -115,9 +121,20 @@ uint64_t UnloadedObjects() {
 }
 
 void ForEachImport(const LoadedObject& object,
-                   absl::FunctionRef<void(const char* symbol, void** slot)> fn) {
+                   absl::FunctionRef<void(const Import& import)> fn) {
   const Dynamic dynamic(object);
   if (dynamic.symbols == nullptr || dynamic.strings == nullptr) return;
+  // Until its first call a slot leads back into the object, to what looks it up.
+  const auto is_filled = [&](const ElfW(Rela) & r) {
+    const auto at = *reinterpret_cast<const ElfW(Addr)*>(object.base + r.r_offset);
+    const bool is_own = dynamic.symbols[ELF64_R_SYM(r.r_info)].st_shndx != SHN_UNDEF;
+    return is_own || at < object.base || at >= object.end;
+  };
+  const bool is_lazy =
+      std::any_of(dynamic.calls.begin, dynamic.calls.begin + dynamic.calls.size,
+                  [&](const ElfW(Rela) & r) {
+                    return ELF64_R_TYPE(r.r_info) == kJumpSlot && !is_filled(r);
+                  });
   for (const Dynamic::Table& table : {dynamic.calls, dynamic.data}) {
     for (size_t i = 0; table.begin != nullptr && i < table.size; ++i) {
       const ElfW(Rela)& r = table.begin[i];
@@ -127,8 +144,10 @@ void ForEachImport(const LoadedObject& object,
       const ElfW(Sym)& symbol = dynamic.symbols[ELF64_R_SYM(r.r_info)];
       const unsigned char kind = ELF64_ST_TYPE(symbol.st_info);
       if (kind != STT_FUNC && kind != STT_NOTYPE && kind != STT_GNU_IFUNC) continue;
-      fn(dynamic.strings + symbol.st_name,
-         reinterpret_cast<void**>(object.base + r.r_offset));
+      fn({.symbol = dynamic.strings + symbol.st_name,
+          .slot = reinterpret_cast<void**>(object.base + r.r_offset),
+          .is_lazy = is_lazy && type == kJumpSlot,
+          .is_filled = is_filled(r)});
     }
   }
 }

@@ -23,6 +23,7 @@ struct LoadedObject {
   std::string path;  // the program's own is what /proc/self/exe points to
   bool is_program = false;
   ElfW(Addr) base = 0;
+  ElfW(Addr) end = 0;
   const ElfW(Dyn) * dynamic = nullptr;
   // What the dynamic linker makes read-only after it has filled it (RELRO).
   uintptr_t read_only_from = 0;
@@ -32,18 +33,33 @@ struct LoadedObject {
   absl::string_view name() const;
 };
 
-// In the order in which they were loaded. Does not block.
-std::vector<LoadedObject> LoadedObjects();
+// ForEachObject()
+//
+// Calls `fn` for each, in the order in which they were loaded. None of them is unloaded
+// meanwhile: `fn` must not ask the dynamic linker for anything (dlsym(3), dladdr(3)),
+// since another thread may be in there and wait for this to end.
+void ForEachObject(absl::FunctionRef<void(const LoadedObject& object)> fn);
 
 // How many have been unloaded, ever: then another may lie where one lay.
 uint64_t UnloadedObjects();
 
-// ForEachImport()
+// Import
 //
-// Calls `fn` for each slot of the object that holds, or will hold, the address of an
-// imported function, or of one of its own that others may take the place of.
+// A slot that holds, or will hold, the address of an imported function, or of one of its
+// object's own that others may take the place of.
+struct Import {
+  const char* symbol;
+  void** slot;
+  // Whether it is filled by the first call: for certain if others of the object are still
+  // to be filled. If all are, the linker may have done so at once (LD_BIND_NOW,
+  // ld.so(8)).
+  bool is_lazy;
+  bool is_filled;
+};
+
+// Calls `fn` for each of the object.
 void ForEachImport(const LoadedObject& object,
-                   absl::FunctionRef<void(const char* symbol, void** slot)> fn);
+                   absl::FunctionRef<void(const Import& import)> fn);
 
 // SetImport()
 //

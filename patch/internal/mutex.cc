@@ -156,7 +156,7 @@ int LockUntil(Scheduler& s, Hook& hook, pthread_mutex_t* m, Deadline deadline) {
 }
 
 int TryLock(Hook& hook, pthread_mutex_t* m) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(hook);
   if (s == nullptr) return trylock_hook.Original(m);
   hook.CountCall();
   if (IsOwned(m) && OwnerOf(m) == s->current()) {
@@ -172,7 +172,7 @@ int TryLock(Hook& hook, pthread_mutex_t* m) {
 }
 
 int MutexClockLock(pthread_mutex_t* m, clockid_t clock, const timespec* when) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(clocklock_hook);
   if (s == nullptr || !IsValid(when)) {
     return clocklock_hook.Original(m, clock, when);
   }
@@ -186,7 +186,7 @@ int MutexTimedLock(pthread_mutex_t* m, const timespec* when) {
 }
 
 int MutexUnlock(pthread_mutex_t* m) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(unlock_hook);
   if (s != nullptr) {
     unlock_hook.CountCall();
     if (IsOwned(m)) {
@@ -213,12 +213,12 @@ int MutexUnlock(pthread_mutex_t* m) {
 
 int LockMutex(pthread_mutex_t* m) { return LockMutex(m, lock_hook); }
 int LockMutex(pthread_mutex_t* m, Hook& hook) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(hook);
   if (s == nullptr) return lock_hook.Original(m);
   return LockUntil(*s, hook, m, {});
 }
 int LockMutexUntil(pthread_mutex_t* m, const timespec* when, Hook& hook) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(hook);
   if (s == nullptr || !IsValid(when)) return timedlock_hook.Original(m, when);
   return LockUntil(*s, hook, m, DeadlineAt(CLOCK_REALTIME, *when));
 }

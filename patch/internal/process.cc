@@ -76,7 +76,7 @@ bool WaitForEnd(Scheduler& s, Hook& hook, pid_t pid) {
 // tells of, the kernel is asked in a thread of the pool.
 template <typename Original>
 pid_t WaitCooperatively(Hook& hook, pid_t pid, int options, Original original) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(hook);
   if (s == nullptr) return original();
   hook.CountCall();
   if (options & WNOHANG) {
@@ -117,13 +117,13 @@ int WaitId(idtype_t type, id_t id, siginfo_t* info, int options) {
 }
 
 int System(const char* command) {
-  if (Cooperating() == nullptr) return system_hook.Original(command);
+  if (Cooperating(system_hook) == nullptr) return system_hook.Original(command);
   system_hook.CountCall();
   return OnAnotherThread(system_hook, [&] { return system_hook.Original(command); });
 }
 
 int PClose(FILE* stream) {
-  if (Cooperating() == nullptr) return pclose_hook.Original(stream);
+  if (Cooperating(pclose_hook) == nullptr) return pclose_hook.Original(stream);
   pclose_hook.CountCall();
   if (stream->_fileno >= 0) green_internal::PollSet::Closing(stream->_fileno);
   return OnAnotherThread(pclose_hook, [&] { return pclose_hook.Original(stream); });
@@ -132,7 +132,7 @@ int PClose(FILE* stream) {
 // The child's hub has a loop of its own, and of the greenlets only the one that forks: as
 // of threads.
 pid_t ForkProcess() {
-  if (Cooperating() == nullptr) return fork_hook.Original();
+  if (Cooperating(fork_hook) == nullptr) return fork_hook.Original();
   fork_hook.CountCall();
   const HubStorage of_hub;  // libc makes the thread that forks the child's only one
   const bool owns = !Owned().empty();
@@ -162,7 +162,8 @@ pid_t ForkProcess() {
 
 // As daemon(3), which forks inside of libc.
 int Daemon(int keep_directory, int keep_streams) {
-  if (Cooperating() == nullptr) return daemon_hook.Original(keep_directory, keep_streams);
+  if (Cooperating(daemon_hook) == nullptr)
+    return daemon_hook.Original(keep_directory, keep_streams);
   daemon_hook.CountCall();
   const pid_t pid = ForkProcess();
   if (pid < 0) return -1;

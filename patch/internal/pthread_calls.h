@@ -4,6 +4,8 @@
 #include <pthread.h>
 #include <time.h>
 
+#include <optional>
+
 #include "grove/patch/internal/hook.h"
 
 // What the patched calls of pthreads do, for those of C11 that are the same to libc,
@@ -24,8 +26,9 @@ int SignalCondition(pthread_cond_t* c);
 int BroadcastCondition(pthread_cond_t* c);
 int CallOnce(pthread_once_t* once, void (*routine)(), Hook& hook);
 
-// In thread.cc. Create: false if the thread is to be libc's.
-bool CreateC11Thread(pthread_t* thread, int (*fn)(void*), void* arg, Hook& hook);
+// In thread.cc. Create: an error or 0; nothing if the thread is to be libc's.
+std::optional<int> CreateC11Thread(pthread_t* thread, int (*fn)(void*), void* arg,
+                                   Hook& hook);
 int JoinThread(pthread_t thread, void** result, Hook& hook);
 int DetachThread(pthread_t thread);
 pthread_t CurrentThread();

@@ -11,6 +11,8 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "grove/hub/internal/check.h"
 #include "grove/patch/internal/thread_storage.h"
 
 namespace grove::patch::patch_internal {
@@ -35,9 +37,36 @@ constexpr absl::string_view kAlwaysExcluded[] = {
     "libubsan",  "liblsan",     "libclang_rt",   "libanl",     "linux-vdso", "libgtest.",
     "libgmock.", "libjemalloc", "libtcmalloc",   "libmimalloc"};
 
-// What the program would have called. In a program that is not position-independent, the
-// address of a function may be that of the program's own jump to it, through the slot
-// that is to be patched (System V ABI, AMD64 supplement, "Function Addresses").
+// What has been called before it was patched, and matters: who has it locked, or runs it,
+// or whose value it is, is libc's to know.
+bool LeavesSomething(absl::string_view symbol) {
+  constexpr absl::string_view kNames[] = {
+      "call_once",
+      "mtx_lock",
+      "mtx_trylock",
+      "pthread_barrier_init",
+      "pthread_key_create",
+      "pthread_mutex_clocklock",
+      "pthread_mutex_lock",
+      "pthread_mutex_timedlock",
+      "pthread_mutex_trylock",
+      "pthread_once",
+      "pthread_rwlock_rdlock",
+      "pthread_rwlock_tryrdlock",
+      "pthread_rwlock_trywrlock",
+      "pthread_rwlock_wrlock",
+      "pthread_spin_lock",
+      "pthread_spin_trylock",
+      "tss_create",
+  };
+  return std::find(std::begin(kNames), std::end(kNames), symbol) != std::end(kNames);
+}
+
+// What the program would have called. Not with the registry's lock: libraries'
+// constructors that call dlopen() have the dynamic linker's, and wait for ours. In a
+// program that is not position-independent, the address of a function may be that of the
+// program's own jump to it, through the slot that is to be patched (System V ABI, AMD64
+// supplement, "Function Addresses").
 void* FindOriginal(const char* name) {
   void* found = dlsym(RTLD_DEFAULT, name);
   Dl_info info;
@@ -51,14 +80,14 @@ void* FindOriginal(const char* name) {
   return found;
 }
 
-// Whether that is the library that has this code, if it is one: what grove itself calls
-// is not for patching there. In a program that has it linked in, it is, and is told apart
-// by what it asks of the descriptors, which are non-blocking.
-bool HasThisCode(const LoadedObject& object) {
+// Where the library lies that has this code, if it is one: what grove itself calls is not
+// for patching there. In a program that has it linked in, it is, and is told apart by
+// what it asks of the descriptors, which are non-blocking.
+ElfW(Addr) BaseOfThisCode() {
   Dl_info info;
-  return !object.is_program &&
-         dladdr(reinterpret_cast<void*>(&FindOriginal), &info) != 0 &&
-         reinterpret_cast<ElfW(Addr)>(info.dli_fbase) == object.base;
+  return dladdr(reinterpret_cast<void*>(&FindOriginal), &info) != 0
+             ? reinterpret_cast<ElfW(Addr)>(info.dli_fbase)
+             : 0;
 }
 
 }  // namespace
@@ -83,15 +112,20 @@ Registry& Registry::Get() {
   return *registry;
 }
 
-Registry::Registry() {
+Registry::Registry() : base_of_this_code_(BaseOfThisCode()) {
   for (Hook* hook : AllHooks()) known_[hook->name] = hook;
   known_[dlopen_hook.name] = &dlopen_hook;
-  // All, since hooks call each other's originals.
-  for (const auto& [name, hook] : known_) hook->original = FindOriginal(hook->name);
+  GROVE_CHECK(known_.size() < PassedCalls::kMostHooks, "more hooks than can be counted");
+  size_t number = 0;
+  for (const auto& [name, hook] : known_) {
+    // All, since hooks call each other's originals.
+    hook->original = FindOriginal(hook->name);
+    hook->number = ++number;  // 0 is for those of users, which count for themselves
+  }
 }
 
 bool Registry::Excluded(const LoadedObject& object) const {
-  if (HasThisCode(object)) return true;
+  if (!object.is_program && object.base == base_of_this_code_) return true;
   const auto begins = [&](absl::string_view prefix) {
     return absl::StartsWith(object.name(), prefix);
   };
@@ -104,55 +138,65 @@ void Registry::Exclude(absl::Span<const std::string> objects) {
   excluded_.insert(excluded_.end(), objects.begin(), objects.end());
 }
 
-size_t Registry::PatchLocked(const LoadedObject& object, absl::Span<Hook* const> hooks) {
-  size_t slots = 0;
-  Patched& patched = objects_[object.base];
-  if (patched.path != object.path) patched = Patched(object.path);  // another one now
-  ForEachImport(object, [&](const char* symbol, void** slot) {
-    const auto known = known_.find(absl::string_view(symbol));
-    if (known == known_.end()) return;
-    Hook* hook = known->second;
-    if (hook->original == nullptr ||
-        std::find(hooks.begin(), hooks.end(), hook) == hooks.end()) {
-      return;
-    }
-    void* const replacement = hook->replacement();
-    if (*slot == replacement) return;
-    if (!SetImport(object, slot, replacement)) {
-      warnings_.push_back(absl::StrCat("cannot patch ", symbol, " in ", object.path, ": ",
-                                       strerror(errno)));
-      return;
-    }
-    ++slots;
-    ++slots_[hook];
-    ++patched.slots;
-    patched.hooks.insert(hook);
-  });
-  return slots;
+size_t Registry::Patched::all_slots() const {
+  size_t sum = 0;
+  for (const auto& [hook, count] : slots) sum += count;
+  return sum;
 }
 
-size_t Registry::Patch(absl::Span<Hook* const> hooks) {
-  const std::lock_guard guard(lock_);
-  size_t fresh = 0;
-  const auto add = [&](Hook* hook) {
-    if (std::find(everywhere_.begin(), everywhere_.end(), hook) != everywhere_.end()) {
-      return;
+void Registry::PatchLocked(const LoadedObject& object, absl::Span<Hook* const> hooks) {
+  std::map<Hook*, size_t> slots;
+  std::set<std::string> used;
+  ForEachImport(object, [&](const Import& import) {
+    const auto known = known_.find(absl::string_view(import.symbol));
+    if (known == known_.end() || known->second->original == nullptr) return;
+    Hook* const hook = known->second;
+    void* const replacement = hook->replacement();
+    if (*import.slot != replacement) {
+      if (std::find(hooks.begin(), hooks.end(), hook) == hooks.end()) return;
+      if (import.is_lazy && import.is_filled && LeavesSomething(import.symbol)) {
+        used.insert(import.symbol);
+      }
+      if (!SetImport(object, import.slot, replacement)) {
+        warnings_.push_back(absl::StrCat("cannot patch ", import.symbol, " in ",
+                                         object.path, ": ", strerror(errno)));
+        return;
+      }
     }
-    everywhere_.push_back(hook);
-    ++fresh;
+    ++slots[hook];
+  });
+  if (!used.empty()) {
+    warnings_.push_back(absl::StrCat(
+        object.path, " has called ", absl::StrJoin(used, ", "),
+        " before that was patched: what it holds or made is the native thread's. "
+        "Patch first, in main()."));
+  }
+  objects_[object.base] = {object.path, std::move(slots)};
+}
+
+void Registry::Patch(absl::Span<Hook* const> hooks) {
+  const std::lock_guard guard(lock_);
+  const size_t before = everywhere_.size();
+  const auto add = [&](Hook* hook) {
+    if (std::find(everywhere_.begin(), everywhere_.end(), hook) == everywhere_.end()) {
+      everywhere_.push_back(hook);
+    }
   };
   for (Hook* hook : hooks) add(hook);
-  if (fresh == 0) return 0;
+  if (everywhere_.size() == before) return;
   add(&dlopen_hook);
-  for (const LoadedObject& object : LoadedObjects()) {
+  ForEachObject([&](const LoadedObject& object) {
     if (!Excluded(object)) PatchLocked(object, everywhere_);
-  }
-  return fresh;
+  });
 }
 
-void Registry::PatchObject(const LoadedObject& object, absl::Span<Hook* const> hooks) {
+void Registry::PatchObjects(const std::set<ElfW(Addr)>& before, ElfW(Addr) base,
+                            absl::Span<Hook* const> hooks) {
   const std::lock_guard guard(lock_);
-  if (!Excluded(object)) PatchLocked(object, hooks);
+  ForEachObject([&](const LoadedObject& object) {
+    if (before.contains(object.base) && object.base != base) return;
+    if (!Excluded(object)) PatchLocked(object, hooks);
+  });
 }
 
 void Registry::PatchNewObjects() {
@@ -160,33 +204,44 @@ void Registry::PatchNewObjects() {
   // One that was unloaded and is loaded again, to the same place, has its slots anew.
   const uint64_t unloaded = UnloadedObjects();
   const bool some_are_gone = unloaded != std::exchange(unloaded_, unloaded);
-  for (const LoadedObject& object : LoadedObjects()) {
+  ForEachObject([&](const LoadedObject& object) {
     const auto known = objects_.find(object.base);
     const bool is_known = known != objects_.end() && known->second.path == object.path;
-    if (is_known && !some_are_gone) continue;
+    if (is_known && !some_are_gone) return;
     if (!Excluded(object)) PatchLocked(object, everywhere_);
-  }
+  });
 }
 
 std::vector<Hook*> Registry::HooksOf(absl::string_view name,
                                      absl::Span<const Replacement> table) {
   std::vector<Hook*> hooks;
   for (const Replacement& r : table) {
-    {
-      const std::lock_guard guard(lock_);
-      if (!known_.contains(r.symbol)) {
-        user_names_.push_back(r.symbol);
-        Hook& hook = users_.emplace_back(user_names_.back().c_str(), r.function);
-        hook.original = FindOriginal(hook.name);
-        known_[r.symbol] = &hook;
-        hooks.push_back(&hook);
-        continue;
-      }
+    if (Hook* hook = HookOfUser(r)) {
+      hooks.push_back(hook);
+    } else {
+      Warn(absl::StrCat("module '", name, "' has ", r.symbol,
+                        "(), for which there is a patch already"));
     }
-    Warn(absl::StrCat("module '", name, "' has ", r.symbol,
-                      "(), for which there is a patch already"));
   }
   return hooks;
+}
+
+Hook* Registry::HookOfUser(const Replacement& r) {
+  void* const original = FindOriginal(r.symbol.c_str());
+  const std::lock_guard guard(lock_);
+  Hook*& hook = known_[r.symbol];
+  if (hook == nullptr) {
+    user_names_.push_back(r.symbol);
+    hook = &users_.emplace_back(user_names_.back().c_str(), r.function);
+    hook->original = original;
+  } else if (hook->module == Module::kUser && hook != &dlopen_hook &&
+             std::find(everywhere_.begin(), everywhere_.end(), hook) ==
+                 everywhere_.end()) {
+    hook->user_function = r.function;  // nobody calls it yet: its module was vetoed
+  } else if (hook->user_function != r.function) {
+    return nullptr;
+  }
+  return hook;
 }
 
 Hook* Registry::Find(const std::string& symbol) {
@@ -207,9 +262,9 @@ bool Registry::IsObjectPatched(absl::string_view object, absl::string_view symbo
         !absl::EndsWith(patched.path, absl::StrCat("/", object))) {
       continue;
     }
-    if (symbol.empty()) return patched.slots > 0;
-    return std::any_of(patched.hooks.begin(), patched.hooks.end(),
-                       [&](const Hook* hook) { return hook->name == symbol; });
+    if (symbol.empty()) return !patched.slots.empty();
+    return std::any_of(patched.slots.begin(), patched.slots.end(),
+                       [&](const auto& slot) { return slot.first->name == symbol; });
   }
   return false;
 }
@@ -223,31 +278,37 @@ void Registry::Warn(const std::string& warning) {
 PatchReport Registry::Report() {
   const std::lock_guard guard(lock_);
   PatchReport report;
-  for (const auto& [name, hook] : known_) {
-    const auto slots = slots_.find(hook);
-    if (slots == slots_.end()) continue;
-    report.functions.push_back({.name = name,
-                                .module = hook->module,
-                                .slots = slots->second,
-                                .calls = hook->calls.load(std::memory_order_relaxed),
-                                .waits = hook->waits.load(std::memory_order_relaxed)});
-  }
-  for (const LoadedObject& object : LoadedObjects()) {
+  std::map<Hook*, size_t> slots;
+  ForEachObject([&](const LoadedObject& object) {
     PatchReport::Object line;
     line.path = object.path;
     line.excluded = Excluded(object);
     const auto patched = objects_.find(object.base);
-    if (patched != objects_.end()) line.slots = patched->second.slots;
+    if (patched != objects_.end() && patched->second.path == object.path) {
+      line.slots = patched->second.all_slots();
+      for (const auto& [hook, count] : patched->second.slots) slots[hook] += count;
+    }
     if (!line.excluded) {
       std::set<std::string> missing;
-      ForEachImport(object, [&](const char* symbol, void**) {
-        if (MayBlock(symbol) && !known_.contains(absl::string_view(symbol))) {
-          missing.insert(symbol);
+      ForEachImport(object, [&](const Import& import) {
+        if (MayBlock(import.symbol) &&
+            !known_.contains(absl::string_view(import.symbol))) {
+          missing.insert(import.symbol);
         }
       });
       line.not_covered.assign(missing.begin(), missing.end());
     }
     report.objects.push_back(std::move(line));
+  });
+  for (const auto& [name, hook] : known_) {
+    const auto count = slots.find(hook);
+    if (count == slots.end()) continue;
+    report.functions.push_back({.name = name,
+                                .module = hook->module,
+                                .slots = count->second,
+                                .calls = hook->calls.load(std::memory_order_relaxed),
+                                .waits = hook->waits.load(std::memory_order_relaxed),
+                                .passed = PassedCalls::Of(hook->number)});
   }
   report.warnings = warnings_;
   if (const std::string why = ThreadStorage::WhyShared(); !why.empty()) {

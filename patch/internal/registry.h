@@ -27,16 +27,17 @@ class Registry {
  public:
   static Registry& Get();
 
-  // Patches those hooks in all objects, now and in those that come. Says how many of
-  // them are new.
-  size_t Patch(absl::Span<Hook* const> hooks);
-  // In one object alone.
-  void PatchObject(const LoadedObject& object, absl::Span<Hook* const> hooks);
+  // Patches those hooks in all objects, now and in those that come.
+  void Patch(absl::Span<Hook* const> hooks);
+  // In those objects alone that are not in `before`, and in the one at `base`.
+  void PatchObjects(const std::set<ElfW(Addr)>& before, ElfW(Addr) base,
+                    absl::Span<Hook* const> hooks);
   // What was loaded since.
   void PatchNewObjects();
   void Exclude(absl::Span<const std::string> objects);
 
-  // The hooks of a table. Those that are there already are left out, with a warning.
+  // The hooks of a table, but for those of functions that are patched already, by others:
+  // with a warning.
   std::vector<Hook*> HooksOf(absl::string_view name, absl::Span<const Replacement> table);
   Hook* Find(const std::string& symbol);
   bool IsPatched(const Hook& hook);
@@ -52,23 +53,23 @@ class Registry {
  private:
   Registry();
   bool Excluded(const LoadedObject& object) const;
-  size_t PatchLocked(const LoadedObject& object, absl::Span<Hook* const> hooks);
+  void PatchLocked(const LoadedObject& object, absl::Span<Hook* const> hooks);
 
+  Hook* HookOfUser(const Replacement& replacement);
+
+  const ElfW(Addr) base_of_this_code_;
   std::mutex lock_;
   std::map<std::string, Hook*, std::less<>> known_;
   std::vector<Hook*> everywhere_;
   std::list<Hook> users_;
   std::list<std::string> user_names_;
   std::vector<std::string> excluded_;
-  std::map<Hook*, size_t> slots_;
-  // By the object's base: its path, and what of it is patched.
+  // By the object's base: its path, and of each hook how many slots lead to it.
   struct Patched {
-    Patched() = default;
-    explicit Patched(std::string p) : path(std::move(p)) {}
-
     std::string path;
-    std::set<Hook*> hooks;
-    size_t slots = 0;
+    std::map<Hook*, size_t> slots;
+
+    size_t all_slots() const;
   };
   std::map<ElfW(Addr), Patched> objects_;
   uint64_t unloaded_ = 0;  // when objects_ was right

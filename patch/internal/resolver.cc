@@ -111,7 +111,7 @@ int AskWithOwnState(Hook& hook, Fn fn) {
 }
 
 int Query(const char* name, int kind, int type, Bytes* answer, int size) {
-  if (Cooperating() == nullptr) {
+  if (Cooperating(query_hook) == nullptr) {
     return query_hook.Original(name, kind, type, answer, size);
   }
   return AskWithOwnState(query_hook, [&](State* state) {
@@ -120,7 +120,7 @@ int Query(const char* name, int kind, int type, Bytes* answer, int size) {
 }
 
 int Search(const char* name, int kind, int type, Bytes* answer, int size) {
-  if (Cooperating() == nullptr) {
+  if (Cooperating(search_hook) == nullptr) {
     return search_hook.Original(name, kind, type, answer, size);
   }
   return AskWithOwnState(search_hook, [&](State* state) {
@@ -130,7 +130,7 @@ int Search(const char* name, int kind, int type, Bytes* answer, int size) {
 
 int QueryDomain(const char* name, const char* domain, int kind, int type, Bytes* answer,
                 int size) {
-  if (Cooperating() == nullptr) {
+  if (Cooperating(querydomain_hook) == nullptr) {
     return querydomain_hook.Original(name, domain, kind, type, answer, size);
   }
   return AskWithOwnState(querydomain_hook, [&](State* state) {
@@ -139,7 +139,7 @@ int QueryDomain(const char* name, const char* domain, int kind, int type, Bytes*
 }
 
 int Send(const Bytes* query, int query_size, Bytes* answer, int size) {
-  if (Cooperating() == nullptr) {
+  if (Cooperating(send_hook) == nullptr) {
     return send_hook.Original(query, query_size, answer, size);
   }
   return AskWithOwnState(send_hook, [&](State* state) {
@@ -150,7 +150,7 @@ int Send(const Bytes* query, int query_size, Bytes* answer, int size) {
 // Whoever brings a state sees to it that nobody else uses it meanwhile.
 template <typename Own, typename... Args>
 int AskWith(Own& hook, Args... args) {
-  if (Cooperating() == nullptr) return hook.Original(args...);
+  if (Cooperating(hook) == nullptr) return hook.Original(args...);
   hook.CountCall();
   return Ask(hook, [&] { return hook.Original(args...); });
 }

@@ -53,43 +53,43 @@ int WriteUntil(Scheduler& s, Hook& hook, pthread_rwlock_t* l, Deadline deadline)
 }
 
 int ReadLock(pthread_rwlock_t* l) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(rdlock_hook);
   if (s == nullptr) return rdlock_hook.Original(l);
   return ReadUntil(*s, rdlock_hook, l, {});
 }
 
 int WriteLock(pthread_rwlock_t* l) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(wrlock_hook);
   if (s == nullptr) return wrlock_hook.Original(l);
   return WriteUntil(*s, wrlock_hook, l, {});
 }
 
 int TimedReadLock(pthread_rwlock_t* l, const timespec* when) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(timedrdlock_hook);
   if (s == nullptr || !IsValid(when)) return timedrdlock_hook.Original(l, when);
   return ReadUntil(*s, timedrdlock_hook, l, DeadlineAt(CLOCK_REALTIME, *when));
 }
 
 int TimedWriteLock(pthread_rwlock_t* l, const timespec* when) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(timedwrlock_hook);
   if (s == nullptr || !IsValid(when)) return timedwrlock_hook.Original(l, when);
   return WriteUntil(*s, timedwrlock_hook, l, DeadlineAt(CLOCK_REALTIME, *when));
 }
 
 int ClockReadLock(pthread_rwlock_t* l, clockid_t clock, const timespec* when) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(clockrdlock_hook);
   if (s == nullptr || !IsValid(when)) return clockrdlock_hook.Original(l, clock, when);
   return ReadUntil(*s, clockrdlock_hook, l, DeadlineAt(clock, *when));
 }
 
 int ClockWriteLock(pthread_rwlock_t* l, clockid_t clock, const timespec* when) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(clockwrlock_hook);
   if (s == nullptr || !IsValid(when)) return clockwrlock_hook.Original(l, clock, when);
   return WriteUntil(*s, clockwrlock_hook, l, DeadlineAt(clock, *when));
 }
 
 int RwUnlock(pthread_rwlock_t* l) {
-  if (Cooperating() != nullptr) rwunlock_hook.CountCall();
+  if (Cooperating(rwunlock_hook) != nullptr) rwunlock_hook.CountCall();
   const int error = rwunlock_hook.Original(l);
   // Readers and writers alike: they see who can go on.
   if (error == 0) WakeAt(l, SIZE_MAX);
@@ -97,7 +97,7 @@ int RwUnlock(pthread_rwlock_t* l) {
 }
 
 int SpinLock(pthread_spinlock_t* l) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(spin_lock_hook);
   if (s == nullptr) return spin_lock_hook.Original(l);
   spin_lock_hook.CountCall();
   int error;

@@ -102,13 +102,13 @@ int PollCooperatively(Scheduler& s, Hook& hook, pollfd* fds, nfds_t count,
 }
 
 int Poll(pollfd* fds, nfds_t count, int timeout) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(poll_hook);
   if (s == nullptr) return poll_hook.Original(fds, count, timeout);
   return PollCooperatively(*s, poll_hook, fds, count, MillisecondsFromNow(timeout));
 }
 
 int PollChk(pollfd* fds, nfds_t count, int timeout, size_t capacity) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(poll_chk_hook);
   if (s == nullptr || capacity / sizeof(pollfd) < count) {
     return poll_chk_hook.Original(fds, count, timeout, capacity);
   }
@@ -126,7 +126,7 @@ int PPollCooperatively(Scheduler& s, Hook& hook, pollfd* fds, nfds_t count,
 }
 
 int PPoll(pollfd* fds, nfds_t count, const timespec* timeout, const sigset_t* mask) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(ppoll_hook);
   if (s == nullptr || !IsValidTimeout(timeout)) {
     return ppoll_hook.Original(fds, count, timeout, mask);
   }
@@ -135,7 +135,7 @@ int PPoll(pollfd* fds, nfds_t count, const timespec* timeout, const sigset_t* ma
 
 int PPollChk(pollfd* fds, nfds_t count, const timespec* timeout, const sigset_t* mask,
              size_t capacity) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(ppoll_chk_hook);
   if (s == nullptr || !IsValidTimeout(timeout) || capacity / sizeof(pollfd) < count) {
     return ppoll_chk_hook.Original(fds, count, timeout, mask, capacity);
   }
@@ -188,7 +188,7 @@ int SelectCooperatively(Scheduler& s, Hook& hook, int count, fd_set* read, fd_se
 }
 
 int Select(int count, fd_set* read, fd_set* write, fd_set* except, timeval* timeout) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(select_hook);
   if (s == nullptr || count < 0 ||
       (timeout && (timeout->tv_sec < 0 || timeout->tv_usec < 0))) {
     return select_hook.Original(count, read, write, except, timeout);
@@ -207,7 +207,7 @@ int Select(int count, fd_set* read, fd_set* write, fd_set* except, timeval* time
 
 int PSelect(int count, fd_set* read, fd_set* write, fd_set* except,
             const timespec* timeout, const sigset_t* mask) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(pselect_hook);
   if (s == nullptr || count < 0 || !IsValidTimeout(timeout)) {
     return pselect_hook.Original(count, read, write, except, timeout, mask);
   }
@@ -231,7 +231,7 @@ int EpollCooperatively(Scheduler& s, Hook& hook, int epoll, epoll_event* events,
 }
 
 int EpollWait(int epoll, epoll_event* events, int count, int timeout) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(epoll_wait_hook);
   if (s == nullptr) return epoll_wait_hook.Original(epoll, events, count, timeout);
   return EpollCooperatively(*s, epoll_wait_hook, epoll, events, count, nullptr,
                             MillisecondsFromNow(timeout));
@@ -239,7 +239,7 @@ int EpollWait(int epoll, epoll_event* events, int count, int timeout) {
 
 int EpollPWait(int epoll, epoll_event* events, int count, int timeout,
                const sigset_t* mask) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(epoll_pwait_hook);
   if (s == nullptr) return epoll_pwait_hook.Original(epoll, events, count, timeout, mask);
   return EpollCooperatively(*s, epoll_pwait_hook, epoll, events, count, mask,
                             MillisecondsFromNow(timeout));
@@ -247,7 +247,7 @@ int EpollPWait(int epoll, epoll_event* events, int count, int timeout,
 
 int EpollPWait2(int epoll, epoll_event* events, int count, const timespec* timeout,
                 const sigset_t* mask) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(epoll_pwait2_hook);
   if (s == nullptr || !IsValidTimeout(timeout)) {
     return epoll_pwait2_hook.Original(epoll, events, count, timeout, mask);
   }

@@ -38,13 +38,13 @@ int AcquireSemaphore(Scheduler& s, Hook& hook, sem_t* semaphore, Deadline deadli
 }
 
 int SemWait(sem_t* semaphore) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(sem_wait_hook);
   if (s == nullptr) return sem_wait_hook.Original(semaphore);
   return AcquireSemaphore(*s, sem_wait_hook, semaphore, {});
 }
 
 int SemTimedWait(sem_t* semaphore, const timespec* when) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(sem_timedwait_hook);
   if (s == nullptr || !IsValid(when)) {
     return sem_timedwait_hook.Original(semaphore, when);
   }
@@ -53,7 +53,7 @@ int SemTimedWait(sem_t* semaphore, const timespec* when) {
 }
 
 int SemClockWait(sem_t* semaphore, clockid_t clock, const timespec* when) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(sem_clockwait_hook);
   if (s == nullptr || !IsValid(when)) {
     return sem_clockwait_hook.Original(semaphore, clock, when);
   }

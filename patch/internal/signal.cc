@@ -228,7 +228,7 @@ int SigInterrupt(int signum, int interrupts) {
 }
 
 int Raise(int signum) {
-  if (const Scheduler* s = Cooperating()) Address(signum, s->current());
+  if (const Scheduler* s = Cooperating(raise_hook)) Address(signum, s->current());
   return raise_hook.Original(signum);
 }
 
@@ -251,7 +251,7 @@ class SignalWait final : public Waiter {
 };
 
 int Pause() {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(pause_hook);
   if (s == nullptr) return pause_hook.Original();
   pause_hook.CountCall();
   pause_hook.CountWait();
@@ -291,13 +291,13 @@ int SuspendWith(Scheduler& s, Hook& hook, const sigset_t* mask) {
 }
 
 int SigSuspend(const sigset_t* mask) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(sigsuspend_hook);
   if (s == nullptr) return sigsuspend_hook.Original(mask);
   return SuspendWith(*s, sigsuspend_hook, mask);
 }
 
 int SigPause(int mask) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(sigpause_hook);
   if (s == nullptr) return sigpause_hook.Original(mask);
   sigset_t set;
   sigemptyset(&set);
@@ -308,7 +308,7 @@ int SigPause(int mask) {
 }
 
 int XpgSigPause(int signum) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(xpg_sigpause_hook);
   if (s == nullptr) return xpg_sigpause_hook.Original(signum);
   sigset_t set;
   pthread_sigmask(SIG_SETMASK, nullptr, &set);
@@ -348,7 +348,7 @@ int TakeOne(Scheduler& s, Hook& hook, const sigset_t* set, siginfo_t* info,
 }
 
 int SigWait(const sigset_t* set, int* signum) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(sigwait_hook);
   if (s == nullptr) return sigwait_hook.Original(set, signum);
   siginfo_t info;
   // Not ended by other signals (sigwait(3)).
@@ -359,13 +359,13 @@ int SigWait(const sigset_t* set, int* signum) {
 }
 
 int SigWaitInfo(const sigset_t* set, siginfo_t* info) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(sigwaitinfo_hook);
   if (s == nullptr) return sigwaitinfo_hook.Original(set, info);
   return TakeOne(*s, sigwaitinfo_hook, set, info, {}, /*interruptible=*/true);
 }
 
 int SigTimedWait(const sigset_t* set, siginfo_t* info, const timespec* timeout) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(sigtimedwait_hook);
   if (s == nullptr || !IsValidTimeout(timeout)) {
     return sigtimedwait_hook.Original(set, info, timeout);
   }

@@ -60,7 +60,7 @@ Hook* const hooks[] = {&connect_hook,  &accept_hook,   &accept4_hook,      &recv
 // --- connecting and accepting ---
 
 int Connect(int fd, const sockaddr* address, socklen_t size) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(connect_hook);
   if (s == nullptr) return connect_hook.Original(fd, address, size);
   connect_hook.CountCall();
   const int flags = fcntl(fd, F_GETFL);
@@ -110,14 +110,14 @@ int AcceptCooperatively(Scheduler& s, Hook& hook, int fd, AcceptOnce accept_once
 }
 
 int Accept(int fd, sockaddr* address, socklen_t* size) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(accept_hook);
   if (s == nullptr) return accept_hook.Original(fd, address, size);
   return AcceptCooperatively(*s, accept_hook, fd,
                              [&] { return accept_hook.Original(fd, address, size); });
 }
 
 int Accept4(int fd, sockaddr* address, socklen_t* size, int flags) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(accept4_hook);
   if (s == nullptr) return accept4_hook.Original(fd, address, size, flags);
   return AcceptCooperatively(*s, accept4_hook, fd, [&] {
     return accept4_hook.Original(fd, address, size, flags);
@@ -167,7 +167,7 @@ bool PassesThrough(const Scheduler* s, int flags) {
 }
 
 ssize_t Recv(int fd, void* buffer, size_t size, int flags) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(recv_hook);
   if (PassesThrough(s, flags)) return recv_hook.Original(fd, buffer, size, flags);
   return ReceiveCooperatively(*s, recv_hook, fd, size, flags, [=](size_t at, int f) {
     return recv_hook.Original(fd, static_cast<char*>(buffer) + at, size - at, f);
@@ -175,7 +175,7 @@ ssize_t Recv(int fd, void* buffer, size_t size, int flags) {
 }
 
 ssize_t RecvChk(int fd, void* buffer, size_t size, size_t capacity, int flags) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(recv_chk_hook);
   if (PassesThrough(s, flags) || size > capacity) {
     return recv_chk_hook.Original(fd, buffer, size, capacity, flags);
   }
@@ -188,7 +188,7 @@ ssize_t RecvChk(int fd, void* buffer, size_t size, size_t capacity, int flags) {
 // The address is that of the last piece, as the kernel's own is.
 ssize_t RecvFrom(int fd, void* buffer, size_t size, int flags, sockaddr* from,
                  socklen_t* from_size) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(recvfrom_hook);
   if (PassesThrough(s, flags)) {
     return recvfrom_hook.Original(fd, buffer, size, flags, from, from_size);
   }
@@ -200,7 +200,7 @@ ssize_t RecvFrom(int fd, void* buffer, size_t size, int flags, sockaddr* from,
 
 ssize_t RecvFromChk(int fd, void* buffer, size_t size, size_t capacity, int flags,
                     sockaddr* from, socklen_t* from_size) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(recvfrom_chk_hook);
   if (PassesThrough(s, flags) || size > capacity) {
     return recvfrom_chk_hook.Original(fd, buffer, size, capacity, flags, from, from_size);
   }
@@ -212,7 +212,7 @@ ssize_t RecvFromChk(int fd, void* buffer, size_t size, size_t capacity, int flag
 }
 
 ssize_t RecvMsg(int fd, msghdr* message, int flags) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(recvmsg_hook);
   if (PassesThrough(s, flags)) return recvmsg_hook.Original(fd, message, flags);
   size_t size = 0;
   if (flags & MSG_WAITALL) {
@@ -230,7 +230,7 @@ ssize_t RecvMsg(int fd, msghdr* message, int flags) {
 }
 
 int RecvMMsg(int fd, mmsghdr* messages, unsigned count, int flags, timespec* timeout) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(recvmmsg_hook);
   if (PassesThrough(s, flags)) {
     return recvmmsg_hook.Original(fd, messages, count, flags, timeout);
   }
@@ -289,7 +289,7 @@ int RecvMMsg(int fd, mmsghdr* messages, unsigned count, int flags, timespec* tim
 }
 
 ssize_t Send(int fd, const void* data, size_t size, int flags) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(send_hook);
   if (PassesThrough(s, flags)) return send_hook.Original(fd, data, size, flags);
   send_hook.CountCall();
   LetOthersRun(*s);
@@ -305,7 +305,7 @@ ssize_t Send(int fd, const void* data, size_t size, int flags) {
 
 ssize_t SendTo(int fd, const void* data, size_t size, int flags, const sockaddr* to,
                socklen_t to_size) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(sendto_hook);
   if (PassesThrough(s, flags)) {
     return sendto_hook.Original(fd, data, size, flags, to, to_size);
   }
@@ -325,7 +325,7 @@ ssize_t SendTo(int fd, const void* data, size_t size, int flags, const sockaddr*
 }
 
 ssize_t SendMsg(int fd, const msghdr* message, int flags) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(sendmsg_hook);
   if (PassesThrough(s, flags)) return sendmsg_hook.Original(fd, message, flags);
   sendmsg_hook.CountCall();
   LetOthersRun(*s);
@@ -340,7 +340,7 @@ ssize_t SendMsg(int fd, const msghdr* message, int flags) {
 }
 
 int SendMMsg(int fd, mmsghdr* messages, unsigned count, int flags) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(sendmmsg_hook);
   if (PassesThrough(s, flags)) {
     return sendmmsg_hook.Original(fd, messages, count, flags);
   }

@@ -87,7 +87,7 @@ ssize_t MoveSome(Scheduler& s, Hook& hook, int from, int to, Attempt attempt) {
 
 template <typename OwnHook, typename Offset>
 ssize_t SendAll(OwnHook& hook, int to, int from, Offset* offset, size_t size) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(hook);
   if (s == nullptr) return hook.Original(to, from, offset, size);
   const auto attempt = [&](size_t left) {
     const NonBlockingForOneCall to_now(to, fcntl(to, F_GETFL));
@@ -127,7 +127,7 @@ ssize_t SendFile64(int to, int from, off64_t* offset, size_t size) {
 
 ssize_t Splice(int from, off64_t* from_offset, int to, off64_t* to_offset, size_t size,
                unsigned flags) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(splice_hook);
   if (s == nullptr || (flags & SPLICE_F_NONBLOCK) != 0) {
     return splice_hook.Original(from, from_offset, to, to_offset, size, flags);
   }
@@ -141,7 +141,7 @@ ssize_t Splice(int from, off64_t* from_offset, int to, off64_t* to_offset, size_
 }
 
 ssize_t Tee(int from, int to, size_t size, unsigned flags) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(tee_hook);
   if (s == nullptr || (flags & SPLICE_F_NONBLOCK) != 0) {
     return tee_hook.Original(from, to, size, flags);
   }
@@ -152,7 +152,7 @@ ssize_t Tee(int from, int to, size_t size, unsigned flags) {
 
 // Out of a pipe as well as into one.
 ssize_t VmSplice(int fd, const iovec* pieces, size_t count, unsigned flags) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(vmsplice_hook);
   if (s == nullptr || (flags & SPLICE_F_NONBLOCK) != 0) {
     return vmsplice_hook.Original(fd, pieces, count, flags);
   }

@@ -80,7 +80,7 @@ class Inside {
 };
 
 void FLockFile(FILE* f) {
-  if (Scheduler* s = Cooperating()) {
+  if (Scheduler* s = Cooperating(lock_hook)) {
     lock_hook.CountCall();
     LockStream(*s, lock_hook, f);
   }
@@ -88,7 +88,7 @@ void FLockFile(FILE* f) {
 }
 
 int FTryLockFile(FILE* f) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(trylock_hook);
   if (s == nullptr) return trylock_hook.Original(f);
   trylock_hook.CountCall();
   if (!TryLockStream(*s, f)) return -1;
@@ -99,7 +99,7 @@ int FTryLockFile(FILE* f) {
 
 void FUnlockFile(FILE* f) {
   unlock_hook.Original(f);
-  if (Scheduler* s = Cooperating()) {
+  if (Scheduler* s = Cooperating(unlock_hook)) {
     unlock_hook.CountCall();
     UnlockStream(*s, f);
   }

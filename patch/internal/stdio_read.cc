@@ -117,7 +117,7 @@ Hook* const hooks[] = {&fgetc_hook,
 
 template <typename Original>
 int GetCharacter(Hook& hook, FILE* f, Original original) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(hook);
   if (s == nullptr || CanReadAtOnce(f, 1)) {
     if (s != nullptr) hook.CountCall();
     return original();
@@ -154,7 +154,7 @@ int Uflow(FILE* f) {
   return GetCharacter(uflow_hook, f, [f] { return uflow_hook.Original(f); });
 }
 int Underflow(FILE* f) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(underflow_hook);
   if (s == nullptr) return underflow_hook.Original(f);
   Stream stream(*s, underflow_hook, f);
   if (stream.plain()) return underflow_hook.Original(f);
@@ -168,7 +168,7 @@ int Underflow(FILE* f) {
 template <typename Original>
 size_t ReadBlock(Hook& hook, void* to, size_t size, size_t count, FILE* f,
                  Original original) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(hook);
   size_t total;
   if (s == nullptr || __builtin_mul_overflow(size, count, &total) || total == 0 ||
       CanReadAtOnce(f, total)) {
@@ -224,7 +224,7 @@ size_t FReadUnlockedChk(void* to, size_t capacity, size_t size, size_t count, FI
 
 template <typename Original>
 char* ReadLineInto(Hook& hook, char* to, int size, FILE* f, Original original) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(hook);
   if (s == nullptr || size <= 1 || CanReadLineAtOnce(f, '\n')) {
     if (s != nullptr) hook.CountCall();
     return original();
@@ -289,7 +289,7 @@ bool Reserve(char** line, size_t* capacity, size_t size) {
 template <typename Original>
 ssize_t ReadLine(Hook& hook, char** line, size_t* capacity, int delimiter, FILE* f,
                  Original original) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(hook);
   if (s == nullptr || line == nullptr || capacity == nullptr ||
       CanReadLineAtOnce(f, delimiter)) {
     if (s != nullptr) hook.CountCall();
@@ -395,7 +395,7 @@ class OneAtATime {
 
 template <typename Original>
 int Scan(Hook& hook, FILE* f, const char* format, va_list args, Original& original) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(hook);
   if (s == nullptr) return original.Original(f, format, args);
   Stream stream(*s, hook, f);
   if (stream.plain()) return original.Original(f, format, args);

@@ -120,7 +120,7 @@ Hook* const hooks[] = {&fputc_hook,
 
 template <typename Original>
 int PutCharacter(Hook& hook, int c, FILE* f, Original original) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(hook);
   if (s == nullptr || CanPutAtOnce(f, 1)) {
     if (s != nullptr) hook.CountCall();
     return original();
@@ -157,7 +157,7 @@ int PutCharUnlocked(int c) {
 }
 
 int Overflow(FILE* f, int c) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(overflow_hook);
   if (s == nullptr) return overflow_hook.Original(f, c);
   Stream stream(*s, overflow_hook, f);
   if (stream.plain()) return overflow_hook.Original(f, c);
@@ -169,7 +169,7 @@ int Overflow(FILE* f, int c) {
 template <typename Original>
 size_t WriteBlock(Hook& hook, const void* data, size_t size, size_t count, FILE* f,
                   Original original) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(hook);
   size_t total;
   if (s == nullptr || __builtin_mul_overflow(size, count, &total) || total == 0 ||
       CanPutAtOnce(f, total)) {
@@ -194,7 +194,7 @@ size_t FWriteUnlocked(const void* data, size_t size, size_t count, FILE* f) {
 
 template <typename Original>
 int PutString(Hook& hook, const char* text, FILE* f, Original original) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(hook);
   if (s == nullptr || CanPutAtOnce(f, strlen(text))) {
     if (s != nullptr) hook.CountCall();
     return original();
@@ -212,7 +212,7 @@ int FPutSUnlocked(const char* text, FILE* f) {
                    [=] { return fputs_unlocked_hook.Original(text, f); });
 }
 int PutS(const char* text) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(puts_hook);
   if (s == nullptr) return puts_hook.Original(text);
   Stream stream(*s, puts_hook, stdout);
   if (stream.plain()) return puts_hook.Original(text);
@@ -235,7 +235,7 @@ int PutText(Stream& stream, char* text, int length) {
 }
 
 int Print(Hook& hook, FILE* f, const char* format, va_list args) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(vfprintf_hook);
   if (s == nullptr) return vfprintf_hook.Original(f, format, args);
   Stream stream(*s, hook, f);
   if (stream.plain()) return vfprintf_hook.Original(f, format, args);
@@ -245,7 +245,7 @@ int Print(Hook& hook, FILE* f, const char* format, va_list args) {
 }
 
 int PrintChk(Hook& hook, FILE* f, int flag, const char* format, va_list args) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(vfprintf_chk_hook);
   if (s == nullptr) return vfprintf_chk_hook.Original(f, flag, format, args);
   Stream stream(*s, hook, f);
   if (stream.plain()) return vfprintf_chk_hook.Original(f, flag, format, args);
@@ -309,13 +309,14 @@ int WriteText(Hook& hook, int fd, char* text, int length) {
 }
 
 int PrintTo(Hook& hook, int fd, const char* format, va_list args) {
-  if (Cooperating() == nullptr) return vdprintf_hook.Original(fd, format, args);
+  if (Cooperating(vdprintf_hook) == nullptr)
+    return vdprintf_hook.Original(fd, format, args);
   char* text = nullptr;
   const int length = vasprintf(&text, format, args);
   return WriteText(hook, fd, text, length);
 }
 int PrintToChk(Hook& hook, int fd, int flag, const char* format, va_list args) {
-  if (Cooperating() == nullptr) {
+  if (Cooperating(vdprintf_chk_hook) == nullptr) {
     return vdprintf_chk_hook.Original(fd, flag, format, args);
   }
   char* text = nullptr;
@@ -355,7 +356,7 @@ bool FlushCooperatively(Scheduler& s, Hook& hook, FILE* f) {
 
 template <typename Original>
 int FlushStream(Hook& hook, FILE* f, Original original) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(hook);
   if (s == nullptr) return original();
   if (f == nullptr) {
     // Of the others, which are libc's to know, libc waits for those that are full.
@@ -375,7 +376,7 @@ int FFlushUnlocked(FILE* f) {
 }
 
 int FClose(FILE* f) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(fclose_hook);
   if (s == nullptr || f == nullptr) return fclose_hook.Original(f);
   const bool ok = FlushCooperatively(*s, fclose_hook, f);
   const int error = errno;

@@ -8,11 +8,13 @@
 #include <string.h>
 #include <time.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <utility>
@@ -224,13 +226,15 @@ size_t StackSizeOf(const pthread_attr_t* attributes) {
       pthread_attr_destroy(&usual);
     }
   }
-  return size;
+  return std::max(size, green_internal::kMinStackSize);
 }
 
-// Of one of two functions.
-void Start(pthread_t* thread, const pthread_attr_t* attributes, void* (*fn)(void*),
-           int (*c11_fn)(void*), void* arg) {
+// Of one of two functions. EAGAIN if there is no stack for it, as pthread_create(3) says.
+int Start(pthread_t* thread, const pthread_attr_t* attributes, void* (*fn)(void*),
+          int (*c11_fn)(void*), void* arg) {
   static std::atomic<uint64_t> number = 0;
+  const size_t stack_size = StackSizeOf(attributes);
+  if (!Scheduler::Get().HasStack(stack_size)) return EAGAIN;
   auto t = std::shared_ptr<Thread>(new Thread{fn, c11_fn, arg});
   t->native = self_hook.Original();
   getname_hook.Original(t->native, t->name, sizeof t->name);
@@ -239,17 +243,18 @@ void Start(pthread_t* thread, const pthread_attr_t* attributes, void* (*fn)(void
   t->detached = state == PTHREAD_CREATE_DETACHED;
   Threads::Get().Add(t);
   *thread = t->handle();
-  t->greenlet = Spawn(
-      {.name = absl::StrCat("thread-", ++number), .stack_size = StackSizeOf(attributes)},
-      [t] { Run(t); });
+  t->greenlet =
+      Spawn({.name = absl::StrCat("thread-", ++number), .stack_size = stack_size},
+            [t] { Run(t); });
+  return 0;
 }
 
 int Create(pthread_t* thread, const pthread_attr_t* attributes, void* (*fn)(void*),
            void* arg) {
-  if (Cooperating() == nullptr) return create_hook.Original(thread, attributes, fn, arg);
+  if (Cooperating(create_hook) == nullptr)
+    return create_hook.Original(thread, attributes, fn, arg);
   create_hook.CountCall();
-  Start(thread, attributes, fn, nullptr, arg);
-  return 0;
+  return Start(thread, attributes, fn, nullptr, arg);
 }
 
 pthread_t Self() {
@@ -258,7 +263,7 @@ pthread_t Self() {
 }
 
 void Exit(void* result) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(exit_hook);
   if (s == nullptr ||
       (s->current()->patched_thread == nullptr && s->current() != s->main())) {
     exit_hook.Original(result);
@@ -282,7 +287,7 @@ void Exit(void* result) {
 // A native thread, which only libc knows how to wait for.
 template <typename Original>
 int JoinNative(Hook& hook, pthread_t thread, Original original) {
-  if (Cooperating() == nullptr || Scheduler::process_exits()) return original();
+  if (Cooperating(hook) == nullptr || Scheduler::process_exits()) return original();
   // Which would be waiting for itself, on a thread of the pool, too.
   if (pthread_equal(thread, self_hook.Original())) return EDEADLK;
   hook.CountCall();
@@ -353,7 +358,7 @@ int Cancel(pthread_t thread) {
 }
 
 void TestCancel() {
-  if (Cooperating() == nullptr) return testcancel_hook.Original();
+  if (Cooperating(testcancel_hook) == nullptr) return testcancel_hook.Original();
   ThrowIfCancelled();
 }
 
@@ -450,11 +455,11 @@ int GetAttributes(pthread_t thread, pthread_attr_t* attributes) {
 
 }  // namespace
 
-bool CreateC11Thread(pthread_t* thread, int (*fn)(void*), void* arg, Hook& hook) {
-  if (Cooperating() == nullptr) return false;
+std::optional<int> CreateC11Thread(pthread_t* thread, int (*fn)(void*), void* arg,
+                                   Hook& hook) {
+  if (Cooperating(hook) == nullptr) return std::nullopt;
   hook.CountCall();
-  Start(thread, nullptr, nullptr, fn, arg);
-  return true;
+  return Start(thread, nullptr, nullptr, fn, arg);
 }
 int JoinThread(pthread_t thread, void** result, Hook& hook) {
   const std::shared_ptr<Thread> t = Threads::Get().Find(thread);

@@ -168,14 +168,14 @@ int KeyDelete(pthread_key_t key) {
 }
 
 void* GetSpecific(pthread_key_t key) {
-  const Scheduler* s = Cooperating();
+  const Scheduler* s = Cooperating(getspecific_hook);
   if (!HasOwnValues(s)) return getspecific_hook.Original(key);
   const Values* values = ValuesOf(s);
   return values && key < PTHREAD_KEYS_MAX ? values->Get(key) : nullptr;
 }
 
 int SetSpecific(pthread_key_t key, const void* value) {
-  const Scheduler* s = Cooperating();
+  const Scheduler* s = Cooperating(setspecific_hook);
   if (!HasOwnValues(s)) return setspecific_hook.Original(key, value);
   if (key >= PTHREAD_KEYS_MAX) return EINVAL;
   if (ValuesOf(s) == nullptr) {

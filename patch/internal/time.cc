@@ -83,7 +83,7 @@ int SleepFor(Scheduler& s, Hook& hook, absl::Duration duration, timespec* left) 
 }
 
 unsigned SleepSeconds(unsigned seconds) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(sleep_hook);
   if (s == nullptr) return sleep_hook.Original(seconds);
   absl::Duration left;
   SleepFor(*s, sleep_hook, absl::Seconds(seconds), &left);
@@ -91,7 +91,7 @@ unsigned SleepSeconds(unsigned seconds) {
 }
 
 int USleep(useconds_t microseconds) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(usleep_hook);
   if (s == nullptr) return usleep_hook.Original(microseconds);
   absl::Duration left;
   const int error = SleepFor(*s, usleep_hook, absl::Microseconds(microseconds), &left);
@@ -101,7 +101,7 @@ int USleep(useconds_t microseconds) {
 }
 
 int NanoSleep(const timespec* duration, timespec* left) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(nanosleep_hook);
   if (s == nullptr || !IsValid(duration)) {
     return nanosleep_hook.Original(duration, left);
   }
@@ -113,7 +113,7 @@ int NanoSleep(const timespec* duration, timespec* left) {
 }
 
 int ClockNanoSleep(clockid_t clock, int flags, const timespec* when, timespec* left) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(clock_nanosleep_hook);
   timespec now = {};
   // Clocks that do not run while a thread sleeps are the kernel's to sleep by.
   const bool known = clock == CLOCK_REALTIME || clock == CLOCK_MONOTONIC ||
@@ -128,7 +128,7 @@ int ClockNanoSleep(clockid_t clock, int flags, const timespec* when, timespec* l
 }
 
 int ThrdSleep(const timespec* duration, timespec* left) {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(thrd_sleep_hook);
   if (s == nullptr || !IsValid(duration)) {
     return thrd_sleep_hook.Original(duration, left);
   }
@@ -139,7 +139,7 @@ int ThrdSleep(const timespec* duration, timespec* left) {
 }
 
 int SchedYield() {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(sched_yield_hook);
   if (s == nullptr) return sched_yield_hook.Original();
   sched_yield_hook.CountCall();
   s->YieldUninterrupted();
@@ -147,7 +147,7 @@ int SchedYield() {
 }
 
 void ThrdYield() {
-  Scheduler* s = Cooperating();
+  Scheduler* s = Cooperating(thrd_yield_hook);
   if (s == nullptr) return thrd_yield_hook.Original();
   thrd_yield_hook.CountCall();
   s->YieldUninterrupted();

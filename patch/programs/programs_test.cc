@@ -50,6 +50,14 @@ class Programs : public GreenletTest {
     return done.ok() ? *done : CompletedProcess();
   }
 
+  // Writes a program.
+  static std::string Script(const std::string& text) {
+    const std::string path = testing::TempDir() + "script";
+    std::ofstream(path) << text;
+    std::filesystem::permissions(path, std::filesystem::perms::owner_all);
+    return path;
+  }
+
   // Returns what it prints.
   static std::string RunsTheSame(const Command& command, const std::string& input = "") {
     const CompletedProcess native = Run(command, input);
@@ -76,8 +84,12 @@ GREENLET_TEST_F(Programs, ASignalEndsItAsItWould) {
 }
 
 GREENLET_TEST_F(Programs, ThreadLocalVariablesAreEachThreadsOwn) {
-  EXPECT_EQ(RunsTheSame({"patch/programs/thread_locals"}),
-            "made 2001, destroyed 2000, keys 2000, wrong 0\n");
+  const std::string right = "made 2001, destroyed 2000, keys 2000, wrong 0\n";
+  EXPECT_EQ(RunsTheSame({"patch/programs/thread_locals"}), right);
+  // And with grove in the program itself.
+  const CompletedProcess linked = Run({"patch/programs/thread_locals_linked"});
+  EXPECT_EQ(linked.out, right);
+  EXPECT_EQ(linked.err, "");
 }
 
 GREENLET_TEST_F(Programs, CleanupHandlersOfCRunWhenAThreadEnds) {
@@ -106,6 +118,13 @@ GREENLET_TEST_F(Programs, WhatCannotBePatchedIsSaid) {
   done = Run(Patched({"/sbin/ldconfig", "-p"}));
   EXPECT_EQ(done.status.exit_code(), 126);
   EXPECT_NE(done.err.find("linked statically"), std::string::npos) << done.err;
+  done = Run(Patched({Script("#! /sbin/ldconfig -p\n")}));
+  EXPECT_EQ(done.status.exit_code(), 126);
+  EXPECT_NE(done.err.find("linked statically"), std::string::npos) << done.err;
+  // A script that is as it should be, and one that exec() refuses.
+  RunsTheSame({Script("#!/bin/sh\necho $0 | wc -l\n")});
+  done = Run(Patched({Script("#!\n")}));
+  EXPECT_EQ(done.status.exit_code(), 126);
   done = Run({"patch/run", "--no-such-module", "true"});
   EXPECT_EQ(done.status.exit_code(), 125);
   EXPECT_NE(done.err.find("usage: run"), std::string::npos);
