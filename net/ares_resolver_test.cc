@@ -622,6 +622,40 @@ GREENLET_TEST_F(AresResolverTimeTest, AsksASilentServerAfterTheOthers) {
   EXPECT_THAT(silent.queries(), SizeIs(2));
 }
 
+// It has the question, and then it is gone: what is asked again, nobody gets.
+GREENLET_TEST_F(AresResolverTimeTest, AServerThatDiesBeforeItsAnswerIsLeftForTheNext) {
+  TestDnsServer dying([&](const TestQuery&) -> std::vector<std::string> {
+    Spawn([&] {
+      dying.Die();
+      clock().Advance(absl::Seconds(31));
+    });
+    return {};
+  });
+  TestDnsServer good(&Friendly);
+  AresResolver resolver(Asking({dying.address(), good.address()}));
+  const LookupOptions v4 = {.family = AddressFamily::kV4};
+  const auto host = resolver.LookupHost("example.test", v4);
+  ASSERT_TRUE(host.ok()) << host.status();
+  EXPECT_THAT(host->addresses, ElementsAre(Ip("192.0.2.1")));
+  EXPECT_THAT(dying.queries(), SizeIs(1));
+  EXPECT_THAT(good.queries(), SizeIs(1));
+}
+
+GREENLET_TEST_F(AresResolverTimeTest, AServerThatDiesBeforeItsAnswerIsReported) {
+  TestDnsServer dying([&](const TestQuery&) -> std::vector<std::string> {
+    Spawn([&] {
+      dying.Die();
+      clock().Advance(absl::Seconds(31));
+    });
+    return {};
+  });
+  AresResolver resolver(Asking({dying.address()}));
+  const absl::Status s =
+      resolver.LookupHost("example.test", {.family = AddressFamily::kV4}).status();
+  EXPECT_EQ(LookupFailureOf(s), LookupFailure::kUnreachable) << s;
+  EXPECT_THAT(std::string(s.message()), HasSubstr(dying.address().ToString()));
+}
+
 GREENLET_TEST_F(AresResolverTimeTest, AKilledLookupIsForgotten) {
   TestDnsServer server([&](const TestQuery&) { return std::vector<std::string>(); });
   AresResolver resolver(Asking({server.address()}));
