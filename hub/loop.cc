@@ -142,6 +142,9 @@ class LoopWakeup {
     };
     ev_io_init(&io_, has_come, fd_, EV_READ);
     io_.data = this;
+    // libev calls idle watchers if nothing of their priority, or above, is pending; this
+    // may be for some polls.
+    ev_set_priority(&io_, EV_MINPRI);
     ev_io_start(loop_, &io_);
   }
   void Close() {
@@ -158,6 +161,7 @@ class LoopWakeup {
     state_ = State::kIdle;
   }
   void SetTimer(absl::Duration after) {
+    ev_clear_pending(loop_, &io_);  // that of before
     const itimerspec spec = {.it_interval = {}, .it_value = absl::ToTimespec(after)};
     GROVE_CHECK(timerfd_settime(fd_, 0, &spec, nullptr) == 0,
                 "timerfd_settime: ", strerror(errno));

@@ -166,6 +166,32 @@ TEST(Loop, AWakeupThatHasComeEndsNoOtherPoll) {
   EXPECT_LE(polls, 10) << "it spins";
 }
 
+TEST(Loop, AWakeupThatHasComeKeepsNoIdleWatcherFromItsTurn) {
+  Loop loop;
+  loop.WakeAfter(absl::Microseconds(1));
+  while (loop.wake_set()) loop.Poll(false);
+  IdleWatcher idle(&loop);
+  int calls = 0;
+  idle.Start([&] { ++calls; });
+  loop.Poll(false);
+  EXPECT_EQ(calls, 1);
+  idle.Stop();
+}
+
+TEST(Loop, ACallbackMaySetTheNextWakeup) {
+  Loop loop;
+  LoopTimer timer(&loop, absl::Milliseconds(1));
+  timer.Start([&] { loop.WakeAfter(absl::Milliseconds(2)); });
+  loop.WakeAfter(absl::Microseconds(1));
+  while (loop.wake_set()) loop.Poll(false);
+  // Both are there to be told of in one poll.
+  const MonotonicNanos begin = Clock::ReadMonotonic();
+  while (Clock::ReadMonotonic() - begin < 2'000'000) {
+  }
+  while (!loop.wake_set()) loop.Poll(false);
+  while (loop.wake_set()) loop.Poll(true);
+}
+
 TEST(Loop, WakeAfterReplacesWhatWasSet) {
   Loop loop;
   const MonotonicNanos before = Clock::ReadMonotonic();
@@ -180,7 +206,7 @@ TEST(Loop, WakeAfterReplacesWhatWasSet) {
 
 TEST(Loop, AForkedChildHasItsOwnWakeup) {
   Loop loop;
-  loop.WakeAfter(absl::Milliseconds(10));
+  loop.WakeAfter(absl::Milliseconds(4));
   const pid_t pid = fork();
   if (pid == 0) {
     loop.Reinit();
