@@ -72,7 +72,7 @@ class RemoteCall final : public Observer, public Scheduler::Visitor {
     return absl::StrCat("a greenlet of hub '", caller_->hub_name(), "'");
   }
   Wait GetWait() const override {
-    return {core_, callee_, absl::StrCat("a call to ", callee_->Label())};
+    return {core_, Who(), absl::StrCat("a call to ", callee_->Label()), callee_};
   }
 
  private:

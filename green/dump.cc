@@ -46,8 +46,7 @@ constexpr int kMaxFrames = CapturedStack::kMaxFrames;
 // --- cycles ---------------------------------------------------------------------------
 
 // A greenlet that waits for what one other holds. Of one that waits on another hub, its
-// own hub knows who it is, and the other for what it waits; what the one does not know is
-// empty.
+// own hub knows who it is, but not for what it waits: then `holder` is null.
 struct Wait {
   const Core* waiter;
   std::string label;
@@ -62,8 +61,9 @@ std::string FormatCycles(const std::vector<Wait>& waits) {
   std::unordered_map<const Core*, Wait> by_waiter;
   for (const Wait& w : waits) {
     Wait& whole = by_waiter.try_emplace(w.waiter, w).first->second;
-    if (whole.label.empty()) whole.label = w.label;
-    if (whole.holder == nullptr) {
+    if (w.holder == nullptr) {
+      whole.label = w.label;
+    } else {
       whole.what = w.what;
       whole.holder = w.holder;
     }
@@ -106,7 +106,7 @@ class HubDump {
     s_.ForEach([this](Core* c) { Add(c); });
     s_.ForEachVisitor([this](const Scheduler::Visitor& v) {
       const Scheduler::Visitor::Wait wait = v.GetWait();
-      if (wait.holder) waits_.push_back({wait.waiter, "", wait.what, wait.holder});
+      if (wait.holder) waits_.push_back({wait.waiter, wait.who, wait.what, wait.holder});
     });
     FormatGroups();
     FormatTree();

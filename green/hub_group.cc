@@ -187,7 +187,8 @@ void HubGroup::RunMember(int index, const HubGroupOptions& options, int core) {
     }
     member.left = LiveGreenlets();
     // Even if its function has swallowed Drain()'s kill.
-    if (main_ && draining_ && (s->main()->pending & green_internal::kPendingKill)) ++member.left;
+    if (main_ && draining_ && (s->main()->pending & green_internal::kPendingKill))
+      ++member.left;
   }
   // What was posted before is delivered before: the thread touches nothing after this.
   home_

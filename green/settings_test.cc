@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include <atomic>
+#include <string>
 #include <variant>
 #include <vector>
 
@@ -103,12 +104,12 @@ TEST(SettingsDeathTest, AnIdleThreadOfAPoolEndsWhenTheSettingSaysSo) {
         setenv("GROVE_THREAD_POOL_IDLE_TIMEOUT", "1ms", 1);
         HubScope scope;
         ThreadPool by_setting;
-        ThreadPool patient({.idle_timeout = absl::Seconds(1)});
+        ThreadPool patient({.idle_timeout = absl::Seconds(4)});  // by default: 5
         const auto nothing = [] {};
-        patient.Apply(nothing).IgnoreError();
         by_setting.Apply(nothing).IgnoreError();
-        while (patient.size() > 0) Sleep(absl::Milliseconds(1));
-        _Exit(by_setting.size());  // which by default would still be there
+        patient.Apply(nothing).IgnoreError();
+        while (by_setting.size() > 0) Sleep(absl::Milliseconds(1));
+        _Exit(patient.size() == 1 ? 0 : 1);
       },
       ExitedWithCode(0), "");
 }
@@ -138,10 +139,15 @@ TEST(SettingsDeathTest, StartMonitorPrintsWhoHoldsUpAHub) {
         Monitor& monitor = StartMonitor();
         std::atomic<bool> told = false;
         monitor.Subscribe([&](const MonitorEvent& e) {
-          if (std::holds_alternative<EventLoopBlocked>(e)) told = true;
+          const auto* blocked = std::get_if<EventLoopBlocked>(&e);
+          if (blocked && blocked->label.find("'hog'") != std::string::npos) told = true;
         });
         Spawn({.name = "hog"}, [&] {
-          while (!told) {
+          while (!told) {  // a stall is told once
+            const MonotonicNanos begin = Clock::ReadMonotonic();
+            while (!told && Clock::ReadMonotonic() - begin < 20'000'000) {
+            }
+            Yield();
           }
         }).Join();
         // It is printed after subscribers were told.

@@ -14,6 +14,7 @@
 #include "grove/green/monitor_test_util.h"
 #include "grove/green/sleep.h"
 #include "grove/green/testing/greenlet_test.h"
+#include "grove/green/wait.h"
 
 namespace grove {
 namespace {
@@ -54,7 +55,7 @@ GREENLET_TEST(Statistics, CountDescriptorsThatAreWatched) {
   EXPECT_GE(before, 1) << "the mailbox";
   const Greenlet<> reader =
       Spawn([&] { EXPECT_EQ(in.WaitReadable(), WaitResult::kReady); });
-  Yield();
+  Idle();
   EXPECT_EQ(Mine().watchers, before + 1);
   ASSERT_EQ(write(out.fd(), "x", 1), 1);
   reader.Join();

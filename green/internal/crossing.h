@@ -109,7 +109,10 @@ class Visit : public Observer, public Scheduler::Visitor {
   void Fulfilled(ListedWaiter*) override;
   void HubEnds() override;
   std::string Who() const override;
-  Wait GetWait() const override { return {core_, op_->HeldBy(), op_->Describe()}; }
+  Wait GetWait() const override {
+    const Core* holder = op_->HeldBy();
+    return holder ? Wait{core_, Who(), op_->Describe(), holder} : Wait();
+  }
 
  private:
   class VisitWaiter;

@@ -246,11 +246,13 @@ class Scheduler {
   class Visitor {
    public:
     virtual void HubEnds() = 0;
-    // Which greenlet waits here, for what, and whose that is: for dumps.
+    // Which greenlet waits here, for what, and whose that is, if it is one greenlet's:
+    // for dumps.
     struct Wait {
       const Core* waiter = nullptr;
-      const Core* holder = nullptr;
+      std::string who = {};
       std::string what = {};
+      const Core* holder = nullptr;
     };
     virtual Wait GetWait() const { return {}; }
 
