@@ -16,7 +16,6 @@
 namespace grove::patch {
 
 using patch_internal::Hook;
-using patch_internal::LoadedObject;
 using patch_internal::Registry;
 
 namespace {
@@ -190,10 +189,8 @@ PatchResult PatchModule(absl::string_view name, absl::Span<const Replacement> ta
 
 absl::StatusOr<void*> ImportPatched(const std::string& library,
                                     const PatchOptions& options) {
-  std::set<ElfW(Addr)> before;
-  patch_internal::ForEachObject(
-      [&](const LoadedObject& object) { before.insert(object.base); });
   Registry& registry = Registry::Get();
+  const std::set<ElfW(Addr)> before = registry.Bases();
   void* handle =
       GetOriginal<void*(const char*, int)>("dlopen")(library.c_str(), RTLD_NOW);
   if (handle == nullptr) {

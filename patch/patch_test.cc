@@ -216,6 +216,33 @@ GREENLET_TEST_F(Patched, LibrariesThatAreLoadedLaterArePatched) {
   }
 }
 
+// While one thread looks for what is new, others are in the middle of loading it.
+GREENLET_TEST_F(Patched, LibrariesThatAreLoadedByManyThreadsAtOnce) {
+  constexpr int kThreads = 4, kLibraries = 10;
+  std::vector<std::string> paths;
+  for (int i = 0; i < kThreads * kLibraries; ++i) {
+    paths.push_back(CopyOfLibrary(i % 2 ? "library_lazy.so" : "library_no_plt.so",
+                                  "library_" + std::to_string(i) + ".so"));
+  }
+  std::vector<std::thread> threads;
+  {
+    const Unpatched unpatched;
+    for (int t = 0; t < kThreads; ++t) {
+      threads.emplace_back([&, t] {
+        for (int i = t; i < kThreads * kLibraries; i += kThreads) {
+          void* const library = dlopen(paths[i].c_str(), RTLD_LAZY);
+          ASSERT_NE(library, nullptr) << dlerror();
+          EXPECT_EQ(reinterpret_cast<int (*)()>(dlsym(library, "LibraryLock"))(), 0);
+        }
+      });
+    }
+    for (std::thread& t : threads) t.join();
+  }
+  for (const std::string& path : paths) {
+    EXPECT_TRUE(IsObjectPatched(path, "usleep")) << path;
+  }
+}
+
 // The pages of the process's memory from `from` on, up to `to`: are they writable?
 std::vector<bool> AreWritable(uintptr_t from, uintptr_t to) {
   std::vector<bool> writable;

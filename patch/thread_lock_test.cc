@@ -520,6 +520,41 @@ GREENLET_TEST_F(PatchedLocks, OnceByANativeThread) {
   for (const int fd : {begun[0], begun[1], end[0], end[1]}) close(fd);
 }
 
+// It ends without the routine's end, and of those who wait one runs it, while the other
+// lets the hub go on.
+GREENLET_TEST_F(PatchedLocks, OnceByANativeThreadThatGivesUp) {
+  if (GROVE_TSAN) GTEST_SKIP() << "ThreadSanitizer has a pthread_once() of its own";
+  static std::promise<void>*begun, *end;
+  static std::atomic<int> runs;
+  static pthread_once_t once;
+  once = PTHREAD_ONCE_INIT;
+  runs = 0;
+  std::promise<void> has_begun, may_end;
+  begun = &has_begun;
+  end = &may_end;
+  constexpr auto routine = [] {
+    if (++runs > 1) {
+      usleep(1000);
+      return;
+    }
+    begun->set_value();
+    end->get_future().wait();
+    pthread_exit(nullptr);
+  };
+  std::thread native = Native([&] { pthread_once(&once, routine); });
+  has_begun.get_future().wait();
+  std::vector<Greenlet<int>> waiting;
+  for (int i = 0; i < 2; ++i) {
+    waiting.push_back(Spawn([&] { return pthread_once(&once, routine); }));
+  }
+  Yield();
+  may_end.set_value();
+  for (const auto& w : waiting) EXPECT_EQ(*w.Get(), 0);
+  EXPECT_EQ(runs, 2);
+  const Unpatched unpatched;
+  native.join();
+}
+
 // What C++20 waits by, which is a futex.
 GREENLET_TEST_F(PatchedLocks, FuturesLatchesAndAtomics) {
   std::promise<int> promise;

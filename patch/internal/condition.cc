@@ -230,7 +230,8 @@ bool IsInProgress(pthread_once_t* once) {
   return !GROVE_TSAN && (__atomic_load_n(once, __ATOMIC_ACQUIRE) & 1) != 0;
 }
 
-// Waits for a native thread that runs the routine, without becoming the one that does.
+// Waits for a native thread that runs the routine, without becoming the one that does:
+// glibc takes a routine that throws for one that has not run.
 int AwaitOnce(pthread_once_t* once) {
   struct NotHere {};
   try {
@@ -265,11 +266,14 @@ int CallOnce(pthread_once_t* once, void (*routine)(), Hook& hook) {
     const std::lock_guard guard(running.mutex);
     return running.all.contains(once);
   };
-  while (runs()) {
-    hook.CountWait();
-    ParkAt(*s, once, runs, {}, hook.name);
-  }
-  if (IsInProgress(once)) {
+  // What was waited for may have ended without the routine's end, and another greenlet
+  // may be the one that runs it now.
+  for (;;) {
+    while (runs()) {
+      hook.CountWait();
+      ParkAt(*s, once, runs, {}, hook.name);
+    }
+    if (!IsInProgress(once)) break;
     OnAnotherThread(
         hook, [&] { return AwaitOnce(once); }, PoolForLongWaits());
   }

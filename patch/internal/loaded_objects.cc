@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <limits>
 #include <utility>
 
 namespace grove::patch::patch_internal {
@@ -72,6 +73,31 @@ struct Dynamic {
   Table data;   // addresses that are taken, and calls without a PLT
 };
 
+// Its slots that hold, or will hold, the address of a function.
+void ForEachSlot(
+    const LoadedObject& object, const Dynamic& dynamic,
+    absl::FunctionRef<void(uint32_t type, const ElfW(Sym) & symbol, void** slot)> fn) {
+  if (dynamic.symbols == nullptr || dynamic.strings == nullptr) return;
+  for (const Dynamic::Table& table : {dynamic.calls, dynamic.data}) {
+    for (size_t i = 0; table.begin != nullptr && i < table.size; ++i) {
+      const ElfW(Rela)& r = table.begin[i];
+      const auto type = static_cast<uint32_t>(ELF64_R_TYPE(r.r_info));
+      if (type != kJumpSlot && type != kGlobalData && type != kAddress) continue;
+      if (type == kAddress && r.r_addend != 0) continue;  // not a function's own address
+      const ElfW(Sym)& symbol = dynamic.symbols[ELF64_R_SYM(r.r_info)];
+      const unsigned char kind = ELF64_ST_TYPE(symbol.st_info);
+      if (kind != STT_FUNC && kind != STT_NOTYPE && kind != STT_GNU_IFUNC) continue;
+      fn(type, symbol, reinterpret_cast<void**>(object.base + r.r_offset));
+    }
+  }
+}
+
+// Until its first call a slot leads back into the object, to what looks it up.
+bool IsFilled(const LoadedObject& object, const ElfW(Sym) & symbol, void* const* slot) {
+  const auto at = reinterpret_cast<ElfW(Addr)>(*slot);
+  return symbol.st_shndx != SHN_UNDEF || at == 0 || at < object.begin || at >= object.end;
+}
+
 }  // namespace
 
 absl::string_view LoadedObject::name() const {
@@ -81,27 +107,36 @@ absl::string_view LoadedObject::name() const {
 void ForEachObject(absl::FunctionRef<void(const LoadedObject& object)> fn) {
   struct State {
     absl::FunctionRef<void(const LoadedObject& object)> fn;
-    bool is_first = true;
+    ElfW(Addr) program_begin = 0;
+    ElfW(Addr) program_end = 0;
+    bool is_first = true;  // the program, as glibc lists them
   } state{fn};
   const auto add = [](dl_phdr_info* info, size_t, void* to) {
     auto& state = *static_cast<State*>(to);
     LoadedObject object;
-    // glibc lists the program first.
     object.is_program = std::exchange(state.is_first, false);
     object.path = object.is_program ? ProgramPath() : info->dlpi_name;
     object.base = info->dlpi_addr;
+    object.begin = std::numeric_limits<ElfW(Addr)>::max();
     for (int i = 0; i < info->dlpi_phnum; ++i) {
       const ElfW(Phdr)& segment = info->dlpi_phdr[i];
       const ElfW(Addr) at = info->dlpi_addr + segment.p_vaddr;
-      if (segment.p_type == PT_LOAD)
+      if (segment.p_type == PT_LOAD) {
+        object.begin = std::min(object.begin, at);
         object.end = std::max(object.end, at + segment.p_memsz);
-      if (segment.p_type == PT_DYNAMIC) {
+      } else if (segment.p_type == PT_DYNAMIC) {
         object.dynamic = reinterpret_cast<const ElfW(Dyn)*>(at);
       } else if (segment.p_type == PT_GNU_RELRO) {
         object.read_only_from = at;
         object.read_only_to = at + segment.p_memsz;
       }
     }
+    if (object.is_program) {
+      state.program_begin = object.begin;
+      state.program_end = object.end;
+    }
+    object.program_begin = state.program_begin;
+    object.program_end = state.program_end;
     // A program that is linked statically has none, and imports nothing.
     if (object.dynamic != nullptr) state.fn(object);
     return 0;
@@ -123,33 +158,38 @@ uint64_t UnloadedObjects() {
 void ForEachImport(const LoadedObject& object,
                    absl::FunctionRef<void(const Import& import)> fn) {
   const Dynamic dynamic(object);
-  if (dynamic.symbols == nullptr || dynamic.strings == nullptr) return;
-  // Until its first call a slot leads back into the object, to what looks it up.
-  const auto is_filled = [&](const ElfW(Rela) & r) {
-    const auto at = *reinterpret_cast<const ElfW(Addr)*>(object.base + r.r_offset);
-    const bool is_own = dynamic.symbols[ELF64_R_SYM(r.r_info)].st_shndx != SHN_UNDEF;
-    return is_own || at < object.base || at >= object.end;
-  };
-  const bool is_lazy =
-      std::any_of(dynamic.calls.begin, dynamic.calls.begin + dynamic.calls.size,
-                  [&](const ElfW(Rela) & r) {
-                    return ELF64_R_TYPE(r.r_info) == kJumpSlot && !is_filled(r);
-                  });
-  for (const Dynamic::Table& table : {dynamic.calls, dynamic.data}) {
-    for (size_t i = 0; table.begin != nullptr && i < table.size; ++i) {
-      const ElfW(Rela)& r = table.begin[i];
-      const auto type = static_cast<uint32_t>(ELF64_R_TYPE(r.r_info));
-      if (type != kJumpSlot && type != kGlobalData && type != kAddress) continue;
-      if (type == kAddress && r.r_addend != 0) continue;  // not a function's own address
-      const ElfW(Sym)& symbol = dynamic.symbols[ELF64_R_SYM(r.r_info)];
-      const unsigned char kind = ELF64_ST_TYPE(symbol.st_info);
-      if (kind != STT_FUNC && kind != STT_NOTYPE && kind != STT_GNU_IFUNC) continue;
-      fn({.symbol = dynamic.strings + symbol.st_name,
-          .slot = reinterpret_cast<void**>(object.base + r.r_offset),
-          .is_lazy = is_lazy && type == kJumpSlot,
-          .is_filled = is_filled(r)});
-    }
-  }
+  ForEachSlot(object, dynamic, [&](uint32_t type, const ElfW(Sym) & symbol, void** slot) {
+    fn({.symbol = dynamic.strings + symbol.st_name,
+        .slot = slot,
+        .is_for_calls = type == kJumpSlot,
+        .is_filled = IsFilled(object, symbol, slot)});
+  });
+}
+
+// Until an object is linked its slots hold nothing, or distances from its beginning. The
+// address of a function of the program, if that lies low, may look like one.
+bool IsLinked(const LoadedObject& object) {
+  if (object.base == 0) return true;
+  bool is_linked = true;
+  ForEachSlot(object, Dynamic(object),
+              [&](uint32_t, const ElfW(Sym) & symbol, void** slot) {
+                const auto at = reinterpret_cast<ElfW(Addr)>(*slot);
+                if (at >= object.end - object.base) return;
+                if (at == 0 && ELF64_ST_BIND(symbol.st_info) == STB_WEAK) return;
+                if (at >= object.program_begin && at < object.program_end) return;
+                if (symbol.st_shndx == SHN_ABS) return;
+                is_linked = false;
+              });
+  return is_linked;
+}
+
+bool IsLazilyBound(const LoadedObject& object) {
+  bool is_lazy = false;
+  ForEachSlot(object, Dynamic(object),
+              [&](uint32_t type, const ElfW(Sym) & symbol, void** slot) {
+                is_lazy |= type == kJumpSlot && !IsFilled(object, symbol, slot);
+              });
+  return is_lazy;
 }
 
 bool SetImport(const LoadedObject& object, void** slot, void* function) {

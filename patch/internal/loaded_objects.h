@@ -23,7 +23,12 @@ struct LoadedObject {
   std::string path;  // the program's own is what /proc/self/exe points to
   bool is_program = false;
   ElfW(Addr) base = 0;
+  // Where its segments lie.
+  ElfW(Addr) begin = 0;
   ElfW(Addr) end = 0;
+  // And those of the program.
+  ElfW(Addr) program_begin = 0;
+  ElfW(Addr) program_end = 0;
   const ElfW(Dyn) * dynamic = nullptr;
   // What the dynamic linker makes read-only after it has filled it (RELRO).
   uintptr_t read_only_from = 0;
@@ -50,16 +55,25 @@ uint64_t UnloadedObjects();
 struct Import {
   const char* symbol;
   void** slot;
-  // Whether it is filled by the first call: for certain if others of the object are still
-  // to be filled. If all are, the linker may have done so at once (LD_BIND_NOW,
-  // ld.so(8)).
-  bool is_lazy;
+  bool is_for_calls;  // and for no other use of the address
   bool is_filled;
 };
 
 // Calls `fn` for each of the object.
 void ForEachImport(const LoadedObject& object,
                    absl::FunctionRef<void(const Import& import)> fn);
+
+// IsLinked()
+//
+// Whether the dynamic linker has filled the object's slots: else another thread is inside
+// of dlopen(3), and what is put there now is overwritten, or worse.
+bool IsLinked(const LoadedObject& object);
+
+// IsLazilyBound()
+//
+// Whether its slots for calls are filled by the first call: for certain if some are still
+// to be filled. If all are, the linker may have done so at once (LD_BIND_NOW, ld.so(8)).
+bool IsLazilyBound(const LoadedObject& object);
 
 // SetImport()
 //

@@ -3,10 +3,12 @@
 #include <dlfcn.h>
 #include <elf.h>
 #include <errno.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 
 #include <algorithm>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -37,11 +39,10 @@ constexpr absl::string_view kAlwaysExcluded[] = {
     "libubsan",  "liblsan",     "libclang_rt",   "libanl",     "linux-vdso", "libgtest.",
     "libgmock.", "libjemalloc", "libtcmalloc",   "libmimalloc"};
 
-// What has been called before it was patched, and matters: who has it locked, or runs it,
-// or whose value it is, is libc's to know.
+// What has been called before it was patched, and matters: who has it locked, or whose
+// value it is, is libc's to know.
 bool LeavesSomething(absl::string_view symbol) {
   constexpr absl::string_view kNames[] = {
-      "call_once",
       "mtx_lock",
       "mtx_trylock",
       "pthread_barrier_init",
@@ -50,7 +51,6 @@ bool LeavesSomething(absl::string_view symbol) {
       "pthread_mutex_lock",
       "pthread_mutex_timedlock",
       "pthread_mutex_trylock",
-      "pthread_once",
       "pthread_rwlock_rdlock",
       "pthread_rwlock_tryrdlock",
       "pthread_rwlock_trywrlock",
@@ -122,6 +122,8 @@ Registry::Registry() : base_of_this_code_(BaseOfThisCode()) {
     hook->original = FindOriginal(hook->name);
     hook->number = ++number;  // 0 is for those of users, which count for themselves
   }
+  pthread_atfork([] { Get().BeforeFork(); }, [] { Get().AfterFork(); },
+                 [] { Get().AfterFork(); });
 }
 
 bool Registry::Excluded(const LoadedObject& object) const {
@@ -144,9 +146,17 @@ size_t Registry::Patched::all_slots() const {
   return sum;
 }
 
-void Registry::PatchLocked(const LoadedObject& object, absl::Span<Hook* const> hooks) {
+bool Registry::IsKnown(const LoadedObject& object) const {
+  const auto known = objects_.find(object.base);
+  return known != objects_.end() && known->second.path == object.path;
+}
+
+void Registry::PatchLocked(const LoadedObject& object, absl::Span<Hook* const> hooks,
+                           bool is_new) {
+  if (is_new && !IsLinked(object)) return;  // its own dlopen() comes here in the end
   std::map<Hook*, size_t> slots;
   std::set<std::string> used;
+  std::optional<bool> is_lazy;
   ForEachImport(object, [&](const Import& import) {
     const auto known = known_.find(absl::string_view(import.symbol));
     if (known == known_.end() || known->second->original == nullptr) return;
@@ -154,8 +164,10 @@ void Registry::PatchLocked(const LoadedObject& object, absl::Span<Hook* const> h
     void* const replacement = hook->replacement();
     if (*import.slot != replacement) {
       if (std::find(hooks.begin(), hooks.end(), hook) == hooks.end()) return;
-      if (import.is_lazy && import.is_filled && LeavesSomething(import.symbol)) {
-        used.insert(import.symbol);
+      if (import.is_for_calls && import.is_filled && object.base != base_of_this_code_ &&
+          LeavesSomething(import.symbol)) {
+        if (!is_lazy) is_lazy = IsLazilyBound(object);
+        if (*is_lazy) used.insert(import.symbol);
       }
       if (!SetImport(object, import.slot, replacement)) {
         warnings_.push_back(absl::StrCat("cannot patch ", import.symbol, " in ",
@@ -178,16 +190,21 @@ void Registry::Patch(absl::Span<Hook* const> hooks) {
   const std::lock_guard guard(lock_);
   const size_t before = everywhere_.size();
   const auto add = [&](Hook* hook) {
-    if (std::find(everywhere_.begin(), everywhere_.end(), hook) == everywhere_.end()) {
-      everywhere_.push_back(hook);
-    }
+    if (!IsEverywhere(hook)) everywhere_.push_back(hook);
   };
   for (Hook* hook : hooks) add(hook);
   if (everywhere_.size() == before) return;
   add(&dlopen_hook);
   ForEachObject([&](const LoadedObject& object) {
-    if (!Excluded(object)) PatchLocked(object, everywhere_);
+    if (!Excluded(object)) PatchLocked(object, everywhere_, !IsKnown(object));
   });
+}
+
+std::set<ElfW(Addr)> Registry::Bases() {
+  const std::lock_guard guard(lock_);
+  std::set<ElfW(Addr)> bases;
+  ForEachObject([&](const LoadedObject& object) { bases.insert(object.base); });
+  return bases;
 }
 
 void Registry::PatchObjects(const std::set<ElfW(Addr)>& before, ElfW(Addr) base,
@@ -195,7 +212,7 @@ void Registry::PatchObjects(const std::set<ElfW(Addr)>& before, ElfW(Addr) base,
   const std::lock_guard guard(lock_);
   ForEachObject([&](const LoadedObject& object) {
     if (before.contains(object.base) && object.base != base) return;
-    if (!Excluded(object)) PatchLocked(object, hooks);
+    if (!Excluded(object)) PatchLocked(object, hooks, true);
   });
 }
 
@@ -205,10 +222,8 @@ void Registry::PatchNewObjects() {
   const uint64_t unloaded = UnloadedObjects();
   const bool some_are_gone = unloaded != std::exchange(unloaded_, unloaded);
   ForEachObject([&](const LoadedObject& object) {
-    const auto known = objects_.find(object.base);
-    const bool is_known = known != objects_.end() && known->second.path == object.path;
-    if (is_known && !some_are_gone) return;
-    if (!Excluded(object)) PatchLocked(object, everywhere_);
+    if (IsKnown(object) && !some_are_gone) return;
+    if (!Excluded(object)) PatchLocked(object, everywhere_, true);
   });
 }
 
@@ -216,7 +231,7 @@ std::vector<Hook*> Registry::HooksOf(absl::string_view name,
                                      absl::Span<const Replacement> table) {
   std::vector<Hook*> hooks;
   for (const Replacement& r : table) {
-    if (Hook* hook = HookOfUser(r)) {
+    if (Hook* hook = HookOfUser(r, hooks)) {
       hooks.push_back(hook);
     } else {
       Warn(absl::StrCat("module '", name, "' has ", r.symbol,
@@ -226,7 +241,7 @@ std::vector<Hook*> Registry::HooksOf(absl::string_view name,
   return hooks;
 }
 
-Hook* Registry::HookOfUser(const Replacement& r) {
+Hook* Registry::HookOfUser(const Replacement& r, absl::Span<Hook* const> taken) {
   void* const original = FindOriginal(r.symbol.c_str());
   const std::lock_guard guard(lock_);
   Hook*& hook = known_[r.symbol];
@@ -234,10 +249,12 @@ Hook* Registry::HookOfUser(const Replacement& r) {
     user_names_.push_back(r.symbol);
     hook = &users_.emplace_back(user_names_.back().c_str(), r.function);
     hook->original = original;
-  } else if (hook->module == Module::kUser && hook != &dlopen_hook &&
-             std::find(everywhere_.begin(), everywhere_.end(), hook) ==
-                 everywhere_.end()) {
-    hook->user_function = r.function;  // nobody calls it yet: its module was vetoed
+  } else if (hook->module != Module::kUser || hook == &dlopen_hook ||
+             std::find(taken.begin(), taken.end(), hook) != taken.end()) {
+    return nullptr;
+  } else if (!IsEverywhere(hook)) {  // its module was vetoed
+    hook->user_function = r.function;
+    hook->original = original;
   } else if (hook->user_function != r.function) {
     return nullptr;
   }
@@ -250,9 +267,13 @@ Hook* Registry::Find(const std::string& symbol) {
   return known == known_.end() ? nullptr : known->second;
 }
 
+bool Registry::IsEverywhere(const Hook* hook) const {
+  return std::find(everywhere_.begin(), everywhere_.end(), hook) != everywhere_.end();
+}
+
 bool Registry::IsPatched(const Hook& hook) {
   const std::lock_guard guard(lock_);
-  return std::find(everywhere_.begin(), everywhere_.end(), &hook) != everywhere_.end();
+  return IsEverywhere(&hook);
 }
 
 bool Registry::IsObjectPatched(absl::string_view object, absl::string_view symbol) {
@@ -276,6 +297,8 @@ void Registry::Warn(const std::string& warning) {
 }
 
 PatchReport Registry::Report() {
+  // Asks the dynamic linker.
+  const std::string why_shared = ThreadStorage::WhyShared();
   const std::lock_guard guard(lock_);
   PatchReport report;
   std::map<Hook*, size_t> slots;
@@ -291,10 +314,11 @@ PatchReport Registry::Report() {
     if (!line.excluded) {
       std::set<std::string> missing;
       ForEachImport(object, [&](const Import& import) {
-        if (MayBlock(import.symbol) &&
-            !known_.contains(absl::string_view(import.symbol))) {
-          missing.insert(import.symbol);
-        }
+        const auto known = known_.find(absl::string_view(import.symbol));
+        const bool is_covered =
+            known != known_.end() &&
+            (known->second->module != Module::kUser || IsEverywhere(known->second));
+        if (MayBlock(import.symbol) && !is_covered) missing.insert(import.symbol);
       });
       line.not_covered.assign(missing.begin(), missing.end());
     }
@@ -311,9 +335,9 @@ PatchReport Registry::Report() {
                                 .passed = PassedCalls::Of(hook->number)});
   }
   report.warnings = warnings_;
-  if (const std::string why = ThreadStorage::WhyShared(); !why.empty()) {
+  if (!why_shared.empty()) {
     report.warnings.push_back(absl::StrCat(
-        "thread_local variables are shared by the greenlets of a hub: ", why));
+        "thread_local variables are shared by the greenlets of a hub: ", why_shared));
   }
   return report;
 }

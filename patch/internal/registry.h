@@ -29,6 +29,8 @@ class Registry {
 
   // Patches those hooks in all objects, now and in those that come.
   void Patch(absl::Span<Hook* const> hooks);
+  // Where the objects lie that there are.
+  std::set<ElfW(Addr)> Bases();
   // In those objects alone that are not in `before`, and in the one at `base`.
   void PatchObjects(const std::set<ElfW(Addr)>& before, ElfW(Addr) base,
                     absl::Span<Hook* const> hooks);
@@ -39,6 +41,10 @@ class Registry {
   // The hooks of a table, but for those of functions that are patched already, by others:
   // with a warning.
   std::vector<Hook*> HooksOf(absl::string_view name, absl::Span<const Replacement> table);
+  // In a fork(): no other thread is in here meanwhile, and so none in the dynamic linker
+  // by way of this, where it would have a lock that the child never gets.
+  void BeforeFork() { lock_.lock(); }
+  void AfterFork() { lock_.unlock(); }
   Hook* Find(const std::string& symbol);
   bool IsPatched(const Hook& hook);
   bool IsObjectPatched(absl::string_view object, absl::string_view symbol);
@@ -53,9 +59,12 @@ class Registry {
  private:
   Registry();
   bool Excluded(const LoadedObject& object) const;
-  void PatchLocked(const LoadedObject& object, absl::Span<Hook* const> hooks);
+  bool IsKnown(const LoadedObject& object) const;
+  void PatchLocked(const LoadedObject& object, absl::Span<Hook* const> hooks,
+                   bool is_new);
 
-  Hook* HookOfUser(const Replacement& replacement);
+  Hook* HookOfUser(const Replacement& replacement, absl::Span<Hook* const> taken);
+  bool IsEverywhere(const Hook* hook) const;
 
   const ElfW(Addr) base_of_this_code_;
   std::mutex lock_;

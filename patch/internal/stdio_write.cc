@@ -235,7 +235,7 @@ int PutText(Stream& stream, char* text, int length) {
 }
 
 int Print(Hook& hook, FILE* f, const char* format, va_list args) {
-  Scheduler* s = Cooperating(vfprintf_hook);
+  Scheduler* s = Cooperating(hook);
   if (s == nullptr) return vfprintf_hook.Original(f, format, args);
   Stream stream(*s, hook, f);
   if (stream.plain()) return vfprintf_hook.Original(f, format, args);
@@ -245,7 +245,7 @@ int Print(Hook& hook, FILE* f, const char* format, va_list args) {
 }
 
 int PrintChk(Hook& hook, FILE* f, int flag, const char* format, va_list args) {
-  Scheduler* s = Cooperating(vfprintf_chk_hook);
+  Scheduler* s = Cooperating(hook);
   if (s == nullptr) return vfprintf_chk_hook.Original(f, flag, format, args);
   Stream stream(*s, hook, f);
   if (stream.plain()) return vfprintf_chk_hook.Original(f, flag, format, args);
@@ -309,14 +309,13 @@ int WriteText(Hook& hook, int fd, char* text, int length) {
 }
 
 int PrintTo(Hook& hook, int fd, const char* format, va_list args) {
-  if (Cooperating(vdprintf_hook) == nullptr)
-    return vdprintf_hook.Original(fd, format, args);
+  if (Cooperating(hook) == nullptr) return vdprintf_hook.Original(fd, format, args);
   char* text = nullptr;
   const int length = vasprintf(&text, format, args);
   return WriteText(hook, fd, text, length);
 }
 int PrintToChk(Hook& hook, int fd, int flag, const char* format, va_list args) {
-  if (Cooperating(vdprintf_chk_hook) == nullptr) {
+  if (Cooperating(hook) == nullptr) {
     return vdprintf_chk_hook.Original(fd, flag, format, args);
   }
   char* text = nullptr;

@@ -125,9 +125,28 @@ GREENLET_TEST_F(Programs, WhatCannotBePatchedIsSaid) {
   RunsTheSame({Script("#!/bin/sh\necho $0 | wc -l\n")});
   done = Run(Patched({Script("#!\n")}));
   EXPECT_EQ(done.status.exit_code(), 126);
+  done = Run(Patched({Script("#!" + testing::TempDir() + "script\n")}));
+  EXPECT_EQ(done.status.exit_code(), 126);
+  EXPECT_NE(done.err.find("Too many levels"), std::string::npos) << done.err;
+  done = Run(Patched({Script("#!/usr/bin/env no-such-program\n")}));
+  EXPECT_EQ(done.status.exit_code(), 126);
+  EXPECT_NE(done.err.find("no-such-program: not found"), std::string::npos) << done.err;
   done = Run({"patch/run", "--no-such-module", "true"});
   EXPECT_EQ(done.status.exit_code(), 125);
   EXPECT_NE(done.err.find("usage: run"), std::string::npos);
+}
+
+// By env, as most scripts are: what counts is what env starts.
+GREENLET_TEST_F(Programs, AScriptsInterpreterIsPatched) {
+  const std::string body = "import sys, time; time.sleep(0.01); print(sys.argv)\n";
+  for (const std::string line :
+       {"#!/usr/bin/env python3\n", "#! /usr/bin/env -S python3 -B -E\n",
+        "#!/usr/bin/python3 -B\n"}) {
+    const std::string script = Script(line + body);
+    RunsTheSame({script, "an argument", "another"});
+    const CompletedProcess done = Run(Patched({script}, {"--report"}));
+    EXPECT_NE(done.err.find(", 1 calls, 1 waits"), std::string::npos) << line << done.err;
+  }
 }
 
 GREENLET_TEST_F(Programs, TheReportSaysWhatWasCalled) {
