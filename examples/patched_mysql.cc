@@ -8,7 +8,8 @@
 // it is the greenlet that waits. Look at Run(): a session per greenlet, since the library
 // wants nobody else in a session, and all of them at once.
 //
-// For each row a line: the server, and the values, with tabs between. What fails is said
+// For each row a line: the server, and the values, with tabs between; tabs and ends of
+// lines within are written \t and \n, as by `mariadb --batch`. What fails is said
 // on stderr, with the server, and the exit status is 1 then. The password is that of the
 // environment's MYSQL_PWD.
 
@@ -23,6 +24,7 @@
 #include "absl/flags/flag.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "absl/time/time.h"
 #include "grove/examples/parse_flags.h"
 #include "grove/green/pool.h"
@@ -73,7 +75,14 @@ void Print(const Server& server, MYSQL_RES* rows) {
     std::string line = server.name;
     const unsigned long* const sizes = mysql_fetch_lengths(rows);
     for (unsigned i = 0; i < mysql_num_fields(rows); ++i) {
-      absl::StrAppend(&line, "\t", row[i] ? absl::string_view(row[i], sizes[i]) : "NULL");
+      const std::string value =
+          row[i] ? absl::StrReplaceAll(absl::string_view(row[i], sizes[i]),
+                                       {{"\\", "\\\\"},
+                                        {"\t", "\\t"},
+                                        {"\n", "\\n"},
+                                        {absl::string_view("\0", 1), "\\0"}})
+                 : "NULL";
+      absl::StrAppend(&line, "\t", value);
     }
     puts(line.c_str());
   }
@@ -89,6 +98,9 @@ bool Run(const Server& server) {
        {MYSQL_OPT_CONNECT_TIMEOUT, MYSQL_OPT_READ_TIMEOUT, MYSQL_OPT_WRITE_TIMEOUT}) {
     mysql_options(c.get(), option, &seconds);
   }
+  // By name, "localhost" would be the library's own socket, whatever the port.
+  const mysql_protocol_type tcp = MYSQL_PROTOCOL_TCP;
+  mysql_options(c.get(), MYSQL_OPT_PROTOCOL, &tcp);
   const std::string database = absl::GetFlag(FLAGS_database);
   if (mysql_real_connect(c.get(), server.host.c_str(), absl::GetFlag(FLAGS_user).c_str(),
                          getenv("MYSQL_PWD"),

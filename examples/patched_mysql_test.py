@@ -38,6 +38,9 @@ class PatchedMysqlTest(testing.ExampleTest):
         done = self.mysql("SELECT 1, 'two', NULL UNION SELECT 3, 'four', ''", at)
         self.assertEqual(done.stdout, f"{at}\t1\ttwo\tNULL\n{at}\t3\tfour\t\n")
         self.assertEqual(self.mysql("DO 1", at).stdout, "")
+        named = f"localhost:{self.port}"
+        done = self.mysql(r"SELECT 'a\tb\nc\\d\0e'", named)
+        self.assertEqual(done.stdout, named + "\ta\\tb\\nc\\\\d\\0e\n")
 
     def test_all_at_once_on_one_thread(self):
         """All wait for a lock whose holder waits until they do."""

@@ -17,6 +17,7 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <openssl/x509.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -38,7 +39,8 @@
 #include "grove/patch/patch.h"
 
 ABSL_FLAG(int, at_once, 100, "connections at the same time");
-ABSL_FLAG(absl::Duration, timeout, absl::Seconds(10), "for each server");
+ABSL_FLAG(absl::Duration, timeout, absl::Seconds(10),
+          "for each server, once libc has looked its name up");
 ABSL_FLAG(int, days, 14, "for how many days a certificate has to be valid");
 
 namespace {
@@ -68,7 +70,12 @@ class Socket {
   int fd_;
 };
 
-std::string SslError() {
+// Why a call has failed that returned `result`.
+std::string WhyNot(const SSL* ssl, int result) {
+  const int error = errno;
+  if (SSL_get_error(ssl, result) == SSL_ERROR_SYSCALL && ERR_peek_error() == 0) {
+    return error != 0 ? strerror(error) : "the connection has ended";
+  }
   char text[256];
   ERR_error_string_n(ERR_get_error(), text, sizeof text);
   return text;
@@ -85,7 +92,7 @@ absl::StatusOr<Socket> Connect(const std::string& host, const std::string& port)
   int error = 0;
   for (const addrinfo* a = addresses.get(); a; a = a->ai_next) {
     Socket s(socket(a->ai_family, a->ai_socktype | SOCK_CLOEXEC, a->ai_protocol));
-    if (connect(s.fd(), a->ai_addr, a->ai_addrlen) == 0) return s;
+    if (s.fd() >= 0 && connect(s.fd(), a->ai_addr, a->ai_addrlen) == 0) return s;
     error = errno;
   }
   return absl::UnavailableError(absl::StrCat("connect: ", strerror(error)));
@@ -105,8 +112,9 @@ absl::StatusOr<Certificate> Look(SSL_CTX* context, const std::string& server) {
   const Owned<SSL> ssl(SSL_new(context));
   SSL_set_tlsext_host_name(ssl.get(), host.c_str());
   SSL_set_fd(ssl.get(), s->fd());
-  if (SSL_connect(ssl.get()) != 1) {
-    return absl::UnavailableError(absl::StrCat("handshake: ", SslError()));
+  ERR_clear_error();
+  if (const int result = SSL_connect(ssl.get()); result != 1) {
+    return absl::UnavailableError(absl::StrCat("handshake: ", WhyNot(ssl.get(), result)));
   }
   const Owned<X509> x(SSL_get1_peer_certificate(ssl.get()));
   Certificate certificate;
@@ -118,7 +126,8 @@ absl::StatusOr<Certificate> Look(SSL_CTX* context, const std::string& server) {
   char subject[512] = "";
   X509_NAME_oneline(X509_get_subject_name(x.get()), subject, sizeof subject);
   certificate.subject = subject;
-  SSL_shutdown(ssl.get());
+  // Hours count: one that has expired since midnight has no day left, and not even none.
+  if (seconds < 0) --certificate.days_left;
   return certificate;
 }
 
@@ -144,6 +153,7 @@ bool Check(SSL_CTX* context, const std::string& server) {
 
 int main(int argc, char** argv) {
   grove::patch::PatchAll();  // first, before there are other threads
+  signal(SIGPIPE, SIG_IGN);  // or a server that goes away would take this along
   const std::vector<std::string> servers =
       ParseWords(argc, argv,
                  "Says until when certificates are valid, by OpenSSL, all at once.\n"

@@ -43,6 +43,28 @@ class PatchedOpensslTest(testing.ExampleTest):
             t.join()
         self.assertEqual(done.stdout.count(f"{server}: handshake: "), count)
 
+    def test_who_goes_away(self):
+        """After its part of the handshake, and before: nobody else minds."""
+        folder = testing.temporary_folder()
+        cert, key = testing.certificate(folder)
+        port = free_port()
+        with socket.create_server(("127.0.0.1", 0)) as closes, \
+                Peer("openssl", "s_server", "-quiet", "-naccept", "1000", "-cert", cert,
+                     "-key", key, "-accept", f"127.0.0.1:{port}", port=port):
+            gone = f"127.0.0.1:{closes.getsockname()[1]}"
+
+            def close_all():
+                for _ in range(20):
+                    closes.accept()[0].close()
+
+            t = threading.Thread(target=close_all)
+            t.start()
+            done = run(PROGRAMS[0], *[gone] * 20, *[f"localhost:{port}"] * 20, status=1)
+            t.join()
+            self.assertEqual(done.stdout.count(f"{gone}: handshake: "), 20)
+            self.assertEqual(done.stdout.count(" days left, /CN=localhost"), 20)
+            self.assertNotIn("error:00000000", done.stdout)
+
     def test_what_fails(self):
         nobody = f"127.0.0.1:{free_port()}"
         done = run(PROGRAMS[0], nobody, status=1)
