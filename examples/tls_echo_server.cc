@@ -85,8 +85,10 @@ int main(int argc, char** argv) {
              "Echoes what it receives over TLS.\n"
              "  tls_echo_server --chain=FILE --key=FILE [--host=127.0.0.1] [--port=7443] "
              "[--client_roots=FILE]");
-  const absl::StatusOr<Address> address = Address::FromIp(
-      absl::GetFlag(FLAGS_host), static_cast<uint16_t>(absl::GetFlag(FLAGS_port)));
+  const int port = absl::GetFlag(FLAGS_port);
+  if (port < 0 || port > 65535) Refuse(absl::StrCat("--port: ", port, " is none"));
+  const absl::StatusOr<Address> address =
+      Address::FromIp(absl::GetFlag(FLAGS_host), static_cast<uint16_t>(port));
   if (!address.ok()) Refuse(absl::StrCat("--host: ", address.status().message()));
   const TlsServerContext context = MakeContext();
 

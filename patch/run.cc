@@ -119,10 +119,11 @@ bool SkipEnv(const Interpreter& interpreter, Found* found) {
     rest.erase(0, end);
   }
   if (words.empty() || words[0][0] == '-' || words[0].find('=') != std::string::npos ||
-      rest.find_first_of("'\"\\$") != std::string::npos) {
+      (split && interpreter.argument.find_first_of("'\"\\$#") != std::string::npos)) {
     return false;  // what env does beside that is its own business
   }
   const std::string script = found->path;
+  if (access(script.c_str(), X_OK) != 0) return false;  // exec will tell
   const std::vector<std::string> given = found->arguments;
   found->path = FindProgram(words[0]);
   if (found->path.empty()) {

@@ -51,6 +51,48 @@ GREENLET_TEST_F(PatchedLocks, AMutexIsHeldOverAWait) {
   EXPECT_EQ(done, 100);
 }
 
+// As libraries have them locked that were called before anything was patched.
+pthread_mutex_t early_mutex = PTHREAD_MUTEX_INITIALIZER;
+const int early_lock_error = pthread_mutex_lock(&early_mutex);
+pthread_mutex_t early_recursive_mutex = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
+const int early_recursive_lock_error = pthread_mutex_lock(&early_recursive_mutex);
+
+GREENLET_TEST_F(PatchedLocks, AMutexFromBeforeThePatchIsHeldAsItWas) {
+  ASSERT_EQ(early_lock_error, 0);
+  const Greenlet<> waits = Spawn([] {
+    EXPECT_EQ(pthread_mutex_lock(&early_mutex), 0);
+    EXPECT_EQ(pthread_mutex_unlock(&early_mutex), 0);
+  });
+  for (int i = 0; i < 10; ++i) Yield();  // would be for ever, if it stopped the thread
+  EXPECT_FALSE(waits.ready());
+  EXPECT_EQ(pthread_mutex_trylock(&early_mutex), EBUSY);
+  EXPECT_EQ(pthread_mutex_unlock(&early_mutex), 0);
+  waits.Join();
+  EXPECT_EQ(pthread_mutex_lock(&early_mutex), 0);  // for who repeats this test
+}
+
+// Of which libc knows the thread and nobody the greenlet (docs/patching.md): it lets in
+// whoever is of that thread, and counts.
+GREENLET_TEST_F(PatchedLocks, ARecursiveMutexFromBeforeThePatchIsTheThreads) {
+  ASSERT_EQ(early_recursive_lock_error, 0);
+  Spawn([] {
+    EXPECT_EQ(pthread_mutex_lock(&early_recursive_mutex), 0);
+    EXPECT_EQ(pthread_mutex_unlock(&early_recursive_mutex), 0);
+  }).Join();
+  EXPECT_EQ(pthread_mutex_unlock(&early_recursive_mutex), 0);
+  bool got = false;
+  std::thread native = Native([&] {
+    got = pthread_mutex_trylock(&early_recursive_mutex) == 0;
+    if (got) pthread_mutex_unlock(&early_recursive_mutex);
+  });
+  {
+    const Unpatched unpatched;
+    native.join();
+  }
+  EXPECT_TRUE(got) << "it was given back altogether";
+  EXPECT_EQ(pthread_mutex_lock(&early_recursive_mutex), 0);
+}
+
 GREENLET_TEST_F(PatchedLocks, AMutexGoesToWhoHasWaitedLongest) {
   std::mutex mutex;
   std::string order;

@@ -16,33 +16,40 @@ namespace grove::patch::patch_internal {
 // PassedCalls
 //
 // How often each hook has passed a call on to the original: on threads without a hub, in
-// callbacks of the loop, inside of Unpatched. Threads may do so all at once, so that
-// each counts in one of some tables, by which thread it is, and Report() adds them up.
-// Of two that share a table one may be missed at times.
+// callbacks of the loop, inside of Unpatched. Threads may do so all at once, so that each
+// counts in one of some tables, and Report() adds them up. Of two threads that share a
+// table one may be missed at times.
 class PassedCalls {
  public:
   static constexpr size_t kMostHooks = 512;
 
   static void Count(size_t hook) {
-    // Threads' control blocks lie at distances of pages, and of stacks.
-    const auto thread = reinterpret_cast<uintptr_t>(__builtin_thread_pointer()) >> 12;
-    auto& count = counts_[(thread * kSpread >> 32) % kTables].of[hook];
+    Table* table = mine_;
+    if (ABSL_PREDICT_FALSE(table == nullptr)) table = mine_ = NextTable();
+    auto& count = table->of[hook];
     count.store(count.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
   }
   static uint64_t Of(size_t hook) {
     uint64_t sum = 0;
-    for (const Table& t : counts_) sum += t.of[hook].load(std::memory_order_relaxed);
+    for (const Table& t : tables_) sum += t.of[hook].load(std::memory_order_relaxed);
     return sum;
   }
 
  private:
-  // Fibonacci hashing (Knuth, The Art of Computer Programming, volume 3, 6.4).
-  static constexpr uint64_t kSpread = 0x9e3779b97f4a7c15;
   static constexpr size_t kTables = 16;
   struct alignas(64) Table {
     std::atomic<uint64_t> of[kMostHooks];
   };
-  static inline constinit Table counts_[kTables] = {};
+
+  // Each thread's in turn.
+  static Table* NextTable() {
+    static constinit std::atomic<size_t> next = 0;
+    return &tables_[next.fetch_add(1, std::memory_order_relaxed) % kTables];
+  }
+
+  static inline constinit Table tables_[kTables] = {};
+  [[gnu::tls_model("initial-exec")]] static inline constinit thread_local Table* mine_ =
+      nullptr;
 };
 
 // Hook

@@ -136,6 +136,15 @@ GREENLET_TEST_F(Programs, WhatCannotBePatchedIsSaid) {
   EXPECT_NE(done.err.find("usage: run"), std::string::npos);
 }
 
+GREENLET_TEST_F(Programs, AScriptThatMayNotBeExecutedIsNot) {
+  const std::string script = Script("#!/usr/bin/env python3\nprint(1)\n");
+  std::filesystem::permissions(script, std::filesystem::perms::owner_read);
+  const CompletedProcess done = Run(Patched({script}));
+  EXPECT_EQ(done.status.exit_code(), 126);
+  EXPECT_EQ(done.err, "run: " + script + ": Permission denied\n");
+  EXPECT_EQ(done.out, "");
+}
+
 // By env, as most scripts are: what counts is what env starts.
 GREENLET_TEST_F(Programs, AScriptsInterpreterIsPatched) {
   const std::string body = "import sys, time; time.sleep(0.01); print(sys.argv)\n";
