@@ -1,15 +1,19 @@
 #include "grove/green/dump.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <fstream>
+#include <sstream>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "grove/green/descriptor.h"
 #include "grove/green/greenlet.h"
 #include "grove/green/monitor_test_util.h"
@@ -93,6 +97,36 @@ GREENLET_TEST_F(DumpTest, OfManyGreenletsIsShort) {
   EXPECT_LT(std::count(dump.begin(), dump.end(), '\n'), 200);
   for (const auto& g : waiting) g.KillSoon();
   for (const auto& g : waiting) g.Join();
+}
+
+GREENLET_TEST_F(DumpTest, ListsAllOfThemIfToldTo) {
+  std::vector<Greenlet<>> waiting;
+  for (int i = 0; i < 250; ++i) waiting.push_back(Spawn([] { WaitsForever(); }));
+  Yield();
+  const std::string dump = DumpHub({.listed = 1000, .largest_tree = 1000});
+  const size_t tree = dump.find("\nspawn tree:\n");
+  ASSERT_NE(tree, std::string::npos) << "it is not left out";
+  for (const auto& g : waiting) {
+    const std::string label = absl::StrCat("(#", g.id(), ")");
+    EXPECT_LT(dump.find(label), tree) << label;
+    EXPECT_NE(dump.find(label, tree), std::string::npos) << label;
+  }
+  for (const auto& g : waiting) g.Kill();
+}
+
+GREENLET_TEST_F(DumpTest, IsWrittenToADescriptor) {
+  const std::string path = testing::TempDir() + "dump";
+  const int fd = open(path.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+  ASSERT_GE(fd, 0);
+  const auto waits = Spawn({.name = "waits"}, [] { WaitsForever(); });
+  Yield();
+  DumpAllTo(fd, kPatient);
+  close(fd);
+  std::ifstream file(path);
+  std::stringstream text;
+  text << file.rdbuf();
+  EXPECT_THAT(text.str(), HasSubstr("\n  greenlet 'waits' (#"));
+  waits.Kill();
 }
 
 TEST(DumpHub, OfAThreadWithoutAHubIsEmpty) { EXPECT_EQ(DumpHub(), ""); }

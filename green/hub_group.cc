@@ -244,12 +244,14 @@ size_t HubGroup::load(int index) const {
   return m.scheduler->live() + m.arriving.load(std::memory_order_relaxed);
 }
 
+// Of those that have not ended; the first if all have, which then says so.
 int HubGroup::LeastLoaded() const {
-  int least = 0;
-  for (int i = 1; i < size(); ++i) {
-    if (load(i) < load(least)) least = i;
+  int least = -1;
+  for (int i = 0; i < size(); ++i) {
+    if (members_[i]->scheduler->ended()) continue;
+    if (least < 0 || load(i) < load(least)) least = i;
   }
-  return least;
+  return std::max(least, 0);
 }
 
 absl::Status HubGroup::MaySpawn() const {

@@ -416,6 +416,20 @@ TEST(HubGroup, SpawnsOnTheLeastLoaded) {
   for (const auto& g : all) g.Kill();
 }
 
+TEST(HubGroup, AHubThatHasEndedIsNotTheLeastLoaded) {
+  HubScope scope;
+  HubGroup group({.hubs = 2, .pin = false}, [](int index) {
+    if (index == 1) WaitForKill();
+  });
+  while (group.Spawn(0, [] {}).ok()) Yield();
+  for (int i = 0; i < 3; ++i) {
+    const auto on = group.SpawnOnLeastLoaded([] { return ThisHub().name(); });
+    ASSERT_TRUE(on.ok()) << on.status();
+    EXPECT_EQ(*on->Get(), "hub-1");
+  }
+  EXPECT_EQ(group.Drain(Deadline::Passed()).cut, 1u);
+}
+
 TEST(HubGroup, CallEachReturnsResultsByIndex) {
   HubScope scope;
   HubGroup group({.hubs = 3, .pin = false});

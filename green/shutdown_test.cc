@@ -21,6 +21,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "grove/green/greenlet.h"
+#include "grove/green/hub_group.h"
 #include "grove/green/hub_scope.h"
 #include "grove/green/interrupt.h"
 #include "grove/green/sleep.h"
@@ -96,6 +97,23 @@ GREENLET_TEST(Shutdown, HooksOfAPhaseRunSideBySideAndTheNextPhaseWaitsForThem) {
   EXPECT_TRUE(HasTaken(absl::Seconds(3)));
   EXPECT_GE(report.took, absl::Seconds(3));
   EXPECT_GE(report.hooks[0].took, absl::Seconds(3));
+}
+
+// What docs/shutdown.md shows.
+GREENLET_TEST(Shutdown, AHubGroupIsDrainedByAHookThatSaysWhatWasCut) {
+  HubGroup workers({.hubs = 2, .pin = false});
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(workers.SpawnOnLeastLoaded(&SleepForEver).ok());
+  const ShutdownHook drain = OnShutdown(ShutdownPhase::kDrain, "workers", [&](Deadline) {
+    const DrainReport report = workers.Drain(Deadline::Passed());
+    return report.cut == 0
+               ? absl::OkStatus()
+               : absl::DeadlineExceededError(absl::StrCat(report.cut, " were cut"));
+  });
+  const ShutdownReport report = ShutDown();
+  ASSERT_THAT(report.hooks, SizeIs(1));
+  EXPECT_EQ(report.hooks[0].outcome, Outcome::kFailed);
+  EXPECT_THAT(report.hooks[0].error, HasSubstr("3 were cut"));
+  EXPECT_FALSE(report.clean());
 }
 
 GREENLET_TEST(Shutdown, AHookIsToldItsDeadlineAndMayRunUpToIt) {

@@ -383,6 +383,30 @@ GREENLET_TEST_F(PatchedIo, AnEventFdIsWaitedFor) {
   EXPECT_EQ(*reader.Get(), 3);
 }
 
+GREENLET_TEST_F(PatchedIo, AnEventFdIsWaitedForByItsOwnCalls) {
+  const int fd = Keep(eventfd(0, 0));
+  const Greenlet<ssize_t> reader = Spawn([&] {
+    eventfd_t value = 0;
+    EXPECT_EQ(eventfd_read(fd, &value), 0);
+    return static_cast<ssize_t>(value);
+  });
+  Yield();
+  EXPECT_FALSE(reader.ready());
+  EXPECT_EQ(eventfd_write(fd, 5), 0);
+  EXPECT_EQ(*reader.Get(), 5);
+  // As much as there is room for, and then a wait for who reads.
+  EXPECT_EQ(eventfd_write(fd, ~uint64_t{0} - 1), 0);
+  const Greenlet<int> writer = Spawn([&] { return eventfd_write(fd, 1); });
+  Yield();
+  EXPECT_FALSE(writer.ready());
+  eventfd_t value = 0;
+  EXPECT_EQ(eventfd_read(fd, &value), 0);
+  EXPECT_EQ(value, ~uint64_t{0} - 1);
+  EXPECT_EQ(*writer.Get(), 0);
+  EXPECT_EQ(eventfd_read(-1, &value), -1);
+  EXPECT_EQ(errno, EBADF);
+}
+
 GREENLET_TEST_F(PatchedIo, ATimerFdIsWaitedFor) {
   const int fd = Keep(timerfd_create(CLOCK_MONOTONIC, 0));
   const Greenlet<ssize_t> reader = Spawn([&] {

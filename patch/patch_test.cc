@@ -13,6 +13,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
+#include <future>
 #include <string>
 #include <thread>
 #include <vector>
@@ -151,7 +152,14 @@ TEST(PatchTooLate, WhatALibraryHasCalledIsReported) {
   void* const library = dlopen(path.c_str(), RTLD_LAZY);
   ASSERT_NE(library, nullptr) << dlerror();
   EXPECT_EQ(reinterpret_cast<int (*)()>(dlsym(library, "LibraryLock"))(), 0);
+  std::promise<void> patched;
+  std::thread early([&] { patched.get_future().wait(); });
   EXPECT_EQ(PatchThread(), PatchResult::kPatched);
+  patched.set_value();
+  early.join();
+  EXPECT_THAT(Report().warnings,
+              Contains(AllOf(HasSubstr("the process has "), HasSubstr(" threads already"),
+                             HasSubstr("Patch first, in main()."))));
   EXPECT_TRUE(IsObjectPatched("library_early.so", "pthread_mutex_lock"));
   EXPECT_THAT(Report().warnings,
               Contains(HasSubstr("library_early.so has called pthread_mutex_lock before "
@@ -189,8 +197,13 @@ GREENLET_TEST_F(Patched, TheSecondTimeThereIsNothingNew) {
   EXPECT_EQ(PatchAll(), PatchResult::kNothingNew);
   EXPECT_EQ(PatchSocket(), PatchResult::kNothingNew);
   EXPECT_THAT(told, ElementsAre());
-  for (const Module m : {Module::kOs, Module::kThread, Module::kTime, Module::kSocket,
-                         Module::kDns, Module::kSelect, Module::kSubprocess}) {
+  for (const auto& one : {&PatchOs, &PatchThread, &PatchTime, &PatchDns, &PatchSelect,
+                          &PatchSubprocess, &PatchSignal, &PatchStdio}) {
+    EXPECT_EQ(one(), PatchResult::kNothingNew);
+  }
+  for (const Module m :
+       {Module::kOs, Module::kThread, Module::kTime, Module::kSocket, Module::kDns,
+        Module::kSelect, Module::kSubprocess, Module::kSignal, Module::kStdio}) {
     EXPECT_TRUE(IsModulePatched(m)) << NameOf(m);
   }
 }

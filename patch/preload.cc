@@ -11,12 +11,16 @@
 
 #include <fcntl.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
 #include "grove/green/hub_scope.h"
 #include "grove/green/internal/poll_set.h"
 #include "grove/patch/internal/own_descriptors.h"
@@ -26,11 +30,29 @@
 namespace grove::patch {
 namespace {
 
-std::string Take(const char* name) {
-  const char* value = getenv(name);
-  const std::string taken = value ? value : "";
-  unsetenv(name);
+// By hand: programs have a getenv() and an unsetenv() of their own (bash does), which
+// know nothing yet.
+std::string Take(absl::string_view name) {
+  std::string taken;
+  char** to = environ;
+  for (char** from = environ; *from != nullptr; ++from) {
+    absl::string_view entry = *from;
+    if (absl::ConsumePrefix(&entry, name) && absl::ConsumePrefix(&entry, "=")) {
+      taken = std::string(entry);
+    } else {
+      *to++ = *from;
+    }
+  }
+  *to = nullptr;
   return taken;
+}
+
+// After Take(), which has left room for it.
+void PutBack(absl::string_view name, const std::string& value) {
+  char** end = environ;
+  while (*end != nullptr) ++end;
+  *end = strdup(absl::StrCat(name, "=", value).c_str());  // for the life of the process
+  end[1] = nullptr;
 }
 
 // Programs close stderr before they end: then one that is the same.
@@ -49,8 +71,8 @@ void PrintReport() {
   const bool verbose = !Take("GROVE_PATCH_VERBOSE").empty();
   const bool report = !Take("GROVE_PATCH_REPORT").empty();
   const std::string preload = Take("GROVE_PATCH_PRELOAD");
-  unsetenv("LD_PRELOAD");
-  if (!preload.empty()) setenv("LD_PRELOAD", preload.c_str(), 1);
+  Take("LD_PRELOAD");
+  if (!preload.empty()) PutBack("LD_PRELOAD", preload);
 
   patch_internal::OwnWhatIsOpened([&] {
     // For the life of the process. A program that waits for ever does so.

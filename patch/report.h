@@ -31,7 +31,7 @@ struct PatchReport {
     std::string path;
     size_t slots = 0;
     bool excluded = false;
-    // What it imports that may block a hub, and is not patched.
+    // What it imports that may block a hub, and that no module covers, patched or not.
     std::vector<std::string> not_covered;
   };
 

@@ -1,10 +1,14 @@
 // Threads and their keys, as any program uses them: they are greenlets here.
 
 #include <errno.h>
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -216,6 +220,80 @@ GREENLET_TEST_F(PatchedThreads, CancellingEndsAWait) {
   pthread_mutex_unlock(&shared.mutex);
   close(shared.pipe[0]);
   close(shared.pipe[1]);
+}
+
+// Calls that need not wait are cancellation points, too.
+GREENLET_TEST_F(PatchedThreads, CancellingEndsALoopOfCallsThatDoNotWait) {
+  static int ends[2], null;
+  ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
+  null = open("/dev/null", O_WRONLY | O_CLOEXEC);
+  static int unwound;
+  unwound = 0;
+  void* (*const loops[])(void*) = {[](void*) -> void* {
+                                     const Unwound local{&unwound};
+                                     for (;;) EXPECT_EQ(write(null, "x", 1), 1);
+                                   },
+                                   [](void*) -> void* {
+                                     const Unwound local{&unwound};
+                                     for (char c;;) {
+                                       EXPECT_EQ(send(ends[0], "x", 1, 0), 1);
+                                       EXPECT_EQ(recv(ends[1], &c, 1, 0), 1);
+                                     }
+                                   }};
+  for (auto* loop : loops) {
+    pthread_t thread;
+    ASSERT_EQ(pthread_create(&thread, nullptr, loop, nullptr), 0);
+    Yield();
+    EXPECT_EQ(pthread_cancel(thread), 0);
+    void* result = nullptr;
+    EXPECT_EQ(pthread_join(thread, &result), 0);
+    EXPECT_EQ(result, PTHREAD_CANCELED);
+  }
+  EXPECT_EQ(unwound, 2);
+  for (const int fd : {ends[0], ends[1], null}) close(fd);
+}
+
+// A handler may call pthread_kill(3), whatever it has interrupted: here, threads that are
+// made and joined, all the time.
+GREENLET_TEST_F(PatchedThreads, AHandlerMaySendSignalsToThreads) {
+  static pthread_t target;
+  static std::atomic<int> sent, got;
+  static std::atomic<bool> over;
+  sent = 0;
+  got = 0;
+  over = false;
+  struct sigaction send = {}, take = {};
+  send.sa_handler = [](int) {
+    if (pthread_kill(target, SIGUSR2) == 0) ++sent;
+  };
+  take.sa_handler = [](int) { ++got; };
+  send.sa_flags = take.sa_flags = SA_RESTART;
+  ASSERT_EQ(sigaction(SIGALRM, &send, nullptr), 0);
+  ASSERT_EQ(sigaction(SIGUSR2, &take, nullptr), 0);
+  ASSERT_EQ(pthread_create(
+                &target, nullptr,
+                [](void*) -> void* {
+                  while (!over) sched_yield();
+                  return nullptr;
+                },
+                nullptr),
+            0);
+  const itimerval often = {.it_interval = {.tv_sec = 0, .tv_usec = 50},
+                           .it_value = {.tv_sec = 0, .tv_usec = 50}};
+  ASSERT_EQ(setitimer(ITIMER_REAL, &often, nullptr), 0);
+  while (sent < 200) {
+    int count = 0;
+    pthread_t thread;
+    EXPECT_EQ(pthread_create(&thread, nullptr, &Count, &count), 0);
+    EXPECT_EQ(pthread_join(thread, nullptr), 0);
+  }
+  const itimerval never = {};
+  ASSERT_EQ(setitimer(ITIMER_REAL, &never, nullptr), 0);
+  over = true;
+  EXPECT_EQ(pthread_join(target, nullptr), 0);
+  EXPECT_GT(got, 0);
+  signal(SIGALRM, SIG_DFL);
+  signal(SIGUSR2, SIG_DFL);
 }
 
 GREENLET_TEST_F(PatchedThreads, WhoDisablesCancellingIsNotCancelled) {

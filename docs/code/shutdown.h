@@ -2,7 +2,10 @@
 
 // What the code in shutdown.md takes for given.
 
+#include "absl/strings/str_cat.h"
 #include "grove/green/greenlet.h"
+#include "grove/green/hub_group.h"
+#include "grove/green/shutdown.h"
 #include "grove/net/server.h"
 
 namespace docs_shutdown {
@@ -11,5 +14,6 @@ namespace net = grove::net;
 
 void Handle(net::TcpStream& stream);
 extern net::Address address;
+extern grove::HubGroup workers;
 
 }  // namespace docs_shutdown

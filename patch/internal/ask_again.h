@@ -12,6 +12,7 @@
 #include "grove/green/internal/scheduler.h"
 #include "grove/hub/deadline.h"
 #include "grove/patch/internal/hook.h"
+#include "grove/patch/internal/retry.h"
 #include "grove/patch/internal/signal_watch.h"
 #include "grove/patch/internal/wait.h"
 
@@ -42,6 +43,7 @@ ssize_t AskAgain(green_internal::Scheduler& s, Hook& hook, Deadline deadline,
                  Restart restart, Attempt attempt) {
   hook.CountCall();
   LetOthersRun(s);
+  ActOnCancel(s);
   ssize_t n = attempt();
   if (n >= 0 || errno != EAGAIN) return n;
   hook.CountWait();

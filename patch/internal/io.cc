@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <sys/eventfd.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
@@ -35,6 +36,8 @@ ssize_t PReadV2(int fd, const iovec* pieces, int count, off_t at, int flags);
 ssize_t PReadV64V2(int fd, const iovec* pieces, int count, off64_t at, int flags);
 ssize_t PWriteV2(int fd, const iovec* pieces, int count, off_t at, int flags);
 ssize_t PWriteV64V2(int fd, const iovec* pieces, int count, off64_t at, int flags);
+int EventFdRead(int fd, eventfd_t* value);
+int EventFdWrite(int fd, eventfd_t value);
 int Close(int fd);
 int CloseRange(unsigned first, unsigned last, int flags);
 void CloseFrom(int first);
@@ -50,6 +53,8 @@ constinit HookOf preadv2_hook("preadv2", Module::kSocket, &PReadV2);
 constinit HookOf preadv64v2_hook("preadv64v2", Module::kSocket, &PReadV64V2);
 constinit HookOf pwritev2_hook("pwritev2", Module::kSocket, &PWriteV2);
 constinit HookOf pwritev64v2_hook("pwritev64v2", Module::kSocket, &PWriteV64V2);
+constinit HookOf eventfd_read_hook("eventfd_read", Module::kSocket, &EventFdRead);
+constinit HookOf eventfd_write_hook("eventfd_write", Module::kSocket, &EventFdWrite);
 constinit HookOf close_hook("close", Module::kSocket, &Close);
 constinit HookOf close_range_hook("close_range", Module::kSocket, &CloseRange);
 constinit HookOf closefrom_hook("closefrom", Module::kSocket, &CloseFrom);
@@ -57,9 +62,10 @@ constinit HookOf dup2_hook("dup2", Module::kSocket, &Dup2);
 constinit HookOf dup3_hook("dup3", Module::kSocket, &Dup3);
 
 Hook* const hooks[] = {
-    &read_hook,        &read_chk_hook,   &readv_hook,    &write_hook,       &writev_hook,
-    &preadv2_hook,     &preadv64v2_hook, &pwritev2_hook, &pwritev64v2_hook, &close_hook,
-    &close_range_hook, &closefrom_hook,  &dup2_hook,     &dup3_hook};
+    &read_hook,        &read_chk_hook,  &readv_hook,        &write_hook,
+    &writev_hook,      &preadv2_hook,   &preadv64v2_hook,   &pwritev2_hook,
+    &pwritev64v2_hook, &close_hook,     &eventfd_read_hook, &eventfd_write_hook,
+    &close_range_hook, &closefrom_hook, &dup2_hook,         &dup3_hook};
 
 // What RWF_NOWAIT (preadv2(2)) cannot say: files of which the kernel knows no way not to
 // wait, and files whose pages are on the disk.
@@ -150,6 +156,7 @@ ssize_t WritePieces(Scheduler& s, Hook& hook, int fd, const iovec* pieces, int c
                     size_t size) {
   hook.CountCall();
   LetOthersRun(s);
+  ActOnCancel(s);
   const ssize_t n = WriteNow(fd, pieces, count);
   if (ABSL_PREDICT_TRUE(n == static_cast<ssize_t>(size))) return n;
   if (n < 0 && errno != EAGAIN) return n;
@@ -201,6 +208,22 @@ ssize_t WriteV(int fd, const iovec* pieces, int count) {
     return writev_hook.Original(fd, pieces, count);
   }
   return WritePieces(*s, writev_hook, fd, pieces, count, SizeOf(pieces, count));
+}
+
+int EventFdRead(int fd, eventfd_t* value) {
+  Scheduler* s = Cooperating(eventfd_read_hook);
+  if (s == nullptr) return eventfd_read_hook.Original(fd, value);
+  const iovec piece = {value, sizeof *value};
+  return ReadPieces(*s, eventfd_read_hook, fd, &piece, 1) == sizeof *value ? 0 : -1;
+}
+
+int EventFdWrite(int fd, eventfd_t value) {
+  Scheduler* s = Cooperating(eventfd_write_hook);
+  if (s == nullptr) return eventfd_write_hook.Original(fd, value);
+  const iovec piece = {&value, sizeof value};
+  return WritePieces(*s, eventfd_write_hook, fd, &piece, 1, sizeof value) == sizeof value
+             ? 0
+             : -1;
 }
 
 // At the current position, which all have that may block; with flags that mean nothing

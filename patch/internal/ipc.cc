@@ -15,6 +15,7 @@
 #include "grove/patch/internal/ask_again.h"
 #include "grove/patch/internal/hook.h"
 #include "grove/patch/internal/on_another_thread.h"
+#include "grove/patch/internal/retry.h"
 #include "grove/patch/internal/signal_watch.h"
 #include "grove/patch/internal/timespec.h"
 #include "grove/patch/internal/wait.h"
@@ -56,6 +57,7 @@ ssize_t WithQueue(Scheduler& s, Hook& hook, mqd_t queue, short events, Deadline 
                   Attempt attempt) {
   hook.CountCall();
   LetOthersRun(s);
+  ActOnCancel(s);
   ssize_t n = attempt();
   if (n >= 0 || errno != ETIMEDOUT) return n;
   hook.CountWait();

@@ -18,6 +18,7 @@
 #include "grove/patch/internal/on_another_thread.h"
 #include "grove/patch/internal/own_descriptors.h"
 #include "grove/patch/internal/parking_lot.h"
+#include "grove/patch/internal/retry.h"
 #include "grove/patch/internal/signal_watch.h"
 #include "grove/patch/internal/stdio_lock.h"
 #include "grove/patch/internal/thread.h"
@@ -81,6 +82,7 @@ pid_t WaitCooperatively(Hook& hook, pid_t pid, int options, Original original) {
   hook.CountCall();
   if (options & WNOHANG) {
     LetOthersRun(*s);
+    ActOnCancel(*s);
     return original();
   }
   if (pid > 0 && (options & (WUNTRACED | WCONTINUED)) == 0) {

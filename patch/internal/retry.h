@@ -12,9 +12,16 @@
 #include "grove/green/internal/scheduler.h"
 #include "grove/patch/internal/hook.h"
 #include "grove/patch/internal/signal_watch.h"
+#include "grove/patch/internal/thread.h"
 #include "grove/patch/internal/wait.h"
 
 namespace grove::patch::patch_internal {
+
+// At the beginning of a call that is a cancellation point (pthreads(7)), whether it waits
+// or not; others have run just before.
+inline void ActOnCancel(green_internal::Scheduler& s) {
+  if (ABSL_PREDICT_FALSE(s.current()->pending != 0)) ThrowIfCancelled();
+}
 
 // Waits, after an attempt has said EAGAIN, until it may succeed. False if the call is
 // over: errno says why. `deadline` is set by the first call.
@@ -78,6 +85,7 @@ ssize_t Retry(green_internal::Scheduler& s, Hook& hook, int fd, short events,
               Attempt attempt) {
   hook.CountCall();
   LetOthersRun(s);
+  ActOnCancel(s);
   const ssize_t n = attempt();
   if (ABSL_PREDICT_TRUE(n >= 0 || errno != EAGAIN)) return n;
   return RetryAfterWait(s, hook, fd, events, attempt);

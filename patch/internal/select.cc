@@ -12,6 +12,7 @@
 
 #include "absl/container/inlined_vector.h"
 #include "grove/patch/internal/hook.h"
+#include "grove/patch/internal/retry.h"
 #include "grove/patch/internal/signal_watch.h"
 #include "grove/patch/internal/timespec.h"
 #include "grove/patch/internal/wait.h"
@@ -62,6 +63,7 @@ Deadline MillisecondsFromNow(int milliseconds) {
 template <typename Look>
 int LookAndWait(Scheduler& s, Hook& hook, absl::Span<const pollfd> watched,
                 Deadline deadline, Look look) {
+  ActOnCancel(s);
   int ready = look();
   if (ready != 0 || deadline.HasPassed()) {
     // Who looks again and again without waiting lets the others run, too.

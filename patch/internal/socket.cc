@@ -157,6 +157,7 @@ ssize_t ReceiveCooperatively(Scheduler& s, Hook& hook, int fd, size_t size, int 
                              Receive receive) {
   hook.CountCall();
   LetOthersRun(s);
+  ActOnCancel(s);
   const ssize_t n = receive(0, flags | MSG_DONTWAIT);
   if (ABSL_PREDICT_TRUE(n >= 0 ? !(flags & MSG_WAITALL) : errno != EAGAIN)) return n;
   return ReceiveRest(s, hook, fd, size, flags, receive, n);
@@ -293,6 +294,7 @@ ssize_t Send(int fd, const void* data, size_t size, int flags) {
   if (PassesThrough(s, flags)) return send_hook.Original(fd, data, size, flags);
   send_hook.CountCall();
   LetOthersRun(*s);
+  ActOnCancel(*s);
   const ssize_t n = send_hook.Original(fd, data, size, flags | MSG_DONTWAIT);
   if (ABSL_PREDICT_TRUE(n == static_cast<ssize_t>(size))) return n;
   if (n < 0 && errno != EAGAIN) return n;
@@ -311,6 +313,7 @@ ssize_t SendTo(int fd, const void* data, size_t size, int flags, const sockaddr*
   }
   sendto_hook.CountCall();
   LetOthersRun(*s);
+  ActOnCancel(*s);
   const ssize_t n =
       sendto_hook.Original(fd, data, size, flags | MSG_DONTWAIT, to, to_size);
   if (ABSL_PREDICT_TRUE(n == static_cast<ssize_t>(size))) return n;
@@ -329,6 +332,7 @@ ssize_t SendMsg(int fd, const msghdr* message, int flags) {
   if (PassesThrough(s, flags)) return sendmsg_hook.Original(fd, message, flags);
   sendmsg_hook.CountCall();
   LetOthersRun(*s);
+  ActOnCancel(*s);
   const ssize_t n = sendmsg_hook.Original(fd, message, flags | MSG_DONTWAIT);
   if (n < 0 && errno != EAGAIN) return n;
   if (n >= 0) {

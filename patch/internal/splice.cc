@@ -9,6 +9,7 @@
 
 #include "grove/patch/internal/hook.h"
 #include "grove/patch/internal/non_blocking.h"
+#include "grove/patch/internal/retry.h"
 #include "grove/patch/internal/signal_watch.h"
 #include "grove/patch/internal/wait.h"
 
@@ -73,6 +74,7 @@ template <typename Attempt>
 ssize_t MoveSome(Scheduler& s, Hook& hook, int from, int to, Attempt attempt) {
   hook.CountCall();
   LetOthersRun(s);
+  ActOnCancel(s);
   ssize_t n = attempt();
   if (n >= 0 || errno != EAGAIN) return n;
   PatienceWithTwo patience(s, hook, from, to);
@@ -96,6 +98,7 @@ ssize_t SendAll(OwnHook& hook, int to, int from, Offset* offset, size_t size) {
   };
   hook.CountCall();
   LetOthersRun(*s);
+  ActOnCancel(*s);
   ssize_t n = attempt(size);
   if ((n < 0 && errno != EAGAIN) || n == 0 || n == static_cast<ssize_t>(size)) return n;
   size_t done = n > 0 ? static_cast<size_t>(n) : 0;

@@ -6,7 +6,9 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -123,6 +125,28 @@ struct Thread {
 };
 
 // Those that have not been joined, or not ended.
+// A lock that a signal's handler may want, too (pthread_kill(3) is for handlers): who has
+// it is not interrupted.
+class HandlersLock {
+ public:
+  void lock() {
+    const uint64_t all = ~uint64_t{0};
+    uint64_t before = 0;
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &all, &before, sizeof before);
+    mutex_.lock();
+    before_ = before;
+  }
+  void unlock() {
+    const uint64_t before = before_;
+    mutex_.unlock();
+    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &before, nullptr, sizeof before);
+  }
+
+ private:
+  SpinMutex mutex_;
+  uint64_t before_ = 0;  // the signals that its owner had blocked
+};
+
 class Threads {
  public:
   static Threads& Get() {
@@ -157,7 +181,7 @@ class Threads {
   std::atomic<size_t> running = 0;
 
  private:
-  SpinMutex mutex_;
+  HandlersLock mutex_;
   std::unordered_map<pthread_t, std::shared_ptr<Thread>> all_;
 };
 

@@ -102,8 +102,32 @@ GREENLET_TEST_F(Programs, CleanupHandlersOfCRunWhenAThreadEnds) {
 }
 
 GREENLET_TEST_F(Programs, WhatTheProgramStartsIsNotPatched) {
-  EXPECT_EQ(RunsTheSame({"env", "sh", "-c", "echo [$LD_PRELOAD$GROVE_PATCH_MODULES]"}),
-            "[]\n");
+  const std::string look = "echo [$LD_PRELOAD$GROVE_PATCH_MODULES]";
+  EXPECT_EQ(RunsTheSame({"env", "sh", "-c", look}), "[]\n");
+  // bash has a getenv() and an unsetenv() of its own.
+  EXPECT_EQ(RunsTheSame({"bash", "-c", look + "; sh -c '" + look + "'"}), "[]\n[]\n");
+  EXPECT_EQ(RunsTheSame({"bash", "-c", "python3 -c 'print(1)'"}), "1\n");
+}
+
+// With threads that wait.
+GREENLET_TEST_F(Programs, ASignalOrAnExecEndsItWithItsThreads) {
+  const std::string threads =
+      "import os, signal, threading, time\n"
+      "for _ in range(5):\n"
+      "  threading.Thread(target=time.sleep, args=(600,), daemon=True).start()\n"
+      "time.sleep(0.01)\n";
+  for (const std::string signal : {"TERM", "HUP", "SEGV", "KILL"}) {
+    RunsTheSame({"python3", "-c",
+                 threads + "os.kill(os.getpid(), signal.SIG" + signal +
+                     ")\n"
+                     "time.sleep(600)\n"});
+  }
+  EXPECT_EQ(RunsTheSame({"python3", "-c",
+                         threads + "def other():\n"
+                                   "  os.execvp('echo', ['echo', 'another'])\n"
+                                   "threading.Thread(target=other).start()\n"
+                                   "time.sleep(600)\n"}),
+            "another\n");
 }
 
 GREENLET_TEST_F(Programs, WhatCannotBePatchedIsSaid) {

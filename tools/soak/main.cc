@@ -35,6 +35,7 @@ int main(int argc, char** argv) {
 
   const grove::soak::Summary summary = grove::soak::Run(options);
   for (const std::string& broken : summary.broken) printf("BROKEN %s\n", broken.c_str());
+  for (const std::string& held : summary.held) printf("soak: %s\n", held.c_str());
   for (const std::string& leak : summary.leaks) printf("LEAK %s\n", leak.c_str());
   printf("soak: %s\nsoak: seed %llu %s\n", summary.ToString().c_str(),
          static_cast<unsigned long long>(options.seed),

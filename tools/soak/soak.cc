@@ -16,6 +16,7 @@
 #include "grove/green/internal/core.h"
 #include "grove/green/internal/sanitizer.h"
 #include "grove/green/internal/stack.h"
+#include "grove/green/thread_pool.h"
 #include "grove/hub/internal/check.h"
 #include "grove/sync/event.h"
 #include "tools/soak/scene.h"
@@ -66,7 +67,17 @@ int64_t StacksInUse() {
   return static_cast<int64_t>(stats.cut) - static_cast<int64_t>(stats.idle);
 }
 
+int64_t Threads() {
+  int64_t n = 0;
+  DIR* dir = opendir("/proc/self/task");
+  GROVE_CHECK(dir != nullptr, "cannot read /proc/self/task");
+  while (const dirent* entry = readdir(dir)) n += entry->d_name[0] != '.';
+  closedir(dir);
+  return n;
+}
+
 struct Holdings {
+  int64_t threads = Threads();
   int64_t stacks = StacksInUse();
   int64_t descriptors = OpenDescriptors();
   int64_t bytes = ResidentBytes();
@@ -176,9 +187,12 @@ Summary Run(const Options& options) {
   summary = RunOnHubs(options);
   const Holdings after;
   const auto compare = [&](const char* what, int64_t was, int64_t is, int64_t more) {
-    if (is <= was + more) return;
-    summary.leaks.push_back(absl::StrCat(what, ": ", was, " before, ", is, " after"));
+    const std::string text = absl::StrCat(what, ": ", was, " before, ", is, " after");
+    summary.held.push_back(text);
+    if (is > was + more) summary.leaks.push_back(text);
   };
+  // Those of the process's thread pools come and go, as far as the pools' limits.
+  compare("threads", before.threads, after.threads, ThreadPool::process_limit());
   compare("stacks in use", before.stacks, after.stacks, 0);
   compare("open descriptors", before.descriptors, after.descriptors, 0);
   // A sanitizer keeps what was freed; AddressSanitizer looks for leaks by itself.

@@ -36,7 +36,9 @@ struct Summary {
   uint64_t broken_promises = 0;
   // The first few that did not hold: "mutex with seed 17: two hold it".
   std::vector<std::string> broken;
-  // What is left in the end, each with its before: stacks, descriptors, memory.
+  // What there was before and after, and of that what is left: threads, stacks,
+  // descriptors, memory.
+  std::vector<std::string> held;
   std::vector<std::string> leaks;
 
   bool ok() const { return broken.empty() && leaks.empty(); }
