@@ -100,7 +100,8 @@ GREENLET_TEST(Shutdown, HooksOfAPhaseRunSideBySideAndTheNextPhaseWaitsForThem) {
 }
 
 // What docs/shutdown.md shows.
-GREENLET_TEST(Shutdown, AHubGroupIsDrainedByAHookThatSaysWhatWasCut) {
+TEST(ShutdownOfAHubGroup, IsAHookThatSaysWhatWasCut) {
+  HubScope scope;
   HubGroup workers({.hubs = 2, .pin = false});
   for (int i = 0; i < 3; ++i) ASSERT_TRUE(workers.SpawnOnLeastLoaded(&SleepForEver).ok());
   const ShutdownHook drain = OnShutdown(ShutdownPhase::kDrain, "workers", [&](Deadline) {
