@@ -4,11 +4,13 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <exception>
 #include <functional>
 #include <memory>
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "grove/green/call.h"
@@ -290,7 +292,8 @@ TEST_F(CrossHubTest, KillReachesAGreenletAbroad) {
     SetErrorHandler([](const UnhandledException&) {});
     SleepForEver();
   });
-  with_error.Kill({.error = std::make_exception_ptr(std::runtime_error("why"))});
+  std::exception_ptr why = std::make_exception_ptr(std::runtime_error("why"));
+  with_error.Kill({.error = std::move(why)});
   EXPECT_THROW(with_error.Get().IgnoreError(), std::runtime_error);
 }
 
