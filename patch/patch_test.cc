@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
@@ -264,9 +265,10 @@ std::vector<bool> AreWritable(uintptr_t from, uintptr_t to) {
     unsigned long begin = 0, end = 0;
     char rights[5] = {};
     if (sscanf(line.c_str(), "%lx-%lx %4s", &begin, &end, rights) != 3) continue;
-    for (; begin < end; begin += 4096) {
-      if (begin >= from && begin < to) writable.push_back(rights[1] == 'w');
-    }
+    // A sanitizer's mappings are terabytes.
+    begin = std::max<unsigned long>(begin, from);
+    end = std::min<unsigned long>(end, to);
+    for (; begin < end; begin += 4096) writable.push_back(rights[1] == 'w');
   }
   return writable;
 }
