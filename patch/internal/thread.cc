@@ -124,7 +124,6 @@ struct Thread {
   pthread_t handle() const { return reinterpret_cast<pthread_t>(this); }
 };
 
-// Those that have not been joined, or not ended.
 // A lock that a signal's handler may want, too (pthread_kill(3) is for handlers): who has
 // it is not interrupted.
 class HandlersLock {
@@ -147,6 +146,7 @@ class HandlersLock {
   uint64_t before_ = 0;  // the signals that its owner had blocked
 };
 
+// Those that have not been joined, or not ended.
 class Threads {
  public:
   static Threads& Get() {
