@@ -17,6 +17,14 @@ using sync_internal::Scheduler;
 
 constexpr char kSeveralHubs[] = "Select() over objects of several hubs";
 
+// Whether all objects are known to belong to this hub: nearly always.
+inline bool AreHere(absl::Span<const SelectCase> cases, const Scheduler& s) {
+  for (const SelectCase& c : cases) {
+    if (c.home != nullptr && !c.home->Is(&s)) return false;
+  }
+  return true;
+}
+
 // Whether all objects belong to the same hub, and if it is not this one, the home of one.
 bool HaveOneHome(absl::Span<const SelectCase> cases, Scheduler& s, Home** away) {
   *away = nullptr;
@@ -45,15 +53,7 @@ class SelectOperation final : public Operation, public green_internal::Observer 
 
   bool Try() override {
     if (away_) StayTogether();
-    size_t i = first_;
-    for (size_t n = cases_.size(); n > 0; --n) {
-      if (cases_[i].operation->Try()) {
-        chosen_ = static_cast<int>(i);
-        return true;
-      }
-      if (++i == cases_.size()) i = 0;
-    }
-    return false;
+    return TryFrom(first_, cases_.size()) || TryFrom(0, first_);
   }
   void Enlist() override {
     CheckNoneTwice();
@@ -77,11 +77,13 @@ class SelectOperation final : public Operation, public green_internal::Observer 
   }
 
   void Fulfilled(ListedWaiter* w) override {
-    for (size_t i = cases_.size(); i > 0; --i) {
-      if (cases_[i - 1].operation == w) {
-        chosen_ = static_cast<int>(i - 1);
+    const SelectCase* const begin = cases_.data();
+    for (const SelectCase* c = begin + cases_.size(); c != begin;) {
+      --c;
+      if (c->operation == w) {
+        chosen_ = static_cast<int>(c - begin);
       } else {
-        cases_[i - 1].operation->Cancel();
+        c->operation->Cancel();
       }
     }
     Notify();
@@ -89,6 +91,15 @@ class SelectOperation final : public Operation, public green_internal::Observer 
   std::string Who() const override { return ListedWaiter::Who(); }
 
  private:
+  bool TryFrom(size_t i, size_t end) {
+    for (const SelectCase* c = cases_.data(); i < end; ++i) {
+      if (c[i].operation->Try()) {
+        chosen_ = static_cast<int>(i);
+        return true;
+      }
+    }
+    return false;
+  }
   // If the hub of the objects has ended, one of them has brought the operation here; then
   // the others come too.
   void StayTogether() {
@@ -122,9 +133,12 @@ int Select(absl::Span<const SelectCase> cases, Deadline deadline, SelectOrder or
   const size_t first =
       order == SelectOrder::kFair && !cases.empty() ? ++turn.get() % cases.size() : 0;
   Scheduler& s = Scheduler::Get();
-  Home* away;
-  // Their hub may end meanwhile: then a second look finds all of them here.
-  GROVE_CHECK(HaveOneHome(cases, s, &away) || HaveOneHome(cases, s, &away), kSeveralHubs);
+  Home* away = nullptr;
+  if (ABSL_PREDICT_FALSE(!AreHere(cases, s))) {
+    // Their hub may end meanwhile: then a second look finds all of them here.
+    GROVE_CHECK(HaveOneHome(cases, s, &away) || HaveOneHome(cases, s, &away),
+                kSeveralHubs);
+  }
   SelectOperation select(cases, first, away != nullptr);
   if (away) {
     (void)away->Perform(&select, deadline);

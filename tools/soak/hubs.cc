@@ -1,5 +1,6 @@
 #include <mutex>
 
+#include "grove/green/call.h"
 #include "grove/sync/async_result.h"
 #include "grove/sync/event.h"
 #include "grove/sync/hub_channel.h"
@@ -169,13 +170,70 @@ void ResultFromElsewhere(Scene& s) {
   crowd.Join();
 }
 
+void CallsToTheOtherHub(Scene& s) {
+  Crowd crowd(s);
+  for (int i = s.Workers(); i > 0; --i) {
+    crowd.Add([&, i, rounds = s.Rounds()] {
+      for (int r = 0; r < rounds; ++r) {
+        const uint64_t nap = s.lots.Below(1000);
+        const Deadline deadline = s.SoonOrNever();
+        const int asked = i * 100 + r;
+        int seen = 0;  // there, where this greenlet waits for it to end
+        const absl::StatusOr<int> got = Call(
+            s.world().other,
+            [&] {
+              Sleep(absl::Microseconds(nap));
+              seen = asked;
+              return asked;
+            },
+            deadline);
+        s.Check(got.ok() ? *got == asked && seen == asked
+                         : !deadline.infinite() && absl::IsDeadlineExceeded(got.status()),
+                "a call returns what was returned there, or ends at its deadline");
+        s.Pause();
+      }
+    });
+  }
+  crowd.Stir();
+  crowd.Join();
+}
+
+void SpawnedOverThere(Scene& s) {
+  Crowd crowd(s);
+  for (int i = s.Workers(); i > 0; --i) {
+    crowd.Add([&, i, rounds = s.Rounds()] {
+      for (int r = 0; r < rounds; ++r) {
+        const int asked = i * 100 + r;
+        ++s.world().summary.greenlets;
+        // It may outlive the scene, if this greenlet is killed.
+        const absl::StatusOr<Greenlet<int>> there = SpawnOn(
+            s.world().other, [asked, nap = absl::Microseconds(s.lots.Below(1000))] {
+              Sleep(nap);
+              return asked;
+            });
+        s.Check(there.ok(), "a hub that runs takes greenlets");
+        if (!there.ok()) return;
+        const bool killed = s.kills() && s.lots.OneIn(4);
+        if (killed) there->KillSoon();
+        const Deadline deadline = s.SoonOrNever();
+        const absl::StatusOr<int> got = there->Get(deadline);
+        s.Check(got.ok() ? *got == asked : killed || !deadline.infinite(),
+                "what it returned there is had here");
+        s.Pause();
+      }
+    });
+  }
+  crowd.Stir();
+  crowd.Join();
+}
+
 }  // namespace
 
 std::vector<Scenario> HubScenarios() {
-  return {{"hub_channel", &ChannelBetweenHubs},
-          {"hubs_mutex", &MutexOfTwoHubs},
-          {"hubs_queue", &QueueOfTwoHubs},
-          {"hubs_async_result", &ResultFromElsewhere}};
+  return {
+      {"hub_channel", &ChannelBetweenHubs}, {"hubs_mutex", &MutexOfTwoHubs},
+      {"hubs_queue", &QueueOfTwoHubs},      {"hubs_async_result", &ResultFromElsewhere},
+      {"hubs_call", &CallsToTheOtherHub},   {"hubs_spawn", &SpawnedOverThere}};
 }
 
 }  // namespace grove::soak

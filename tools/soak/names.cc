@@ -28,11 +28,7 @@ void SayNo(net::UdpSocket& socket) {
 
 void Names(Scene& s) {
   // The server's descriptor, and the resolver's.
-  if (!s.world().connections.acquire(1, Deadline())) return;
-  struct Release {
-    ~Release() { world.connections.release(1); }
-    World& world;
-  } release{s.world()};
+  const Connections connections(s, 1);
   net::UdpSocket socket = *net::UdpSocket::Bind(net::Address::Loopback(0));
   const Greenlet<> server = Spawn([&] { SayNo(socket); });
   struct Finish {

@@ -15,11 +15,7 @@ namespace {
 void Echo(Scene& s) {
   constexpr int kClients = 3;
   // Two descriptors for each, and the listener.
-  if (!s.world().connections.acquire(kClients + 1, Deadline())) return;
-  struct Release {
-    ~Release() { world.connections.release(kClients + 1); }
-    World& world;
-  } release{s.world()};
+  const Connections connections(s, kClients + 1);
   auto listener = net::TcpListener::Listen(*net::Address::FromIp("127.0.0.1", 0));
   s.Check(listener.ok(), "there is a listener");
   if (!listener.ok()) return;
@@ -53,11 +49,7 @@ void Echo(Scene& s) {
 
 // One end echoes; at the other one greenlet writes while another reads.
 void UnixPair(Scene& s) {
-  if (!s.world().connections.acquire(1, Deadline())) return;
-  struct Release {
-    ~Release() { world.connections.release(1); }
-    World& world;
-  } release{s.world()};
+  const Connections connections(s, 1);
   auto pair = net::UnixStream::Pair();
   s.Check(pair.ok(), "there is a pair");
   if (!pair.ok()) return;
@@ -96,11 +88,7 @@ void UnixPair(Scene& s) {
 
 void Datagrams(Scene& s) {
   constexpr int kSockets = 2;
-  if (!s.world().connections.acquire(kSockets, Deadline())) return;
-  struct Release {
-    ~Release() { world.connections.release(kSockets); }
-    World& world;
-  } release{s.world()};
+  const Connections connections(s, kSockets);
   auto server = net::UdpSocket::Bind(net::Address::Loopback(0));
   s.Check(server.ok(), "there is a socket");
   if (!server.ok()) return;

@@ -1,76 +1,27 @@
 #include <signal.h>
-#include <stdlib.h>
+#include <spawn.h>
+#include <sys/eventfd.h>
 #include <unistd.h>
 
-#include <atomic>
-#include <memory>
 #include <mutex>
 #include <string>
-#include <utility>
-#include <vector>
 
-#include "absl/strings/str_cat.h"
+#include "absl/cleanup/cleanup.h"
 #include "absl/types/span.h"
-#include "grove/green/call.h"
-#include "grove/green/os/file_system.h"
 #include "grove/green/os/pipe.h"
 #include "grove/green/os/run.h"
 #include "grove/green/os/signals.h"
-#include "grove/green/thread_pool.h"
+#include "grove/green/os/waitpid.h"
+#include "grove/green/poll.h"
 #include "grove/sync/mutex.h"
+#include "grove/sync/signal_channel.h"
 #include "tools/soak/scene.h"
 
 namespace grove::soak {
 namespace {
 
-void OnOtherThreads(Scene& s) {
-  ThreadPool& pool = ThreadPool::Default();
-  // The pool's threads count in it, also for those who did not wait for the end.
-  const auto begun = std::make_shared<std::atomic<int>>(0);
-  int returned = 0;
-  std::vector<PoolTask<int>> tasks;
-  {
-    Crowd crowd(s);
-    for (int i = s.Workers(); i > 0; --i) {
-      crowd.Add([&, i, rounds = s.Rounds()] {
-        for (int r = 0; r < rounds; ++r) {
-          if (s.lots.OneIn(3)) {
-            tasks.push_back(pool.Spawn([begun, i] {
-              ++*begun;
-              return i;
-            }));
-          } else {
-            const absl::StatusOr<int> got = pool.Apply(
-                [begun, i, r] {
-                  ++*begun;
-                  return i * 100 + r;
-                },
-                s.SoonOrNever());
-            if (got.ok()) ++returned;
-            s.Check(!got.ok() || *got == i * 100 + r, "the caller gets its own result");
-          }
-          s.Pause();
-        }
-      });
-    }
-    crowd.Stir();
-    crowd.Join();
-  }
-  int ran = 0;
-  for (const PoolTask<int>& task : tasks) {
-    if (s.lots.OneIn(3)) task.Cancel();
-    task.Join();
-    ran += task.successful();
-  }
-  s.Check(returned + ran <= *begun, "what returned has run");
-}
-
 void BytesThroughAPipe(Scene& s) {
-  if (!s.world().connections.acquire(1, Deadline())) return;
-  struct Release {
-    ~Release() { world.connections.release(1); }
-    World& world;
-  } release{s.world()};
+  const Connections connections(s, 1);
   // One page, so that writers wait.
   absl::StatusOr<Pipe> pipe = MakePipe(1);
   s.Check(pipe.ok(), "there is a pipe");
@@ -118,56 +69,32 @@ void BytesThroughAPipe(Scene& s) {
   s.Check(written <= read && read <= tried, "what was written is read once");
 }
 
-// A folder of its own, which goes with all that is in it.
-class Folder {
- public:
-  Folder() {
-    const char* base = getenv("TEST_TMPDIR");
-    path_ = absl::StrCat(base ? base : "/tmp", "/grove_soak.XXXXXX");
-    if (mkdtemp(path_.data()) == nullptr) path_.clear();
+void Polling(Scene& s) {
+  const Connections connections(s, 1);
+  struct EventFd {
+    ~EventFd() { close(fd); }
+    const int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  } event;
+  s.Check(event.fd >= 0, "there is an eventfd");
+  if (event.fd < 0) return;
+  bool written = false;
+  Crowd crowd(s);
+  for (int i = s.Workers(); i > 0; --i) {
+    crowd.Add([&] {
+      pollfd fds[] = {{-1, POLLIN, 0}, {event.fd, POLLIN, 0}};
+      const Deadline deadline = s.SoonOrNever();
+      const absl::StatusOr<int> ready = Poll(absl::MakeSpan(fds), deadline);
+      s.Check(ready.ok(), "a descriptor can be polled");
+      if (!ready.ok()) return;
+      s.Check(*ready == 1 ? written && fds[1].revents == POLLIN
+                          : *ready == 0 && !deadline.infinite(),
+              "what is told to be readable is");
+    });
   }
-  Folder(const Folder&) = delete;
-  ~Folder() {
-    const Shield shield;
-    if (!path_.empty()) RemoveTree(path_).status().IgnoreError();
-  }
-  const std::string& path() const { return path_; }
-
- private:
-  std::string path_;
-};
-
-void AFileIsReplaced(Scene& s) {
-  const Folder folder;
-  s.Check(!folder.path().empty(), "there is a folder");
-  if (folder.path().empty()) return;
-  const std::string path = folder.path() + "/state";
-  const auto replace = [&](char letter, size_t size) {
-    return ReplaceFile(path, std::string(size, letter), {.sync = false});
-  };
-  s.Check(replace('a', 1).ok(), "a file is made");
-  {
-    Crowd crowd(s);
-    for (int i = s.Workers(); i > 0; --i) {
-      crowd.Add([&, i, rounds = s.Rounds(), size = 1 + s.lots.Below(20'000)] {
-        for (int r = 0; r < rounds; ++r) {
-          if (i % 2) {
-            s.Check(replace(static_cast<char>('a' + i), size).ok(), "it is replaced");
-          } else {
-            const absl::StatusOr<std::string> text = ReadFile(path);
-            s.Check(text.ok() && !text->empty(), "it is always there");
-            s.Check(!text.ok() || text->find_first_not_of((*text)[0]) == text->npos,
-                    "it is one's or another's, as a whole");
-          }
-          s.Pause();
-        }
-      });
-    }
-    crowd.Stir();
-    crowd.Join();
-  }
-  const auto entries = ListDirectory(folder.path());
-  s.Check(entries.ok() && entries->size() == 1, "nothing is left beside it");
+  crowd.Stir();
+  written = true;
+  s.Check(eventfd_write(event.fd, 1) == 0, "an eventfd can be written to");
+  crowd.Join();
 }
 
 void Children(Scene& s) {
@@ -176,11 +103,7 @@ void Children(Scene& s) {
   if (!s.lots.OneIn(8)) return;
   constexpr int kAtOnce = 2;
   constexpr int kPipes = 4;
-  if (!s.world().connections.acquire(kAtOnce * kPipes, Deadline())) return;
-  struct Release {
-    ~Release() { world.connections.release(kAtOnce * kPipes); }
-    World& world;
-  } release{s.world()};
+  const Connections connections(s, kAtOnce * kPipes);
   Crowd crowd(s);
   for (int i = 0; i < kAtOnce; ++i) {
     crowd.Add([&, size = 1 + s.lots.Below(100'000)] {
@@ -197,6 +120,38 @@ void Children(Scene& s) {
       }
     });
   }
+  crowd.Stir();
+  crowd.Join();
+}
+
+// Who is started by posix_spawn(), as other libraries do it.
+void ChildrenOfOthers(Scene& s) {
+  if (!s.lots.OneIn(8)) return;
+  const Connections connections(s, 1);
+  const std::string code = std::to_string(s.lots.Below(100));
+  const char* const argv[] = {"sh", "-c", "exit $0", code.c_str(), nullptr};
+  pid_t pid = -1;
+  const int error =
+      posix_spawn(&pid, "/bin/sh", nullptr, nullptr, const_cast<char**>(argv), environ);
+  s.Check(error == 0, "a child is started");
+  if (error != 0) return;
+  int reaped = 0;
+  const auto reap = [&](Deadline deadline) {
+    const absl::StatusOr<EndedChild> child = WaitPid(pid, deadline);
+    if (child.ok()) {
+      ++reaped;
+      s.Check(child->pid == pid && child->status.exit_code() == std::stoi(code),
+              "a child's end is told as it was");
+    }
+  };
+  // It is reaped also if the scene is killed.
+  const absl::Cleanup finish = [&] {
+    const Shield shield;
+    reap(Deadline());
+    s.Check(reaped == 1, "each child is reaped once");
+  };
+  Crowd crowd(s);
+  for (int i = 0; i < 3; ++i) crowd.Add([&] { reap(s.SoonOrNever()); });
   crowd.Stir();
   crowd.Join();
 }
@@ -222,43 +177,32 @@ void Signals(Scene& s) {
   }
 }
 
-void CallsToTheOtherHub(Scene& s) {
+void SignalsAsAChannel(Scene& s) {
+  SignalChannel signals({SIGWINCH});
   Crowd crowd(s);
   for (int i = s.Workers(); i > 0; --i) {
-    crowd.Add([&, i, rounds = s.Rounds()] {
+    crowd.Add([&, rounds = s.Rounds()] {
       for (int r = 0; r < rounds; ++r) {
-        const uint64_t nap = s.lots.Below(1000);
         const Deadline deadline = s.SoonOrNever();
-        const int asked = i * 100 + r;
-        int seen = 0;  // there, where this greenlet waits for it to end
-        const absl::StatusOr<int> got = Call(
-            s.world().other,
-            [&] {
-              Sleep(absl::Microseconds(nap));
-              seen = asked;
-              return asked;
-            },
-            deadline);
-        s.Check(got.ok() ? *got == asked && seen == asked
-                         : !deadline.infinite() && absl::IsDeadlineExceeded(got.status()),
-                "a call returns what was returned there, or ends at its deadline");
+        const absl::StatusOr<SignalInfo> got = signals.Receive(deadline);
+        s.Check(got.ok() ? got->signum == SIGWINCH : !deadline.infinite(),
+                "it is the one that was asked for");
         s.Pause();
       }
     });
   }
   crowd.Stir();
-  crowd.Join();
+  for (const AnyGreenlet& g : crowd.all()) {
+    while (!g.Join(absl::Milliseconds(1))) kill(getpid(), SIGWINCH);
+  }
 }
 
 }  // namespace
 
 std::vector<Scenario> OsScenarios() {
-  return {{"thread_pool", &OnOtherThreads},
-          {"pipe", &BytesThroughAPipe},
-          {"replaced_file", &AFileIsReplaced},
-          {"children", &Children},
-          {"signals", &Signals},
-          {"hubs_call", &CallsToTheOtherHub}};
+  return {{"pipe", &BytesThroughAPipe}, {"poll", &Polling},
+          {"children", &Children},      {"waitpid", &ChildrenOfOthers},
+          {"signals", &Signals},        {"signal_channel", &SignalsAsAChannel}};
 }
 
 }  // namespace grove::soak

@@ -89,6 +89,22 @@ class Scene {
   const bool kills_;
 };
 
+// Connections
+//
+// Takes so many of the world's share, and waits for them.
+class Connections {
+ public:
+  Connections(Scene& scene, int n) : all_(scene.world().connections), n_(n) {
+    (void)all_.acquire(n_, Deadline());  // there is none to pass
+  }
+  Connections(const Connections&) = delete;
+  ~Connections() { all_.release(n_); }
+
+ private:
+  Semaphore& all_;
+  const int n_;
+};
+
 // Inside
 //
 // Counts who is in a place that holds only so many. Also across hubs.
@@ -191,9 +207,14 @@ std::vector<Scenario> LockScenarios();
 std::vector<Scenario> EventScenarios();
 std::vector<Scenario> QueueScenarios();
 std::vector<Scenario> GreenletScenarios();
+std::vector<Scenario> ResultScenarios();
+std::vector<Scenario> InheritedScenarios();
 std::vector<Scenario> HubScenarios();
 std::vector<Scenario> NetScenarios();
 std::vector<Scenario> NameScenarios();
+std::vector<Scenario> TlsScenarios();
+std::vector<Scenario> ThreadScenarios();
+std::vector<Scenario> FileScenarios();
 std::vector<Scenario> OsScenarios();
 
 }  // namespace grove::soak

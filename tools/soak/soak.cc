@@ -32,7 +32,9 @@ std::vector<Scenario> AllScenarios(const std::string& only) {
   std::vector<Scenario> all;
   for (const auto& list :
        {LockScenarios(), EventScenarios(), QueueScenarios(), GreenletScenarios(),
-        HubScenarios(), NetScenarios(), NameScenarios(), OsScenarios()}) {
+        ResultScenarios(), InheritedScenarios(), HubScenarios(), NetScenarios(),
+        TlsScenarios(), NameScenarios(), ThreadScenarios(), FileScenarios(),
+        OsScenarios()}) {
     for (const Scenario& scenario : list) {
       if (absl::StrContains(scenario.name, only)) all.push_back(scenario);
     }
