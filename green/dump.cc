@@ -1,6 +1,7 @@
 #include "grove/green/dump.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <string.h>
@@ -23,10 +24,12 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "grove/green/internal/backtrace.h"
+#include "grove/green/internal/cores.h"
 #include "grove/green/internal/hub_record.h"
 #include "grove/green/internal/own_sigaction.h"
 #include "grove/green/internal/scheduler.h"
 #include "grove/green/internal/unpatched.h"
+#include "grove/green/os/internal/no_sigpipe.h"
 #include "grove/green/spawn_tree.h"
 #include "grove/hub/internal/check.h"
 
@@ -310,6 +313,7 @@ class CollectingThread {
     const green_internal::Unpatched native;
     thread_ = std::thread([this, options] {
       const QuietThread quiet;
+      green_internal::LeaveTheCore();
       text_ = Collect(options);
       scheduler_.handle().PostLetter(&done_letter_);
     });
@@ -348,12 +352,22 @@ class CollectingThread {
   std::thread thread_;
 };
 
+// For how long (in milliseconds) nobody reads, at most.
+constexpr int kReaderIsGone = 5000;
+
 void WriteAll(int fd, const std::string& text) {
   const char* at = text.data();
   size_t left = text.size();
+  // Who reads it may have gone, or be slow.
+  green_internal::NoSigpipe no_sigpipe;
   while (left > 0) {
-    const ssize_t n = write(fd, at, left);
+    const ssize_t n = no_sigpipe.Wrote(write(fd, at, left), left);
     if (n < 0 && errno == EINTR) continue;
+    if (n < 0 && errno == EAGAIN) {
+      pollfd writable = {.fd = fd, .events = POLLOUT, .revents = 0};
+      if (poll(&writable, 1, kReaderIsGone) == 0) return;
+      continue;
+    }
     if (n <= 0) return;
     at += n;
     left -= static_cast<size_t>(n);
@@ -390,6 +404,7 @@ void DumpOnSignal(int signum, int fd, const DumpOptions& options) {
   try {
     std::thread([fd, options] {
       const QuietThread quiet;
+      green_internal::LeaveTheCore();
       for (;;) {
         while (sem_wait(&dump_wanted) != 0) {
         }

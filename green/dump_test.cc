@@ -10,6 +10,7 @@
 #include <fstream>
 #include <sstream>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -127,6 +128,40 @@ GREENLET_TEST_F(DumpTest, IsWrittenToADescriptor) {
   text << file.rdbuf();
   EXPECT_THAT(text.str(), HasSubstr("\n  greenlet 'waits' (#"));
   waits.Kill();
+}
+
+// A diagnosis does not end the program, and comes whole.
+GREENLET_TEST_F(DumpTest, WhoReadsItMayBeGoneOrSlow) {
+  std::vector<Greenlet<>> waiting;
+  for (int i = 0; i < 100; ++i) {
+    waiting.push_back(Spawn({.name = absl::StrCat("number ", i, "!")}, &WaitsForever));
+  }
+  Yield();
+  DumpOptions all = kPatient;
+  all.listed = 1000;
+  ASSERT_GT(DumpAll(all).size(), 4096u);
+  for (const bool reads : {false, true}) {
+    int ends[2];
+    ASSERT_EQ(pipe2(ends, O_CLOEXEC), 0);
+    ASSERT_EQ(fcntl(ends[1], F_SETFL, O_NONBLOCK), 0);
+    ASSERT_GE(fcntl(ends[1], F_SETPIPE_SZ, 4096), 4096);
+    std::string text;
+    std::thread reader([&] {
+      char buffer[1000];
+      for (ssize_t n; reads && (n = read(ends[0], buffer, sizeof buffer)) > 0;) {
+        text.append(buffer, static_cast<size_t>(n));
+      }
+      close(ends[0]);
+    });
+    if (!reads) reader.join();
+    DumpAllTo(ends[1], all);
+    close(ends[1]);
+    if (reads) {
+      reader.join();
+      EXPECT_THAT(text, HasSubstr("number 99!"));
+    }
+  }
+  for (const auto& g : waiting) g.Kill();
 }
 
 TEST(DumpHub, OfAThreadWithoutAHubIsEmpty) { EXPECT_EQ(DumpHub(), ""); }

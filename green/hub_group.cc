@@ -9,12 +9,14 @@
 #include <algorithm>
 #include <exception>
 #include <future>
+#include <optional>
 #include <system_error>
 #include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "grove/green/hub_scope.h"
+#include "grove/green/internal/cores.h"
 #include "grove/green/internal/describe_exception.h"
 #include "grove/green/internal/lone_waiter.h"
 #include "grove/green/internal/scheduler.h"
@@ -25,6 +27,7 @@ namespace grove {
 namespace {
 
 using green_internal::ListedWaiter;
+using green_internal::PinnedCores;
 using green_internal::Scheduler;
 
 class GroupWaiter final : public ListedWaiter {
@@ -62,6 +65,7 @@ struct HubGroup::Member {
   }
 
   std::thread thread;
+  std::optional<int> core;  // that it is pinned to, until it has ended
   HubHandle handle;
   Scheduler* scheduler = nullptr;  // retained
   std::atomic<size_t> arriving{0};
@@ -115,13 +119,22 @@ absl::Status HubGroup::Begin(const HubGroupOptions& options) {
   const std::vector<int> cores = AllowedCores();
   const int n = options.hubs == 0 ? static_cast<int>(cores.size()) : options.hubs;
   GROVE_CHECK(n > 0, "a HubGroup of ", n, " hubs");
-  const bool pin = options.pin && n <= static_cast<int>(cores.size());
-  if (options.pin && !pin) {
-    fprintf(stderr, "grove: %d hubs on %zu cores: none is pinned\n", n, cores.size());
+  std::vector<int> own;
+  if (options.pin) {
+    own = PinnedCores::Take(cores, static_cast<size_t>(n));
+    if (own.empty()) {
+      fprintf(
+          stderr, "grove: %d hubs '%s' on %zu cores%s: none is pinned\n", n,
+          options.name.c_str(), cores.size(),
+          n <= static_cast<int>(cores.size()) ? ", some of which other hubs have" : "");
+    }
   }
   on_failure_ = options.on_failure;
   alive_ = std::make_unique<KeepAlive>(&ThisHub());
-  for (int i = 0; i < n; ++i) members_.push_back(std::make_unique<Member>());
+  for (int i = 0; i < n; ++i) {
+    members_.push_back(std::make_unique<Member>());
+    if (!own.empty()) members_.back()->core = own[i];
+  }
   // Threads begin when all are there.
   std::promise<bool> all_there;
   const std::shared_future<bool> go = all_there.get_future().share();
@@ -129,14 +142,14 @@ absl::Status HubGroup::Begin(const HubGroupOptions& options) {
   for (int i = 0; i < n; ++i) {
     try {
       const green_internal::Unpatched native;
-      members_[i]->thread =
-          std::thread([this, i, go, options, core = pin ? cores[i] : -1] {
-            if (go.get()) RunMember(i, options, core);
-          });
+      members_[i]->thread = std::thread([this, i, go, options] {
+        if (go.get()) RunMember(i, options);
+      });
     } catch (const std::system_error& e) {
       all_there.set_value(false);
       running_ = 0;
       Join();
+      members_.clear();  // there is nobody to be told of the group's end
       return absl::ResourceExhaustedError(absl::StrCat("a HubGroup cannot start thread ",
                                                        i + 1, " of ", n, ": ",
                                                        strerror(e.code().value())));
@@ -151,19 +164,16 @@ absl::Status HubGroup::Begin(const HubGroupOptions& options) {
   return absl::OkStatus();
 }
 
-void HubGroup::RunMember(int index, const HubGroupOptions& options, int core) {
+void HubGroup::RunMember(int index, const HubGroupOptions& options) {
   Member& member = *members_[index];
   HubOptions hub_options = options.hub;
   hub_options.name = absl::StrCat(options.name, "-", index);
   // The kernel's limit for a thread's name: 15 bytes and a zero.
   pthread_setname_np(pthread_self(), hub_options.name.substr(0, 15).c_str());
-  if (core >= 0) {
-    cpu_set_t set;
-    CPU_ZERO(&set);
-    CPU_SET(core, &set);
-    if (const int error = pthread_setaffinity_np(pthread_self(), sizeof set, &set)) {
+  if (member.core) {
+    if (const int error = green_internal::PinThisThread(*member.core)) {
       fprintf(stderr, "grove: cannot pin hub '%s' to core %d: %s\n",
-              hub_options.name.c_str(), core, strerror(error));
+              hub_options.name.c_str(), *member.core, strerror(error));
     }
   }
   {
@@ -249,7 +259,7 @@ size_t HubGroup::load(int index) const {
 int HubGroup::LeastLoaded() const {
   int least = -1;
   for (int i = 0; i < size(); ++i) {
-    if (members_[i]->scheduler->ended()) continue;
+    if (members_[i]->handle.closed()) continue;
     if (least < 0 || load(i) < load(least)) least = i;
   }
   return std::max(least, 0);
@@ -280,6 +290,9 @@ void HubGroup::Join() {
   std::exception_ptr first;
   for (auto& member : members_) {
     if (member->thread.joinable()) member->thread.join();
+    if (const auto core = std::exchange(member->core, std::nullopt)) {
+      PinnedCores::GiveBack(*core);
+    }
     std::exception_ptr error = std::exchange(member->error, nullptr);
     if (first == nullptr) first = error;
   }

@@ -39,8 +39,9 @@ enum class HubFailurePolicy {
 struct HubGroupOptions {
   // How many; 0 is one per allowed core.
   int hubs = 0;
-  // Whether each thread stays on one core. With more hubs than cores none does, and a
-  // line on stderr says so.
+  // Whether each thread stays on one core, that no other hub is pinned to. Without so
+  // many none does, and a line on stderr says so. Other threads and processes that are
+  // started there may run on all cores.
   bool pin = true;
   // Names the hubs "<name>-0" and so on.
   std::string name = "hub";
@@ -214,7 +215,7 @@ class HubGroup {
 
   explicit HubGroup(std::function<void(int)> main);
   absl::Status Begin(const HubGroupOptions& options);
-  void RunMember(int index, const HubGroupOptions& options, int core);
+  void RunMember(int index, const HubGroupOptions& options);
   void ServeUntilDrained(Member& member);
   void Failed(int index);
   void StopAll();

@@ -166,9 +166,36 @@ TEST(HubGroup, WithMoreHubsThanCoresPinsNoneAndSaysSo) {
   HubGroup group({.hubs = n}, [&](int index) { cores[index] = CoresOfThisThread(); });
   group.Join();
   EXPECT_EQ(testing::internal::GetCapturedStderr(),
-            "grove: " + std::to_string(n) + " hubs on " + std::to_string(allowed.size()) +
-                " cores: none is pinned\n");
+            "grove: " + std::to_string(n) + " hubs 'hub' on " +
+                std::to_string(allowed.size()) + " cores: none is pinned\n");
   for (const auto& c : cores) EXPECT_EQ(c, allowed);
+}
+
+TEST(HubGroup, AnotherGroupHasOtherCores) {
+  HubScope scope;
+  const std::vector<int> allowed = AllowedCores();
+  std::vector<int> first, second;
+  testing::internal::CaptureStderr();
+  {
+    HubGroup one({.hubs = 1});
+    HubGroup two({.hubs = 1});
+    first = *Call(one.handle(0), [] { return CoresOfThisThread(); });
+    second = *Call(two.handle(0), [] { return CoresOfThisThread(); });
+  }
+  const std::string said = testing::internal::GetCapturedStderr();
+  EXPECT_EQ(first, std::vector{allowed[0]});
+  if (allowed.size() > 1) {
+    EXPECT_EQ(second, std::vector{allowed[1]});
+    EXPECT_EQ(said, "");
+  } else {
+    EXPECT_EQ(second, allowed);
+    EXPECT_EQ(said,
+              "grove: 1 hubs 'hub' on 1 cores, some of which other hubs have: none is "
+              "pinned\n");
+  }
+  // They have been given back.
+  HubGroup three({.hubs = 1});
+  EXPECT_EQ(*Call(three.handle(0), [] { return CoresOfThisThread(); }), first);
 }
 
 TEST(HubGroup, PostToAllRunsOnEveryHubsOwnStack) {
@@ -592,6 +619,10 @@ TEST(HubGroup, AThreadThatCannotStartLeavesNone) {
   ASSERT_EQ(pthread_setattr_default_np(&huge), 0);
   absl::StatusOr<std::unique_ptr<HubGroup>> group =
       HubGroup::Start({.hubs = 4, .pin = false}, [&](int) { ++called; });
+  // One that would serve until it is drained.
+  const absl::Status without_function =
+      HubGroup::Start({.hubs = 2, .pin = false}, nullptr).status();
+  EXPECT_EQ(without_function.code(), absl::StatusCode::kResourceExhausted);
   ASSERT_EQ(pthread_setattr_default_np(&old_attributes), 0);
   pthread_attr_destroy(&huge);
   pthread_attr_destroy(&old_attributes);

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <fstream>
+#include <limits>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -16,6 +17,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "grove/green/internal/backtrace.h"
+#include "grove/green/internal/cores.h"
 #include "grove/green/internal/describe_exception.h"
 #include "grove/green/internal/hub_record.h"
 #include "grove/green/internal/scheduler.h"
@@ -143,9 +145,12 @@ class Monitor::Impl {
     thread_.join();
   }
 
+  bool BelongsToParent() const { return thread_.joinable() && process_ != getpid(); }
+
   void Start() {
     GROVE_CHECK(!thread_.joinable(), "a Monitor is started twice");
     const green_internal::Unpatched native;
+    process_ = getpid();
     try {
       thread_ = std::thread([this] { Run(); });
     } catch (const std::system_error& e) {
@@ -173,7 +178,7 @@ class Monitor::Impl {
     std::lock_guard lock(mutex_);
     auto added = std::make_shared<Periodic>();
     added->period = period;
-    added->due = Now() + absl::ToInt64Nanoseconds(period);
+    added->due = After(Now(), period);
     added->function = std::move(function);
     functions_[++last_id_] = std::move(added);
     StayQuiet();
@@ -208,6 +213,11 @@ class Monitor::Impl {
   };
 
   MonotonicNanos Now() const { return options_.clock->Now(); }
+  static MonotonicNanos After(MonotonicNanos now, absl::Duration period) {
+    constexpr auto kNever = std::numeric_limits<MonotonicNanos>::max();
+    const int64_t nanos = absl::ToInt64Nanoseconds(period);
+    return nanos > kNever - now ? kNever : now + nanos;
+  }
   bool LooksAtHubs() const {
     return options_.max_blocking_time != absl::InfiniteDuration();
   }
@@ -216,11 +226,12 @@ class Monitor::Impl {
     const MonotonicNanos now = Now();
     if (now < p.due) return false;
     // From now on, and not what was missed.
-    p.due = now + absl::ToInt64Nanoseconds(p.period);
+    p.due = After(now, p.period);
     return true;
   }
 
   void Run() {
+    green_internal::LeaveTheCore();
     std::unique_lock lock(mutex_);
     runs_ = true;
     StayQuiet();
@@ -354,11 +365,15 @@ class Monitor::Impl {
   Periodic memory_;
   size_t exceeded_ = 0;
   std::thread thread_;
+  pid_t process_ = 0;  // that has it
 };
 
 Monitor::Monitor(MonitorOptions options)
     : impl_(std::make_unique<Impl>(std::move(options))) {}
-Monitor::~Monitor() = default;
+Monitor::~Monitor() {
+  // In a forked child there is no such thread to join, and its locks are as it left them.
+  if (impl_->BelongsToParent()) (void)impl_.release();
+}
 void Monitor::Start() { impl_->Start(); }
 uint64_t Monitor::Subscribe(Subscriber s) { return impl_->Subscribe(std::move(s)); }
 bool Monitor::Unsubscribe(uint64_t id) { return impl_->Unsubscribe(id); }

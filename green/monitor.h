@@ -166,7 +166,7 @@ class Monitor {
 
  private:
   class Impl;
-  const std::unique_ptr<Impl> impl_;
+  std::unique_ptr<Impl> impl_;
 };
 
 // StartMonitor()

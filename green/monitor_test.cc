@@ -4,8 +4,11 @@
 #include <gtest/gtest.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <atomic>
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -14,6 +17,7 @@
 #include "grove/green/dump.h"
 #include "grove/green/greenlet.h"
 #include "grove/green/hub_scope.h"
+#include "grove/green/internal/sanitizer.h"
 #include "grove/green/monitor_test_util.h"
 #include "grove/green/sleep.h"
 #include "grove/green/thread_pool.h"
@@ -360,6 +364,64 @@ TEST_F(MonitorTest, FunctionsAreCalledEachPeriodWithTheStatisticsOfAllHubs) {
   EXPECT_EQ(calls, 2);
   EXPECT_FALSE(monitor_.RemoveFunction(id));
   other_lives.End();
+}
+
+TEST_F(MonitorTest, APeriodMayBeInfinite) {
+  monitor_.AddFunction(absl::InfiniteDuration(),
+                       [](const auto&) { ADD_FAILURE() << "called"; });
+  monitor_.CheckNow();
+  clock_.Advance(absl::Hours(24 * 365));
+  monitor_.CheckNow();
+}
+
+TEST(MonitorThread, IsTheParentsInAForkedChild) {
+  if (GROVE_TSAN) GTEST_SKIP() << "ThreadSanitizer and fork() of several threads";
+  auto monitor = std::make_unique<Monitor>();
+  monitor->Start();
+  const pid_t child = fork();
+  if (child == 0) {
+    monitor.reset();  // would wait for ever
+    _exit(0);
+  }
+  int status = -1;
+  EXPECT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+}
+
+// Threads' stacks of a size that no machine has.
+class NoMoreThreads {
+ public:
+  NoMoreThreads() {
+    pthread_attr_t huge;
+    EXPECT_EQ(pthread_getattr_default_np(&before_), 0);
+    EXPECT_EQ(pthread_attr_init(&huge), 0);
+    EXPECT_EQ(pthread_attr_setstacksize(&huge, size_t{1} << 46), 0);
+    EXPECT_EQ(pthread_setattr_default_np(&huge), 0);
+    pthread_attr_destroy(&huge);
+  }
+  ~NoMoreThreads() {
+    EXPECT_EQ(pthread_setattr_default_np(&before_), 0);
+    pthread_attr_destroy(&before_);
+  }
+
+ private:
+  pthread_attr_t before_;
+};
+
+TEST(MonitorDeathTest, WithoutAThreadItSaysSo) {
+  Monitor monitor;
+  EXPECT_DEATH(
+      {
+        const NoMoreThreads none;
+        monitor.Start();
+      },
+      "a Monitor cannot start its thread: ");
+  EXPECT_DEATH(
+      {
+        const NoMoreThreads none;
+        DumpOnSignal(SIGUSR2, STDERR_FILENO);
+      },
+      "DumpOnSignal\\(\\) cannot start its thread: ");
 }
 
 TEST(MonitorThread, FindsAStallByItself) {

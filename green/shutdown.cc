@@ -16,6 +16,7 @@
 #include "grove/green/internal/describe_exception.h"
 #include "grove/green/internal/kill_others.h"
 #include "grove/green/internal/lone_waiter.h"
+#include "grove/green/internal/process_mutex.h"
 #include "grove/green/internal/second_signal.h"
 #include "grove/green/interrupt.h"
 #include "grove/green/os/signals.h"
@@ -67,10 +68,23 @@ struct Request {
   int signal = 0;
 };
 
+struct HookEnd {
+  Outcome outcome;
+  std::string error;
+};
+
+// One call of a hook, seen from the hub of who carries out the end.
+struct HookRun {
+  std::shared_ptr<HookState> state;
+  std::shared_ptr<std::optional<HookEnd>> end;
+};
+
 // What the process has one of.
 struct Registry {
-  std::mutex lock;
+  green_internal::ProcessMutex lock;
   std::vector<std::shared_ptr<HookState>> hooks;  // in the order of their coming
+  // Those that came when their phase had begun.
+  std::vector<HookRun> late;
   std::optional<Request> request;
   std::shared_ptr<ShutdownSequence> sequence;  // of the ShutdownScope
   std::optional<ShutdownPhase> begun;          // the last phase that has
@@ -91,6 +105,11 @@ struct Registry {
       if ((*h)->phase == phase) found.push_back(*h);
     }
     return found;
+  }
+
+  std::vector<HookRun> TakeLate() {
+    const std::lock_guard guard(lock);
+    return std::exchange(late, {});
   }
 
   std::optional<Request> Requested() {
@@ -153,11 +172,6 @@ class Reply {
 
 // --- hooks --------------------------------------------------------------------------
 
-struct HookEnd {
-  Outcome outcome;
-  std::string error;
-};
-
 void RunHook(HookState& state, absl::Duration within, HookEnd& end) {
   try {
     const absl::Status status = state.hook(within);
@@ -171,23 +185,19 @@ void RunHook(HookState& state, absl::Duration within, HookEnd& end) {
   }
 }
 
-// Of a hook that came when its phase had begun.
-void RunLate(const std::shared_ptr<HookState>& state, absl::Duration within) {
-  state->runner =
-      Spawn({.name = absl::StrCat("shutdown hook ", state->name)}, [state, within] {
-        HookEnd end{Outcome::kCut, ""};
-        RunHook(*state, within, end);
-        if (end.outcome == Outcome::kFinished) return;
-        fprintf(stderr, "grove: shutdown hook '%s' failed: %s\n", state->name.c_str(),
-                end.error.c_str());
-      });
+// At home.
+void SpawnHook(const std::shared_ptr<HookState>& state, absl::Duration within,
+               Reply<HookEnd> reply) {
+  if (state->removed) {  // what it was for has ended by itself
+    reply.value = {Outcome::kFinished, ""};
+    return;
+  }
+  reply.value.error = "killed before it ran";
+  state->runner = Spawn({.name = absl::StrCat("shutdown hook ", state->name)},
+                        [state, within, reply = std::move(reply)]() mutable {
+                          RunHook(*state, within, reply.value);
+                        });
 }
-
-// One call of a hook, seen from the hub of who carries out the end.
-struct HookRun {
-  std::shared_ptr<HookState> state;
-  std::shared_ptr<std::optional<HookEnd>> end;
-};
 
 HookRun StartHook(std::shared_ptr<HookState> state, absl::Duration within,
                   const std::shared_ptr<ShutdownSequence>& sequence) {
@@ -195,15 +205,7 @@ HookRun StartHook(std::shared_ptr<HookState> state, absl::Duration within,
   Reply<HookEnd> reply(sequence, run.end, {Outcome::kCut, "its hub has ended"});
   run.state->home
       .Post([state = run.state, within, reply = std::move(reply)]() mutable {
-        if (state->removed) {  // what it was for has ended by itself
-          reply.value = {Outcome::kFinished, ""};
-          return;
-        }
-        reply.value.error = "killed before it ran";
-        state->runner = Spawn({.name = absl::StrCat("shutdown hook ", state->name)},
-                              [state, within, reply = std::move(reply)]() mutable {
-                                RunHook(*state, within, reply.value);
-                              });
+        SpawnHook(state, within, std::move(reply));
       })
       .IgnoreError();
   return run;
@@ -223,10 +225,17 @@ class Phase {
 
   void Run(std::vector<std::shared_ptr<HookState>> hooks,
            std::vector<ShutdownReport::Hook>* report) {
+    std::vector<HookRun> runs;
     for (auto& state : hooks) {
-      runs_.push_back(StartHook(std::move(state), deadline_.Remaining(), sequence_));
-      took_.emplace_back();
+      runs.push_back(StartHook(std::move(state), deadline_.Remaining(), sequence_));
     }
+    Await(std::move(runs), report);
+  }
+
+  // For those that have begun.
+  void Await(std::vector<HookRun> runs, std::vector<ShutdownReport::Hook>* report) {
+    runs_ = std::move(runs);
+    took_.resize(runs_.size());
     if (runs_.empty()) return;
     sequence_->waits_for = absl::StrCat("the hooks of phase '", NameOf(phase_), "'");
     const auto ended = [this] { return LookAtEnds(); };
@@ -268,7 +277,7 @@ class Phase {
     const bool refused = !*runs_[i].end;
     if (refused) state.given_up.store(true);
     return {.name = state.name,
-            .phase = phase_,
+            .phase = state.phase,
             .hub = state.home.name(),
             .outcome = refused ? Outcome::kRefused : (*runs_[i].end)->outcome,
             .error = refused ? "killed, and does not end" : (*runs_[i].end)->error,
@@ -383,7 +392,12 @@ ShutdownHook green_internal::AddHook(ShutdownPhase phase, std::string name,
   Registry& r = Registry::Get();
   const std::lock_guard guard(r.lock);
   r.hooks.push_back(state);
-  if (r.begun && phase <= *r.begun) RunLate(state, r.overtime);
+  if (r.sequence && r.begun && phase <= *r.begun) {
+    HookRun run{state, std::make_shared<std::optional<HookEnd>>()};
+    SpawnHook(state, r.overtime,
+              Reply<HookEnd>(r.sequence, run.end, {Outcome::kCut, "its hub has ended"}));
+    r.late.push_back(std::move(run));
+  }
   return ShutdownHook(std::move(state));
 }
 
@@ -396,12 +410,14 @@ void ShutdownHook::Reset() {
   }
   state_->removed = true;
   const AnyGreenlet runner = std::move(state_->runner);
-  const bool given_up = state_->given_up.load();
-  state_.reset();
-  if (!runner || runner.core()->scheduler->ended() || given_up) return;
-  if (runner.ready() || runner.core() == Scheduler::Get().current()) return;
+  const std::shared_ptr<HookState> state = std::move(state_);
+  if (!runner || runner.core()->scheduler->ended()) return;
+  if (runner.core() == Scheduler::Get().current()) return;
   Shield shield;
-  runner.Join();
+  // Who gives it up is on another hub, and does not know that somebody waits.
+  constexpr absl::Duration kLookAgain = absl::Milliseconds(50);
+  while (!state->given_up.load() && !runner.Join(kLookAgain)) {
+  }
 }
 
 void RequestShutdown(int exit_code) { Ask({.exit_code = exit_code}); }
@@ -415,6 +431,7 @@ ShutdownScope::ShutdownScope(ShutdownOptions options)
     listeners_.push_back(
         std::make_unique<SignalListener>(std::initializer_list<int>{signum}));
   }
+  second_ = std::make_unique<SecondSignal>(options_.signals);
   Registry& r = Registry::Get();
   const std::lock_guard guard(r.lock);
   GROVE_CHECK(r.sequence == nullptr, "there are two ShutdownScopes, on hub '",
@@ -429,6 +446,7 @@ ShutdownScope::~ShutdownScope() {
   r.sequence = nullptr;
   r.request.reset();
   r.begun.reset();
+  r.late.clear();
 }
 
 ShutdownReport ShutdownScope::Wait() {
@@ -442,8 +460,6 @@ ShutdownReport ShutdownScope::Wait() {
   }
   const Request request = *registry.Requested();
   const MonotonicNanos start = ThisHub().Now();
-  second_ = std::make_unique<SecondSignal>(options_.signals, request.signal ? 0 : 1);
-
   ShutdownReport report;
   report.exit_code = request.exit_code;
   report.signal = request.signal;
@@ -460,6 +476,13 @@ ShutdownReport ShutdownScope::Wait() {
     Phase(phase, grace, options_, sequence_, *second_)
         .Run(std::move(hooks), &report.hooks);
   }
+  const Deadline late_until = options_.overtime;
+  do {
+    std::vector<HookRun> late = registry.TakeLate();
+    if (late.empty()) break;
+    Phase(ShutdownPhase::kFlush, late_until, options_, sequence_, *second_)
+        .Await(std::move(late), &report.hooks);
+  } while (!late_until.HasPassed());
   second_->SetText(
       "grove: second signal, ends at once; cut off: the greenlets that were left\n");
   KillRestOfAll(others, options_.overtime, sequence_, &report);

@@ -92,8 +92,7 @@ ShutdownHook AddHook(ShutdownPhase phase, std::string name,
 // running.
 //
 // One that comes when its phase has begun already is called at once, with the overtime
-// for its deadline, so that what starts up while the program ends is ended too. It is not
-// in the report.
+// for its deadline, so that what starts up while the program ends is ended too.
 //
 // Does not block. Threads: any that has, or may have, a hub.
 template <typename F>
@@ -175,9 +174,9 @@ struct ShutdownReport {
 // are kept, so that none is lost while the program starts: make it first. There can be
 // one at a time.
 //
-// A signal that comes when the end has begun (a second one; or the second after a
-// RequestShutdown()) ends the process at once, from the signal handler and whatever the
-// hubs are doing: a line on stderr, then exit code 128 + signal.
+// The second signal ends the process at once, from the signal handler and whatever the
+// hubs are doing, also if nobody has come to Wait() yet: a line on stderr, then exit code
+// 128 + signal.
 //
 // Threads: its hub's.
 class ShutdownScope {
@@ -209,7 +208,7 @@ class ShutdownScope {
   const ShutdownOptions options_;
   std::vector<std::unique_ptr<SignalListener>> listeners_;
   const std::shared_ptr<green_internal::ShutdownSequence> sequence_;
-  std::unique_ptr<green_internal::SecondSignal> second_;  // from the first one on
+  std::unique_ptr<green_internal::SecondSignal> second_;
 };
 
 }  // namespace grove

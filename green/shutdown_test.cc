@@ -33,6 +33,7 @@ namespace grove {
 namespace {
 
 using ::testing::AllOf;
+using ::testing::AnyOf;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
@@ -257,6 +258,59 @@ GREENLET_TEST(Shutdown, AHookThatComesLateIsCalledAtOnce) {
     Yield();
   }
   EXPECT_GT(left, absl::Milliseconds(999));
+}
+
+GREENLET_TEST(Shutdown, AHookThatComesLateHasItsTimeAndIsInTheReport) {
+  ShutdownScope scope(Quiet());
+  ShutdownHook late;
+  bool slept = false;
+  const ShutdownHook flush = OnShutdown(ShutdownPhase::kFlush, "flush", [&](Deadline) {
+    late = OnShutdown(ShutdownPhase::kStopAccepting, "late", [&](Deadline) {
+      Sleep(absl::Milliseconds(500));
+      slept = true;
+    });
+  });
+  RequestShutdown();
+  const ShutdownReport report = scope.Wait();
+  EXPECT_TRUE(slept);
+  EXPECT_TRUE(report.clean()) << report.ToString();
+  ASSERT_THAT(report.hooks, SizeIs(2));
+  EXPECT_EQ(report.hooks[1].name, "late");
+  EXPECT_EQ(report.hooks[1].phase, ShutdownPhase::kStopAccepting);
+}
+
+// Whoever has registered a hook that refuses to end is not held up by that for ever.
+TEST(Shutdown, WhoseHookIsGivenUpGoesOn) {
+  HubScope hub;
+  ShutdownScope scope(
+      {.signals = {}, .grace = absl::Milliseconds(1), .overtime = absl::Milliseconds(1)});
+  std::promise<void> registered, gone;
+  std::atomic<bool> enough{false};
+  HubGroup group({.hubs = 1, .pin = false}, [&](int) {
+    {
+      bool begun = false;
+      const ShutdownHook hook = OnShutdown(ShutdownPhase::kDrain, "mule", [&](Deadline) {
+        begun = true;
+        while (!enough) {
+          try {
+            Sleep(absl::Milliseconds(1));
+          } catch (const GreenletExit&) {
+          }
+        }
+      });
+      registered.set_value();
+      while (!begun) Yield();
+    }
+    gone.set_value();
+  });
+  registered.get_future().wait();
+  RequestShutdown();
+  const ShutdownReport report = scope.Wait();
+  ASSERT_THAT(report.hooks, SizeIs(1));
+  EXPECT_EQ(report.hooks[0].outcome, Outcome::kRefused);
+  gone.get_future().wait();  // would be for ever
+  enough = true;
+  group.Join();
 }
 
 // --- asking ---
@@ -589,6 +643,17 @@ TEST(ShutdownProgram, ASignalBeforeTheWaitIsNotLost) {
   program.CloseInput();
   EXPECT_EQ(program.End(), 0);
   EXPECT_EQ(program.out, absl::StrCat("signal ", SIGTERM, ", clean: 1\n"));
+}
+
+TEST(ShutdownProgram, ASecondSignalEndsItBeforeAnybodyWaits) {
+  Program program("early");
+  program.Expect("ready");
+  program.Signal(SIGTERM);
+  program.Signal(SIGINT);
+  program.CloseInput();
+  EXPECT_THAT(program.End(), AnyOf(128 + SIGINT, 128 + SIGTERM));
+  EXPECT_EQ(program.out, "");
+  EXPECT_EQ(program.err, "grove: second signal, ends at once\n");
 }
 
 TEST(ShutdownProgram, EndsWithTheCodeThatWasRequested) {

@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/auxv.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -84,6 +85,7 @@ std::vector<std::string> UnknownVariables(const Registry& r) {
   std::vector<absl::string_view> known;
   for (const auto& [name, setting] : r.settings) known.push_back(setting->env());
   std::vector<std::string> unknown;
+  if (getauxval(AT_SECURE) != 0) return unknown;  // see FromEnvironment()
   for (char** variable = environ; variable && *variable; ++variable) {
     const absl::string_view whole = *variable;
     const absl::string_view env = whole.substr(0, whole.find('='));

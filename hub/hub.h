@@ -56,6 +56,10 @@ class HubHandle {
   // As Post(), without allocating: from signal handlers too. See Mailbox.
   bool PostLetter(Letter* letter) const { return mailbox_->PostLetter(letter); }
 
+  // Whether nothing can be posted any more, as the hub has ended or is about to. It may be
+  // so a moment later.
+  bool closed() const { return mailbox_->closed(); }
+
   const std::string& name() const { return mailbox_->hub_name(); }
   explicit operator bool() const { return mailbox_ != nullptr; }
   friend bool operator==(const HubHandle&, const HubHandle&) = default;

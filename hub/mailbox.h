@@ -68,6 +68,13 @@ class Mailbox {
   // Threads: any thread, and signal handlers. errno is kept.
   bool PostLetter(Letter* letter);
 
+  // Mailbox::closed()
+  //
+  // Whether nothing is taken any more, as the hub has ended or is about to.
+  //
+  // Threads: any.
+  bool closed() const { return head_.load(std::memory_order_acquire) == Closed(); }
+
   const std::string& hub_name() const { return hub_name_; }
 
   // Mailbox::delivered()

@@ -311,25 +311,31 @@ GREENLET_TEST_F(PatchedIo, CloseEndsTheWaitsOfOthers) {
 }
 
 GREENLET_TEST_F(PatchedIo, Dup2OverADescriptorEndsTheWaitsForIt) {
-  const Ends ends = SocketPair();
-  const Ends others = SocketPair();
-  int error = 0;
-  const Greenlet<> reader = Spawn([&] {
-    char c;
-    if (read(ends.a, &c, 1) < 0) error = errno;
-  });
-  Yield();
-  EXPECT_EQ(dup2(others.a, ends.a), ends.a);
-  reader.Join();
-  EXPECT_EQ(error, EBADF);
-  // What it stands for now can be waited for.
-  const Greenlet<ssize_t> next = Spawn([&] {
-    char c;
-    return read(ends.a, &c, 1);
-  });
-  Yield();
-  EXPECT_EQ(write(others.b, "x", 1), 1);
-  EXPECT_EQ(*next.Get(), 1);
+  for (const bool with_flags : {false, true}) {
+    const Ends ends = SocketPair();
+    const Ends others = SocketPair();
+    int error = 0;
+    const Greenlet<> reader = Spawn([&] {
+      char c;
+      if (read(ends.a, &c, 1) < 0) error = errno;
+    });
+    Yield();
+    EXPECT_EQ(with_flags ? dup3(others.a, ends.a, O_CLOEXEC) : dup2(others.a, ends.a),
+              ends.a);
+    reader.Join();
+    EXPECT_EQ(error, EBADF);
+    EXPECT_EQ(fcntl(ends.a, F_GETFD), with_flags ? FD_CLOEXEC : 0);
+    // What it stands for now can be waited for.
+    const Greenlet<ssize_t> next = Spawn([&] {
+      char c;
+      return read(ends.a, &c, 1);
+    });
+    Yield();
+    EXPECT_EQ(write(others.b, "x", 1), 1);
+    EXPECT_EQ(*next.Get(), 1);
+    EXPECT_EQ(dup3(ends.a, ends.a, O_CLOEXEC), -1);
+    EXPECT_EQ(errno, EINVAL);
+  }
 }
 
 GREENLET_TEST_F(PatchedIo, SeveralMayReadOneDescriptor) {

@@ -4,6 +4,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <gtest/gtest.h>
 #include <mqueue.h>
 #include <netdb.h>
@@ -22,11 +23,13 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <time.h>
 #include <unistd.h>
 
 #include <functional>
 #include <string>
+#include <utility>
 
 #include "grove/green/greenlet.h"
 #include "grove/green/internal/sanitizer.h"
@@ -170,8 +173,24 @@ GREENLET_TEST_F(PatchedIpc, DisksAreWaitedForOnAnotherThread) {
   EXPECT_EQ(fsync(fd), 0);
   EXPECT_EQ(fdatasync(fd), 0);
   EXPECT_EQ(Waits("fsync"), waits + 1);
+  const uint64_t syncfs_waits = Waits("syncfs");
+  EXPECT_EQ(syncfs(fd), 0);
+  EXPECT_EQ(Waits("syncfs"), syncfs_waits + 1);
   close(fd);
   EXPECT_EQ(fsync(fd), -1);
+  EXPECT_EQ(errno, EBADF);
+  EXPECT_EQ(syncfs(fd), -1);
+  EXPECT_EQ(errno, EBADF);
+}
+
+GREENLET_TEST_F(PatchedIpc, ATerminalIsDrainedOnAnotherThread) {
+  const int fd = posix_openpt(O_RDWR | O_NOCTTY | O_CLOEXEC);
+  ASSERT_GE(fd, 0);
+  const uint64_t waits = Waits("tcdrain");
+  EXPECT_EQ(tcdrain(fd), 0);
+  EXPECT_EQ(Waits("tcdrain"), waits + 1);
+  close(fd);
+  EXPECT_EQ(tcdrain(fd), -1);
   EXPECT_EQ(errno, EBADF);
 }
 
@@ -383,14 +402,51 @@ GREENLET_TEST_F(PatchedIpc, ResQueryAsksOnAnotherThreadAsThisOneIsSet) {
   EXPECT_EQ(memcmp(answer + n - 4, "\1\2\3\4", 4), 0);
   EXPECT_EQ(Waits("res_query"), waits + 1);
   answering.Join();
-  // The greenlet answers once more, by a state of the program's own.
+  // The greenlet answers each of the others once, those with a state of the program's own
+  // among them.
   struct __res_state state = {};
   ASSERT_EQ(res_ninit(&state), 0);
   state.nscount = 1;
   state.nsaddr_list[0] = address;
-  const Greenlet<> again = Spawn([&] { AnswerOne(server); });
-  EXPECT_EQ(res_nquery(&state, "grove.test", C_IN, T_A, answer, sizeof answer), n);
-  again.Join();
+  unsigned char question[512];
+  const int question_size = res_mkquery(ns_o_query, "grove.test", C_IN, T_A, nullptr, 0,
+                                        nullptr, question, sizeof question);
+  ASSERT_GT(question_size, 0);
+  const std::pair<const char*, std::function<int()>> calls[] = {
+      {"res_nquery",
+       [&] {
+         return res_nquery(&state, "grove.test", C_IN, T_A, answer, sizeof answer);
+       }},
+      {"res_search",
+       [&] { return res_search("grove.test.", C_IN, T_A, answer, sizeof answer); }},
+      {"res_nsearch",
+       [&] {
+         return res_nsearch(&state, "grove.test.", C_IN, T_A, answer, sizeof answer);
+       }},
+      {"res_querydomain",
+       [&] {
+         return res_querydomain("grove", "test", C_IN, T_A, answer, sizeof answer);
+       }},
+      {"res_nquerydomain",
+       [&] {
+         return res_nquerydomain(&state, "grove", "test", C_IN, T_A, answer,
+                                 sizeof answer);
+       }},
+      {"res_send",
+       [&] { return res_send(question, question_size, answer, sizeof answer); }},
+      {"res_nsend", [&] {
+         return res_nsend(&state, question, question_size, answer, sizeof answer);
+       }}};
+  for (const auto& [name, call] : calls) {
+    SCOPED_TRACE(name);
+    memset(answer, 0, sizeof answer);
+    const uint64_t before = Waits(name);
+    const Greenlet<> again = Spawn([&] { AnswerOne(server); });
+    EXPECT_EQ(call(), n);
+    EXPECT_EQ(memcmp(answer + n - 4, "\1\2\3\4", 4), 0);
+    EXPECT_EQ(Waits(name), before + 1);
+    again.Join();
+  }
   res_nclose(&state);
   close(server);
 }
@@ -402,6 +458,20 @@ GREENLET_TEST_F(PatchedIpc, UsersAreLookedUpOnAnotherThread) {
   EXPECT_EQ(getpwuid_r(0, &entry, buffer, sizeof buffer, &found), 0);
   ASSERT_NE(found, nullptr);
   EXPECT_STREQ(found->pw_name, "root");
+  EXPECT_EQ(getpwnam_r("root", &entry, buffer, sizeof buffer, &found), 0);
+  ASSERT_NE(found, nullptr);
+  EXPECT_EQ(found->pw_uid, 0u);
+  EXPECT_EQ(getpwnam_r("grove-nobody", &entry, buffer, sizeof buffer, &found), 0);
+  EXPECT_EQ(found, nullptr);
+  EXPECT_EQ(getpwnam_r("root", &entry, buffer, 1, &found), ERANGE);
+  group group_entry = {};
+  group* found_group = nullptr;
+  EXPECT_EQ(getgrgid_r(0, &group_entry, buffer, sizeof buffer, &found_group), 0);
+  ASSERT_NE(found_group, nullptr);
+  EXPECT_STREQ(found_group->gr_name, "root");
+  EXPECT_EQ(getgrnam_r("root", &group_entry, buffer, sizeof buffer, &found_group), 0);
+  ASSERT_NE(found_group, nullptr);
+  EXPECT_EQ(found_group->gr_gid, 0u);
 }
 
 }  // namespace

@@ -18,6 +18,7 @@
 #include "grove/patch/patched_test.h"
 
 extern "C" int __poll_chk(pollfd*, nfds_t, int, size_t);
+extern "C" int __ppoll_chk(pollfd*, nfds_t, const timespec*, const sigset_t*, size_t);
 
 namespace grove::patch {
 namespace {
@@ -143,6 +144,33 @@ GREENLET_TEST_F(PatchedSelect, SelectSaysWhatIsReadyAndWhatTimeWasLeft) {
   EXPECT_EQ(five.tv_sec, 0);
   EXPECT_EQ(select(-1, nullptr, nullptr, nullptr, nullptr), -1);
   EXPECT_EQ(errno, EINVAL);
+}
+
+GREENLET_TEST_F(PatchedSelect, TheirTwinsThatTakeAMaskWaitToo) {
+  const timespec ten = {.tv_sec = 10, .tv_nsec = 0};
+  pollfd fds[] = {{.fd = a_[0], .events = POLLIN, .revents = 0}};
+  fd_set read_set;
+  const std::function<int()> ways[] = {
+      [&] {
+        FD_ZERO(&read_set);
+        FD_SET(a_[0], &read_set);
+        return pselect(a_[0] + 1, &read_set, nullptr, nullptr, &ten, nullptr);
+      },
+      [&] { return ppoll(fds, 1, &ten, nullptr); },
+      [&] { return __ppoll_chk(fds, 1, &ten, nullptr, sizeof fds); }};
+  for (const auto& wait : ways) {
+    const absl::Duration before = Elapsed();
+    EXPECT_EQ(wait(), 0);
+    EXPECT_GE(Elapsed() - before, absl::Seconds(10));
+    const Greenlet<int> waiter = Spawn(wait);
+    Yield();
+    EXPECT_FALSE(waiter.ready());
+    WriteTo(a_);
+    EXPECT_EQ(*waiter.Get(), 1);
+    char c;
+    EXPECT_EQ(read(a_[0], &c, 1), 1);
+  }
+  EXPECT_EQ(ten.tv_sec, 10) << "unlike select(2), they leave the time as it is";
 }
 
 GREENLET_TEST_F(PatchedSelect, EpollIsItselfWaitedFor) {

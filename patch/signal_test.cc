@@ -44,6 +44,7 @@ void Count(int) { handled = handled + 1; }
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations"
 int Interrupts(int signum, int flag) { return siginterrupt(signum, flag); }
 sighandler_t Set(int signum, sighandler_t handler) { return sigset(signum, handler); }
+int PauseFor(int signum) { return sigpause(signum); }
 #pragma GCC diagnostic pop
 
 constexpr timespec kHour = {.tv_sec = 3600, .tv_nsec = 0};
@@ -314,6 +315,16 @@ TEST_F(PatchedSignals, PauseWaitsForOne) {
   EXPECT_EQ(pause(), -1);
   EXPECT_EQ(handled, 3);
   while (!ran) Yield();
+  // With one let in for as long, as System V has it.
+  sigset_t usr1, before;
+  sigemptyset(&usr1);
+  sigaddset(&usr1, SIGUSR1);
+  ASSERT_EQ(pthread_sigmask(SIG_BLOCK, &usr1, &before), 0);
+  SignalSoon();
+  EXPECT_EQ(PauseFor(SIGUSR1), -1);
+  EXPECT_EQ(errno, EINTR);
+  EXPECT_EQ(handled, 4);
+  ASSERT_EQ(pthread_sigmask(SIG_SETMASK, &before, nullptr), 0);
 }
 
 TEST_F(PatchedSignals, LocksAreWaitedForToTheEnd) {

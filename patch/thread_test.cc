@@ -223,6 +223,42 @@ GREENLET_TEST_F(PatchedThreads, CancellingEndsAWait) {
 }
 
 // Calls that need not wait are cancellation points, too.
+GREENLET_TEST_F(PatchedThreads, OneThatIsCancelledBeforeItBeginsDoesNot) {
+  int count = 0;
+  pthread_t thread;
+  ASSERT_EQ(pthread_create(&thread, nullptr, &Count, &count), 0);
+  EXPECT_EQ(pthread_cancel(thread), 0);
+  void* result = nullptr;
+  EXPECT_EQ(pthread_join(thread, &result), 0);
+  EXPECT_EQ(result, PTHREAD_CANCELED);
+  EXPECT_EQ(count, 0);
+}
+
+// pthread_join(3) is a point of cancellation: whom it waited for can be joined by
+// another.
+GREENLET_TEST_F(PatchedThreads, CancellingEndsAJoin) {
+  pthread_t sleeper, joiner;
+  const auto sleeps = [](void*) -> void* {
+    sleep(3600);
+    return reinterpret_cast<void*>(7);
+  };
+  ASSERT_EQ(pthread_create(&sleeper, nullptr, sleeps, nullptr), 0);
+  const auto joins = [](void* whom) -> void* {
+    pthread_join(*static_cast<pthread_t*>(whom), nullptr);
+    return nullptr;
+  };
+  ASSERT_EQ(pthread_create(&joiner, nullptr, joins, &sleeper), 0);
+  sched_yield();
+  EXPECT_EQ(pthread_join(sleeper, nullptr), EINVAL) << "another does";
+  EXPECT_EQ(pthread_cancel(joiner), 0);
+  void* result = nullptr;
+  EXPECT_EQ(pthread_join(joiner, &result), 0);
+  EXPECT_EQ(result, PTHREAD_CANCELED);
+  EXPECT_LT(Elapsed(), absl::Seconds(3600));
+  EXPECT_EQ(pthread_join(sleeper, &result), 0);
+  EXPECT_EQ(result, reinterpret_cast<void*>(7));
+}
+
 GREENLET_TEST_F(PatchedThreads, CancellingEndsALoopOfCallsThatDoNotWait) {
   static int ends[2], null;
   ASSERT_EQ(socketpair(AF_UNIX, SOCK_STREAM, 0, ends), 0);
@@ -400,6 +436,32 @@ GREENLET_TEST_F(PatchedThreads, AHubGoesOnWhileANativeThreadIsJoined) {
     // It is joined already, and would be detached here: leave the handle alone.
     new (&native) std::thread;
   }
+}
+
+// What the kernel knows of threads only: it is the hub's thread's.
+GREENLET_TEST_F(PatchedThreads, AskForWhatTheHubsThreadHas) {
+  pthread_t thread;
+  int count = 0;
+  ASSERT_EQ(pthread_create(&thread, nullptr, &Count, &count), 0);
+  cpu_set_t own, others;
+  EXPECT_EQ(pthread_getaffinity_np(pthread_self(), sizeof own, &own), 0);
+  EXPECT_EQ(pthread_getaffinity_np(thread, sizeof others, &others), 0);
+  EXPECT_TRUE(CPU_EQUAL(&own, &others));
+  EXPECT_EQ(pthread_setaffinity_np(thread, sizeof own, &own), 0);
+  int policy = -1;
+  sched_param parameters = {};
+  EXPECT_EQ(pthread_getschedparam(thread, &policy, &parameters), 0);
+  EXPECT_EQ(policy, sched_getscheduler(0));
+  EXPECT_EQ(pthread_setschedparam(thread, policy, &parameters), 0);
+  clockid_t clock;
+  timespec used;
+  EXPECT_EQ(pthread_getcpuclockid(thread, &clock), 0);
+  EXPECT_EQ(clock_gettime(clock, &used), 0);
+  timespec late;
+  clock_gettime(CLOCK_MONOTONIC, &late);
+  late.tv_sec += 3600;
+  EXPECT_EQ(pthread_clockjoin_np(thread, nullptr, CLOCK_MONOTONIC, &late), 0);
+  EXPECT_EQ(count, 1);
 }
 
 GREENLET_TEST_F(PatchedThreads, AreSentSignalsWithValuesAndAskedForTheirPriority) {

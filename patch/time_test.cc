@@ -134,6 +134,18 @@ GREENLET_TEST_F(PatchedCalls, TheOldCallsAnswerToo) {
   EXPECT_EQ(gethostbyname_r("localhost", &entry, buffer, sizeof buffer, &result, &error),
             0);
   EXPECT_EQ(result, &entry);
+  EXPECT_EQ(gethostbyname2_r("localhost", AF_INET, &entry, buffer, sizeof buffer, &result,
+                             &error),
+            0);
+  EXPECT_EQ(result, &entry);
+  EXPECT_EQ(gethostbyaddr_r(address.data(), static_cast<socklen_t>(address.size()),
+                            AF_INET, &entry, buffer, sizeof buffer, &result, &error),
+            0);
+  ASSERT_EQ(result, &entry);
+  EXPECT_STRNE(entry.h_name, "");
+  host = gethostbyname2("localhost", AF_INET);
+  ASSERT_NE(host, nullptr);
+  EXPECT_EQ(host->h_addrtype, AF_INET);
   // Too small a buffer is told, and errno is that of the call.
   EXPECT_EQ(gethostbyname_r("localhost", &entry, buffer, 1, &result, &error), ERANGE);
   sockaddr_in loopback = {};
@@ -195,6 +207,15 @@ GREENLET_TEST_F(PatchedCalls, AnyChildIsWaitedForOnAnotherThread) {
   EXPECT_FALSE(waiter.ready());
   cat.End();
   EXPECT_EQ(*waiter.Get(), cat.pid);
+  Cat another;
+  rusage usage = {};
+  EXPECT_EQ(wait3(&status, WNOHANG, &usage), 0);
+  const Greenlet<pid_t> again = Spawn([&] { return wait3(&status, 0, &usage); });
+  Yield();
+  EXPECT_FALSE(again.ready());
+  another.End();
+  EXPECT_EQ(*again.Get(), another.pid);
+  EXPECT_GT(usage.ru_maxrss, 0);
 }
 
 GREENLET_TEST_F(PatchedCalls, AKillEndsAWaitForAChildAndReapsNothing) {

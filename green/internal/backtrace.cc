@@ -9,6 +9,7 @@
 
 #include "absl/debugging/symbolize.h"
 #include "absl/strings/str_cat.h"
+#include "grove/green/internal/process_mutex.h"
 
 namespace grove::green_internal {
 
@@ -168,8 +169,8 @@ std::string SymbolOf(void* pc) {
   char symbol[1024];
   // Threads that ask at the same time would each have a symbolizer made, and its files
   // opened.
-  static std::mutex mutex;
-  std::lock_guard lock(mutex);
+  static auto* const mutex = new ProcessMutex;
+  const std::lock_guard lock(*mutex);
   if (!absl::Symbolize(call, symbol, sizeof symbol)) {
     strcpy(symbol, "(unknown)");
   }

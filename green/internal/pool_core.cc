@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "grove/green/internal/cores.h"
 #include "grove/green/internal/hub_record.h"
 #include "grove/green/internal/unpatched.h"
 #include "grove/green/status.h"
@@ -52,15 +53,6 @@ sigset_t SignalsToBlock() {
     sigdelset(&set, own);
   }
   return set;
-}
-
-// A thread inherits the cores of the one that starts it, which may be a hub's that is
-// pinned to one. Those of the process's first thread it is, then.
-void LeaveTheCore() {
-  cpu_set_t cores;
-  if (sched_getaffinity(getpid(), sizeof cores, &cores) == 0) {
-    sched_setaffinity(0, sizeof cores, &cores);
-  }
 }
 
 bool TakeInjectedFailure() {

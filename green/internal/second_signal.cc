@@ -14,10 +14,19 @@ namespace {
 
 // What the handler may touch: a signal may arrive in the middle of anything.
 std::atomic<const char*> final_text{nullptr};
-std::atomic<int> to_ignore{0};
+std::atomic<int> come{0};
+struct sigaction before[NSIG];
 
-void End(int signum) {
-  if (to_ignore.fetch_sub(1) > 0) return;
+void OnSignal(int signum, siginfo_t* info, void* context) {
+  if (come.fetch_add(1) == 0) {
+    const struct sigaction& first = before[signum];
+    if (first.sa_flags & SA_SIGINFO) {
+      first.sa_sigaction(signum, info, context);
+    } else if (first.sa_handler != SIG_DFL && first.sa_handler != SIG_IGN) {
+      first.sa_handler(signum);
+    }
+    return;
+  }
   if (const char* text = final_text.load()) {
     [[maybe_unused]] const ssize_t n = write(STDERR_FILENO, text, strlen(text));
   }
@@ -26,23 +35,24 @@ void End(int signum) {
 
 }  // namespace
 
-SecondSignal::SecondSignal(const std::vector<int>& signals, int ignored) {
+SecondSignal::SecondSignal(const std::vector<int>& signals) : signals_(signals) {
   SetText("grove: second signal, ends at once\n");
-  to_ignore.store(ignored);
-  for (const int signum : signals) {
+  come.store(0);
+  for (const int signum : signals_) {
+    // Known before it may be asked for.
+    GROVE_CHECK(OwnSigaction(signum, nullptr, &before[signum]) == 0,
+                "there is no signal ", signum);
     struct sigaction action = {};
-    action.sa_handler = &End;
-    action.sa_flags = SA_RESTART;
+    action.sa_sigaction = &OnSignal;
+    action.sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK;
     sigfillset(&action.sa_mask);
-    struct sigaction before;
-    GROVE_CHECK(OwnSigaction(signum, &action, &before) == 0, "signal ", signum,
+    GROVE_CHECK(OwnSigaction(signum, &action, nullptr) == 0, "signal ", signum,
                 " cannot be handled: ", strerror(errno));
-    before_.emplace_back(signum, before);
   }
 }
 
 SecondSignal::~SecondSignal() {
-  for (const auto& [signum, before] : before_) OwnSigaction(signum, &before, nullptr);
+  for (const int signum : signals_) OwnSigaction(signum, &before[signum], nullptr);
   final_text.store(nullptr);
 }
 

@@ -5,19 +5,18 @@
 
 #include <deque>
 #include <string>
-#include <utility>
 #include <vector>
 
 namespace grove::green_internal {
 
 // SecondSignal
 //
-// While it lives, signals end the process from within their handler, with exit code
-// 128 + signal: also while every hub computes or hangs. One at a time.
+// While it lives, the second signal ends the process from within its handler, with exit
+// code 128 + signal: also while every hub computes or hangs. The first goes to the
+// handler that was there before. One at a time.
 class SecondSignal {
  public:
-  // The first `ignored` of them are let pass.
-  SecondSignal(const std::vector<int>& signals, int ignored);
+  explicit SecondSignal(const std::vector<int>& signals);
   SecondSignal(const SecondSignal&) = delete;
   SecondSignal& operator=(const SecondSignal&) = delete;
   // The handlers are those from before.
@@ -29,7 +28,7 @@ class SecondSignal {
   void SetText(std::string text);
 
  private:
-  std::vector<std::pair<int, struct sigaction>> before_;
+  const std::vector<int> signals_;
   std::deque<std::string> texts_;  // a handler on another thread may read an old one
 };
 

@@ -13,6 +13,7 @@
 #include "grove/green/internal/backtrace.h"
 #include "grove/green/internal/hub_record.h"
 #include "grove/green/internal/own_sigaction.h"
+#include "grove/green/internal/process_mutex.h"
 #include "grove/green/internal/scheduler.h"
 #include "grove/hub/internal/check.h"
 
@@ -20,7 +21,10 @@ namespace grove::green_internal {
 namespace {
 
 constexpr int kSignals = 65;
-std::mutex install_mutex;
+ProcessMutex& InstallMutex() {
+  static auto* const mutex = new ProcessMutex;
+  return *mutex;
+}
 bool installed[kSignals];
 struct sigaction previous[kSignals];
 
@@ -61,7 +65,7 @@ StackCapture::~StackCapture() { sem_destroy(&answered_); }
 
 void StackCapture::InstallHandler(int signum) {
   GROVE_CHECK(signum > 0 && signum < kSignals, "there is no signal ", signum);
-  std::lock_guard lock(install_mutex);
+  const std::lock_guard lock(InstallMutex());
   if (installed[signum]) return;
   OwnSigaction(signum, nullptr, &previous[signum]);
   struct sigaction action {};
@@ -81,9 +85,11 @@ bool StackCapture::Take(pthread_t thread, int signum, absl::Duration limit,
     state_.store(kIdle, std::memory_order_relaxed);
     return false;
   }
-  const timespec until = absl::ToTimespec(absl::Now() + limit);
+  timespec until;
+  clock_gettime(CLOCK_MONOTONIC, &until);
+  until = absl::ToTimespec(absl::DurationFromTimespec(until) + limit);
   for (;;) {
-    if (sem_timedwait(&answered_, &until) == 0) break;
+    if (sem_clockwait(&answered_, CLOCK_MONOTONIC, &until) == 0) break;
     if (errno == EINTR) continue;
     int asked = kAsked;
     // Given up, unless it is about to answer.

@@ -70,8 +70,10 @@ absl::StatusOr<std::string> ReadFileHere(const std::string& path, size_t limit) 
   struct stat st;
   if (fstat(file.fd(), &st) < 0) return Failed(errno, "stat", path);
   std::string data;
-  // A byte more than there should be shows the end at once.
-  size_t room = static_cast<size_t>(st.st_size) + 1;
+  // A byte more than there should be shows the end at once. Files that are made as they
+  // are read say that they are empty, and those below /proc/sys are to be read at one go.
+  constexpr size_t kUnknown = 4096;
+  size_t room = st.st_size > 0 ? static_cast<size_t>(st.st_size) + 1 : kUnknown;
   for (;;) {
     const size_t before = data.size();
     const size_t wanted = std::min(room - 1, limit - before) + 1;
@@ -87,7 +89,7 @@ absl::StatusOr<std::string> ReadFileHere(const std::string& path, size_t limit) 
       return absl::ResourceExhaustedError(
           absl::StrCat("read from '", path, "': it has more than ", limit, " bytes"));
     }
-    room = std::max<size_t>(4096, data.size());
+    room = std::max(kUnknown, data.size());
   }
 }
 

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <fstream>
 #include <string>
 #include <vector>
 
@@ -82,6 +83,11 @@ GREENLET_TEST_F(FileSystemTest, FilesThatDoNotSayTheirSizeAreReadWhole) {
   const absl::StatusOr<std::string> status = ReadFile("/proc/self/status");
   ASSERT_TRUE(status.ok()) << status.status();
   EXPECT_THAT(*status, HasSubstr("voluntary_ctxt_switches")) << "near its end";
+  // The kernel gives the whole number to the first read, and nothing to a second one.
+  int64_t limit = 0;
+  std::ifstream("/proc/sys/kernel/pid_max") >> limit;
+  ASSERT_GT(limit, 9);
+  EXPECT_EQ(*ReadFile("/proc/sys/kernel/pid_max"), absl::StrCat(limit, "\n"));
 }
 
 GREENLET_TEST_F(FileSystemTest, AFileLargerThanTheLimitIsAnError) {

@@ -1,6 +1,7 @@
 #include "grove/green/os/file_watcher.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sys/eventfd.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
@@ -10,7 +11,9 @@
 #include <algorithm>
 #include <deque>
 #include <map>
+#include <set>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -19,6 +22,7 @@
 #include "grove/green/os/internal/file_snapshot.h"
 #include "grove/green/os/internal/files_pool.h"
 #include "grove/green/status.h"
+#include "grove/green/timeout.h"
 
 namespace grove {
 
@@ -114,16 +118,15 @@ class FileWatcher::State {
   absl::Status Watch(const std::string& path);
   void Unwatch(const std::string& path);
   absl::StatusOr<FileEvent> Next(Deadline deadline);
-  void Close() {
-    closed_ = true;
-    descriptor_.Close();
-  }
+  void Close();
 
  private:
   // A folder that the kernel watches, for all that is in it or for some names.
+  // What is watched there goes by the paths that were given, of which one thing may have
+  // several.
   struct Folder {
-    std::string whole;                         // its path, if for all
-    std::map<std::string, std::string> names;  // to the paths that were given
+    std::set<std::string> whole;  // if for all
+    std::map<std::string, std::set<std::string>> names;
   };
   // A path that is looked at.
   struct Polled {
@@ -184,21 +187,26 @@ absl::Status FileWatcher::State::Watch(const std::string& path) {
     if (error == ENOSPC || error == ENOMEM) return Poll(path, looked->folder);
     return ErrnoStatus(error, operation);
   }
-  if (looked->folder) {
-    folders_[number].whole = path;
-  } else {
-    folders_[number].names[place.name] = path;
-  }
+  Folder& watched = folders_[number];
+  (looked->folder ? watched.whole : watched.names[place.name]).insert(path);
   return absl::OkStatus();
 }
 
 absl::Status FileWatcher::State::Poll(const std::string& path, bool folder) {
   if (polled_.count(path) > 0) return absl::OkStatus();
-  absl::StatusOr<FileSnapshot> now =
+  absl::StatusOr<std::variant<FileSnapshot, int>> now =
       OnFilesPool([&] { return TakeSnapshot(path, folder); });
   if (!now.ok()) return std::move(now).status();
-  if (polled_.empty()) next_look_ = options_.poll_interval;
-  polled_.try_emplace(path, Polled{folder, *std::move(now)});
+  if (const int* error = std::get_if<int>(&*now)) {
+    return ErrnoStatus(*error, absl::StrCat("watch '", path, "'"));
+  }
+  if (closed_) return absl::CancelledError(absl::StrCat("watch '", path, "': closed"));
+  if (polled_.empty()) {
+    next_look_ = options_.poll_interval;
+    // Who waits already does so without a look in between.
+    descriptor_ = Descriptor(descriptor_.Release());
+  }
+  polled_.try_emplace(path, Polled{folder, std::get<FileSnapshot>(*std::move(now))});
   return absl::OkStatus();
 }
 
@@ -207,10 +215,10 @@ void FileWatcher::State::Unwatch(const std::string& path) {
   const Place place = PlaceOf(path);
   for (auto it = folders_.begin(); it != folders_.end();) {
     Folder& folder = it->second;
-    if (folder.whole == path) folder.whole.clear();
-    if (const auto name = folder.names.find(place.name);
-        name != folder.names.end() && name->second == path) {
-      folder.names.erase(name);
+    folder.whole.erase(path);
+    if (const auto name = folder.names.find(place.name); name != folder.names.end()) {
+      name->second.erase(path);
+      if (name->second.empty()) folder.names.erase(name);
     }
     if (folder.whole.empty() && folder.names.empty()) {
       inotify_rm_watch(descriptor_.fd(), it->first);
@@ -242,6 +250,7 @@ absl::StatusOr<FileEvent> FileWatcher::State::Next(Deadline deadline) {
       case WaitResult::kReady:
         break;
       case WaitResult::kClosed:
+        if (!closed_) break;  // something else is to be waited for from now on
         return absl::CancelledError(
             absl::StrCat("wait for a change of files: ", WhoClosed()));
       case WaitResult::kDeadline:
@@ -284,9 +293,9 @@ void FileWatcher::State::OnEvent(const inotify_event& event) {
   const std::string name = event.name;
   const FileChange change = ChangeOf(event.mask);
   if (const auto given = it->second.names.find(name); given != it->second.names.end()) {
-    Tell(given->second, change);
+    for (const std::string& path : given->second) Tell(path, change);
   }
-  if (const std::string& whole = it->second.whole; !whole.empty()) {
+  for (const std::string& whole : it->second.whole) {
     Tell(absl::StrCat(whole == "/" ? "" : whole, "/", name), change);
   }
 }
@@ -296,15 +305,31 @@ void FileWatcher::State::OnFolderGone(std::map<int, Folder>::iterator it) {
   // One that was renamed would go on telling, under names that are not true any more.
   inotify_rm_watch(descriptor_.fd(), it->first);
   folders_.erase(it);
-  for (const auto& [name, path] : folder.names) Tell(path, FileChange::kUnwatched);
-  if (!folder.whole.empty()) Tell(folder.whole, FileChange::kUnwatched);
+  for (const auto& [name, paths] : folder.names) {
+    for (const std::string& path : paths) Tell(path, FileChange::kUnwatched);
+  }
+  for (const std::string& whole : folder.whole) Tell(whole, FileChange::kUnwatched);
+}
+
+void FileWatcher::State::Close() {
+  if (std::exchange(closed_, true) || !descriptor_.valid()) return;
+  // Who lets go of watches last waits until all of the kernel's cores have been through a
+  // quiet moment, which takes milliseconds: that is a thread of the pool.
+  const int last = fcntl(descriptor_.fd(), F_DUPFD_CLOEXEC, 3);
+  descriptor_.Close();
+  if (last < 0) return;  // it was done here, for want of a descriptor
+  const auto* s = green_internal::Scheduler::GetIfExists();
+  const Shield shield;
+  if (s == nullptr || s->on_loop_stack() || !OnFilesPool([last] { close(last); }).ok()) {
+    close(last);
+  }
 }
 
 void FileWatcher::State::LookAgain() {
   std::vector<std::pair<std::string, bool>> paths;
   for (const auto& [path, polled] : polled_) paths.emplace_back(path, polled.folder);
-  absl::StatusOr<std::vector<FileSnapshot>> looked = OnFilesPool([&] {
-    std::vector<FileSnapshot> snapshots;
+  absl::StatusOr<std::vector<std::variant<FileSnapshot, int>>> looked = OnFilesPool([&] {
+    std::vector<std::variant<FileSnapshot, int>> snapshots;
     for (const auto& [path, folder] : paths) {
       snapshots.push_back(TakeSnapshot(path, folder));
     }
@@ -315,9 +340,11 @@ void FileWatcher::State::LookAgain() {
   for (size_t i = 0; i < paths.size(); ++i) {
     const auto it = polled_.find(paths[i].first);
     if (it == polled_.end()) continue;  // not watched any more
-    Compare(it->second.before, (*looked)[i],
+    auto* const now = std::get_if<FileSnapshot>(&(*looked)[i]);
+    if (now == nullptr) continue;  // it cannot be seen: the next time
+    Compare(it->second.before, *now,
             [this](const std::string& path, FileChange change) { Tell(path, change); });
-    it->second.before = std::move((*looked)[i]);
+    it->second.before = std::move(*now);
   }
 }
 

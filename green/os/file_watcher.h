@@ -74,7 +74,7 @@ class FileWatcher {
   explicit FileWatcher(FileWatcherOptions options = {});
   FileWatcher(FileWatcher&&) = default;
   FileWatcher& operator=(FileWatcher&& other);
-  // Closes.
+  // Close().
   ~FileWatcher();
 
   // FileWatcher::Watch()
@@ -104,7 +104,10 @@ class FileWatcher {
 
   // FileWatcher::Close()
   //
-  // Who waits gets kCancelled. Does not block.
+  // Who waits gets kCancelled.
+  //
+  // Blocks: until the kernel has let go of what was watched, which takes milliseconds;
+  // not interrupted.
   void Close();
 
  private:

@@ -10,8 +10,10 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "grove/green/greenlet.h"
 #include "grove/green/os/file_system.h"
 #include "grove/green/os/file_watcher.h"
+#include "grove/green/sleep.h"
 #include "grove/green/testing/greenlet_test.h"
 
 namespace grove {
@@ -71,6 +73,17 @@ GREENLET_TEST_F(FileWatcherLimitTest, WhatHasNoWatchIsLookedAt) {
   ASSERT_TRUE(watcher.Watch(second).ok());
   EXPECT_GE(Told(&watcher, second), absl::Minutes(1));
   EXPECT_LT(Told(&watcher, first), absl::Minutes(1)) << "the kernel tells of it";
+  // Also if somebody waits already, for what the kernel tells.
+  FileWatcher another({.poll_interval = absl::Minutes(1)});
+  watcher.Close();
+  ASSERT_TRUE(another.Watch(first).ok());
+  const Greenlet<absl::StatusOr<FileEvent>> waits = Spawn([&] { return another.Next(); });
+  Yield();
+  ASSERT_TRUE(another.Watch(second).ok());
+  EXPECT_TRUE(WriteFile(second, "333").ok());
+  const absl::StatusOr<FileEvent> event = waits.Get();
+  ASSERT_TRUE(event.ok()) << event.status();
+  EXPECT_EQ(event->path, second);
 }
 
 // Runs that test with that limit; what its exit status says.

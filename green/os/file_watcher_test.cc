@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -19,6 +20,7 @@
 #include "grove/green/greenlet.h"
 #include "grove/green/os/file_system.h"
 #include "grove/green/sleep.h"
+#include "grove/green/status.h"
 #include "grove/green/testing/greenlet_test.h"
 #include "grove/green/timeout.h"
 
@@ -166,6 +168,24 @@ GREENLET_TEST_F(FileWatcherTest, AFolderTellsOfAllThatIsInIt) {
                                              Event("c", FileChange::kMovedHere)));
 }
 
+GREENLET_TEST_F(FileWatcherTest, OneThingMayHaveSeveralNames) {
+  const std::string also = absl::StrCat(folder_, "/.");
+  FileWatcher watcher = Watching(Path("a"));
+  ASSERT_TRUE(watcher.Watch(absl::StrCat(also, "/a")).ok());
+  Append("a", "");
+  EXPECT_THAT(EventsOf(watcher), ElementsAre(Event("./a", FileChange::kCreated),
+                                             Event("a", FileChange::kCreated)));
+  watcher.Unwatch(Path("a"));
+  Append("a", "1");
+  EXPECT_THAT(EventsOf(watcher), ElementsAre(Event("./a", FileChange::kModified)));
+  watcher.Unwatch(Path("./a"));
+  ASSERT_TRUE(watcher.Watch(folder_).ok());
+  ASSERT_TRUE(watcher.Watch(also).ok());
+  Remove("a");
+  EXPECT_THAT(EventsOf(watcher), ElementsAre(Event("a", FileChange::kRemoved),
+                                             Event("./a", FileChange::kRemoved)));
+}
+
 GREENLET_TEST_F(FileWatcherTest, AFolderThatIsGoneIsToldAsTheEnd) {
   ASSERT_EQ(mkdir(Path("removed").c_str(), 0700), 0);
   ASSERT_EQ(mkdir(Path("renamed").c_str(), 0700), 0);
@@ -240,6 +260,7 @@ GREENLET_TEST_F(FileWatcherTest, ClosingWakesWhoWaits) {
   const absl::Status status = waiter.Get();
   EXPECT_EQ(status.code(), StatusCode::kCancelled);
   EXPECT_NE(status.message().find("closed by greenlet 'closer'"), std::string::npos);
+  closer.Join();
   FileWatcher closed = Watching(folder_);
   closed.Close();
   EXPECT_EQ(closed.Next().status().code(), StatusCode::kCancelled);
@@ -304,6 +325,24 @@ GREENLET_TEST_F(FileWatcherTest, PollingSeesWhatIsInAFolder) {
   Append("c", "");
   EXPECT_EQ(watcher.Next(absl::Minutes(1)).status().code(),
             StatusCode::kDeadlineExceeded);
+}
+
+// For one moment there are no descriptors, say.
+GREENLET_TEST_F(FileWatcherTest, WhatCannotBeSeenHasNotChanged) {
+  Append("a", "1");
+  FileWatcher watcher =
+      Watching(folder_, {.poll_interval = absl::Seconds(1), .always_poll = true});
+  rlimit before;
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit none = {.rlim_cur = 3, .rlim_max = before.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+  EXPECT_EQ(watcher.Next(absl::Seconds(5)).status().code(),
+            StatusCode::kDeadlineExceeded);
+  FileWatcher another({.always_poll = true});
+  EXPECT_EQ(ErrnoOf(another.Watch(folder_)), EMFILE);
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+  Append("b", "");
+  EXPECT_EQ(*watcher.Next(), Event("b", FileChange::kCreated));
 }
 
 GREENLET_TEST_F(FileWatcherTest, PollingEndsAtADeadlineAKillAndClose) {

@@ -1,6 +1,7 @@
 #include "grove/green/os/fork.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/syscall.h>
@@ -8,9 +9,11 @@
 #include <unistd.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "grove/green/internal/cores.h"
 #include "grove/green/internal/describe_exception.h"
 #include "grove/green/internal/process_mutex.h"
 #include "grove/green/internal/scheduler.h"
@@ -35,6 +38,7 @@ pid_t ForkLocked() {
   GROVE_CHECK(s == nullptr || !s->on_loop_stack(), "Fork() in a loop callback of hub '",
               s->hub_name(), "'; spawn a greenlet for it");
   const green_internal::Unpatched native;  // a patched fork() comes here
+  const std::optional<cpu_set_t> cores = green_internal::CoresForOthers();
   // A handler that ran in the child before all is in order could wake the parent's hubs.
   sigset_t all, before;
   sigfillset(&all);
@@ -48,6 +52,7 @@ pid_t ForkLocked() {
     ReadyOperation::StopAllInChild();
     ChildProcess::ForgetAllInChild();
     Scheduler::LiveOnInChild();
+    if (cores) sched_setaffinity(0, sizeof *cores, &*cores);
   }
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
   errno = error;

@@ -19,7 +19,8 @@ constexpr absl::string_view kOutUrl = "grove/stdout";
 constexpr absl::string_view kErrUrl = "grove/stderr";
 constexpr size_t kQuoted = 300;  // bytes of stderr in a message
 
-// Kills and reaps a child that has not ended by itself.
+// Kills and reaps a child that has not ended by itself. One that we may not kill, since
+// it is another user's by now, is left to its end.
 class KillAtEnd {
  public:
   KillAtEnd(Subprocess* child, bool group) : child_(child), group_(group) {}
@@ -31,7 +32,7 @@ class KillAtEnd {
     if (child_ == nullptr) return;
     Subprocess* child = std::exchange(child_, nullptr);
     if (group_) child->SendSignalToGroup(SIGKILL).IgnoreError();
-    child->Kill().IgnoreError();
+    if (!child->Kill().ok()) return;
     Shield shield;  // it has been told, and is gone in a moment
     child->Wait().IgnoreError();
   }

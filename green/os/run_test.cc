@@ -1,12 +1,23 @@
 #include "grove/green/os/run.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <signal.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
+#include <cstddef>
+#include <iterator>
 #include <string>
+#include <thread>
 
 #include "grove/green/greenlet.h"
+#include "grove/green/hub_scope.h"
 #include "grove/green/os/process_test_util.h"
 #include "grove/green/sleep.h"
 #include "grove/green/status.h"
@@ -98,6 +109,42 @@ GREENLET_TEST_F(RunTimeTest, ATimeoutAroundItLeavesNoChild) {
                         })
                 .code(),
             absl::StatusCode::kDeadlineExceeded);
+}
+
+// From now on the calling thread may send no signals by pidfd_send_signal(2): seccomp(2).
+void MaySendNoSignals() {
+  sock_filter filter[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_pidfd_send_signal, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  const sock_fprog program = {.len = std::size(filter), .filter = filter};
+  ASSERT_EQ(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+  ASSERT_EQ(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0);
+}
+
+// As one that has become another user by sudo(8): it is left to its end.
+TEST(RunForeignTest, OneThatMayNotBeKilledIsNotWaitedFor) {
+  int fds[2];
+  ASSERT_EQ(pipe2(fds, O_CLOEXEC), 0);
+  std::thread([&] {
+    MaySendNoSignals();
+    HubScope hub;
+    // Ends with the pipe that it reads.
+    const absl::Status status =
+        RunProcess({"cat"}, {.deadline = absl::Milliseconds(10),
+                             .process = {.in = Stdio::Fd(fds[0])}})
+            .status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kDeadlineExceeded);
+    const std::optional<CompletedProcess> process = ProcessOf(status);
+    ASSERT_TRUE(process.has_value());
+    EXPECT_FALSE(process->status.known());
+  }).join();
+  close(fds[0]);
+  close(fds[1]);
+  // It has been let go of: whoever waits for any child may have it.
+  EXPECT_GT(waitpid(-1, nullptr, 0), 0);
 }
 
 GREENLET_TEST_F(RunTest, AFloodIsKilledAtTheLimit) {

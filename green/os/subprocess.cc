@@ -130,12 +130,14 @@ absl::Status StartFailed(const SpawnOutcome& outcome, const std::string& program
       return failed(absl::StrCat("user ", *options.user, " for '", program, "'"));
     case SpawnStage::kExec: {
       // Of several paths, the one that was found and would not do; else the name.
-      const std::string& path = paths[outcome.which];
       const bool missing = outcome.error == ENOENT || outcome.error == ENOTDIR;
-      if (!missing) return failed(absl::StrCat("exec of '", path, "'"));
-      const bool known_place = path[0] == '/' || options.cwd.empty();
-      if (!path.empty() && known_place && access(path.c_str(), F_OK) == 0) {
-        return failed(absl::StrCat("exec of '", path, "', the interpreter of which"));
+      if (!missing) return failed(absl::StrCat("exec of '", paths[outcome.which], "'"));
+      for (const std::string& path : paths) {
+        const bool from_cwd = path[0] != '/' && !options.cwd.empty();
+        const std::string place = from_cwd ? absl::StrCat(options.cwd, "/", path) : path;
+        if (!path.empty() && access(place.c_str(), F_OK) == 0) {
+          return failed(absl::StrCat("exec of '", place, "', the interpreter of which"));
+        }
       }
       return failed(absl::StrCat("exec of '", program, "'"));
     }
@@ -349,17 +351,19 @@ bool Subprocess::ReadSome(PipeReader& pipe, std::string& data, size_t limit) {
   return got == chunk;
 }
 
-void Subprocess::Feed() {
-  while (!in_.closed() && written_ < input_.size()) {
-    const absl::StatusOr<size_t> n =
-        in_.TryWrite(absl::string_view(input_).substr(written_, kMaxChunk));
-    if (!n.ok()) break;  // the child does not want the rest
-    if (*n == 0) return;
-    written_ += *n;
-  }
+// Writes once: true if there may be room for more.
+bool Subprocess::Feed() {
+  if (in_.closed()) return false;
+  const absl::string_view left = absl::string_view(input_).substr(written_);
+  const absl::StatusOr<size_t> n =
+      left.empty() ? 0 : in_.TryWrite(left.substr(0, kMaxChunk));
+  if (n.ok()) written_ += *n;
+  // Else the child does not want the rest.
+  if (n.ok() && written_ < input_.size()) return *n > 0;
   in_.Close();
   input_.clear();
   written_ = 0;
+  return false;
 }
 
 absl::StatusOr<CompletedProcess> Subprocess::Communicate(CommunicateOptions options) {
@@ -371,15 +375,15 @@ absl::StatusOr<CompletedProcess> Subprocess::Communicate(CommunicateOptions opti
   Scheduler& s = Scheduler::Get();
   for (;;) {
     s.CountOperation();
-    Feed();
     const size_t limit = options.output_limit;
-    bool more = ReadSome(out_, out_data_, limit);
+    bool more = Feed();
+    more |= ReadSome(out_, out_data_, limit);
     if (out_data_.size() > limit) return Exhausted("stdout", limit);
     more |= ReadSome(err_, err_data_, limit);
     if (err_data_.size() > limit) return Exhausted("stderr", limit);
-    if (more) continue;
-    if (in_.closed() && out_.closed() && err_.closed()) break;
-    if (!AwaitPipes(options.deadline)) {
+    if (!more && in_.closed() && out_.closed() && err_.closed()) break;
+    // Also of one that floods us, and never lets us wait.
+    if (more ? options.deadline.HasPassed() : !AwaitPipes(options.deadline)) {
       return absl::DeadlineExceededError(absl::StrCat(
           "'", name(), "' (pid ", pid(), ") has not come to its end in time"));
     }

@@ -221,7 +221,7 @@ class Subprocess {
 
   explicit Subprocess(std::shared_ptr<green_internal::ChildProcess> child);
   absl::StatusOr<int> OpenPipe(int stdio);
-  void Feed();
+  bool Feed();
   static bool ReadSome(PipeReader& pipe, std::string& data, size_t limit);
   bool AwaitPipes(Deadline deadline);
   absl::Status Exhausted(absl::string_view stream, size_t limit) const;

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,7 +18,9 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "grove/green/call.h"
 #include "grove/green/greenlet.h"
+#include "grove/green/hub_group.h"
 #include "grove/green/hub_scope.h"
 #include "grove/green/os/process_test_util.h"
 #include "grove/green/os/run.h"
@@ -241,6 +244,13 @@ TEST(SubprocessErrorTest, NamesWhatIsWrong) {
   s = error({orphan});
   EXPECT_EQ(ErrnoOf(s), ENOENT);
   EXPECT_TRUE(absl::StrContains(s.message(), "interpreter of which")) << s;
+  // Also if it is looked for, or if the name begins elsewhere.
+  const std::string name = orphan.substr(orphan.rfind('/') + 1);
+  s = error({name},
+            {.extra_env = {{"PATH", absl::StrCat(TempDir(), ":/no/such/folder")}}});
+  EXPECT_TRUE(absl::StrContains(s.message(), absl::StrCat("'", orphan, "', the"))) << s;
+  s = error({absl::StrCat("./", name)}, {.cwd = TempDir()});
+  EXPECT_TRUE(absl::StrContains(s.message(), "', the interpreter of which")) << s;
   for (const std::string& path : {plain, text, orphan}) unlink(path.c_str());
 
   s = error({"true"}, {.pass_fds = {987654}});
@@ -540,6 +550,29 @@ GREENLET_TEST_F(SubprocessTest, AFloodEndsAtTheLimitAndCanBeReadOn) {
   done = child->Communicate({.deadline = Guard(), .output_limit = 10});
   ASSERT_TRUE(done.ok()) << done.status();
   EXPECT_EQ(done->out, "1234567890") << "no more than the limit is no flood";
+}
+
+GREENLET_TEST_F(SubprocessTest, AFloodDoesNotOutliveTheDeadline) {
+  absl::StatusOr<Subprocess> child = Subprocess::Start({"yes"}, {.out = Stdio::Pipe()});
+  ASSERT_TRUE(child.ok()) << child.status();
+  pollfd out = {.fd = child->out().fd(), .events = POLLIN, .revents = 0};
+  ASSERT_EQ(poll(&out, 1, -1), 1);
+  EXPECT_EQ(child->Communicate({.deadline = Deadline::Passed()}).status().code(),
+            absl::StatusCode::kDeadlineExceeded);
+  EXPECT_TRUE(absl::StartsWith(child->OutputSoFar().out, "y\ny\n"));
+  EXPECT_TRUE(child->Kill().ok());
+  EXPECT_EQ(*child->Wait(Guard()), ExitStatus::Signaled(SIGKILL));
+}
+
+// A hub that is pinned to a core does not keep its children there.
+TEST(SubprocessCoresTest, ChildrenOfAPinnedHubMayRunOnAllCores) {
+  const auto cores = [] {
+    return Text(CheckOutput({"grep", "Cpus_allowed:", "/proc/self/status"}));
+  };
+  HubScope scope;
+  const std::string here = cores();
+  HubGroup group({.hubs = 1});
+  EXPECT_EQ(*Call(group.handle(0), cores), here);
 }
 
 GREENLET_TEST_F(SubprocessTest, ItsPipesAreReadAndWrittenByGreenlets) {

@@ -114,7 +114,12 @@ absl::StatusOr<EndedChild> WaitPid(pid_t pid, Deadline deadline) {
     absl::StatusOr<std::optional<EndedChild>> ended = Reap(pid, type, id);
     if (!ended.ok()) return ended.status();
     if (*ended) return **ended;
-    if (!ends || !ends->Wait(deadline)) return NotInTime(pid);
+    if (!ends) return NotInTime(pid);
+    // A program may have SIGCHLD blocked, for a signalfd(2) or for sigwait(3).
+    constexpr absl::Duration kLookAgain = absl::Seconds(1);
+    if (!ends->Wait(std::min<Deadline>(deadline, kLookAgain)) && deadline.HasPassed()) {
+      return NotInTime(pid);
+    }
   }
 }
 

@@ -47,6 +47,19 @@ GREENLET_TEST_F(WaitPidTest, WaitsForOneChild) {
   EXPECT_EQ(ErrnoOf(WaitPid(pid).status()), ECHILD) << "once";
 }
 
+// For a signalfd(2), say: nothing tells of an end then.
+GREENLET_TEST_F(WaitPidTimeTest, SigchldMayBeBlocked) {
+  sigset_t chld, before;
+  sigemptyset(&chld);
+  sigaddset(&chld, SIGCHLD);
+  ASSERT_EQ(pthread_sigmask(SIG_BLOCK, &chld, &before), 0);
+  const pid_t pid = StartElsewhere("exit 3");
+  const absl::StatusOr<EndedChild> child = WaitPid(-1);
+  ASSERT_TRUE(child.ok()) << child.status();
+  EXPECT_EQ(child->pid, pid);
+  ASSERT_EQ(pthread_sigmask(SIG_SETMASK, &before, nullptr), 0);
+}
+
 GREENLET_TEST_F(WaitPidTest, LetsOthersRunMeanwhile) {
   const pid_t pid = StartElsewhere("kill -STOP $$; exit 4");
   const Greenlet<> g = Spawn([&] {

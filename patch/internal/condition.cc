@@ -69,7 +69,7 @@ clockid_t ClockOf(const pthread_cond_t* c) {
 int WaitUntil(Hook& hook, pthread_cond_t* c, pthread_mutex_t* m, clockid_t clock,
               const timespec* when, absl::FunctionRef<int()> original) {
   Scheduler* const s = Cooperating(hook);
-  if ((s == nullptr && IsShared(*c)) || (when != nullptr && !IsValid(when))) {
+  if ((s == nullptr && IsShared(*c)) || (when != nullptr && !IsValid(clock, when))) {
     return original();
   }
   int unlocked = 0;

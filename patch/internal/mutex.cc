@@ -173,7 +173,7 @@ int TryLock(Hook& hook, pthread_mutex_t* m) {
 
 int MutexClockLock(pthread_mutex_t* m, clockid_t clock, const timespec* when) {
   Scheduler* s = Cooperating(clocklock_hook);
-  if (s == nullptr || !IsValid(when)) {
+  if (s == nullptr || !IsValid(clock, when)) {
     return clocklock_hook.Original(m, clock, when);
   }
   return LockUntil(*s, clocklock_hook, m, DeadlineAt(clock, *when));

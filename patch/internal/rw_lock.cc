@@ -78,13 +78,15 @@ int TimedWriteLock(pthread_rwlock_t* l, const timespec* when) {
 
 int ClockReadLock(pthread_rwlock_t* l, clockid_t clock, const timespec* when) {
   Scheduler* s = Cooperating(clockrdlock_hook);
-  if (s == nullptr || !IsValid(when)) return clockrdlock_hook.Original(l, clock, when);
+  if (s == nullptr || !IsValid(clock, when))
+    return clockrdlock_hook.Original(l, clock, when);
   return ReadUntil(*s, clockrdlock_hook, l, DeadlineAt(clock, *when));
 }
 
 int ClockWriteLock(pthread_rwlock_t* l, clockid_t clock, const timespec* when) {
   Scheduler* s = Cooperating(clockwrlock_hook);
-  if (s == nullptr || !IsValid(when)) return clockwrlock_hook.Original(l, clock, when);
+  if (s == nullptr || !IsValid(clock, when))
+    return clockwrlock_hook.Original(l, clock, when);
   return WriteUntil(*s, clockwrlock_hook, l, DeadlineAt(clock, *when));
 }
 

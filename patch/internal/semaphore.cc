@@ -54,7 +54,7 @@ int SemTimedWait(sem_t* semaphore, const timespec* when) {
 
 int SemClockWait(sem_t* semaphore, clockid_t clock, const timespec* when) {
   Scheduler* s = Cooperating(sem_clockwait_hook);
-  if (s == nullptr || !IsValid(when)) {
+  if (s == nullptr || !IsValid(clock, when)) {
     return sem_clockwait_hook.Original(semaphore, clock, when);
   }
   return AcquireSemaphore(*s, sem_clockwait_hook, semaphore, DeadlineAt(clock, *when));

@@ -21,12 +21,14 @@
 #include <unordered_map>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "grove/green/greenlet.h"
 #include "grove/green/interrupt.h"
 #include "grove/green/local.h"
 #include "grove/green/timeout.h"
 #include "grove/patch/internal/hook.h"
+#include "grove/patch/internal/main_thread.h"
 #include "grove/patch/internal/on_another_thread.h"
 #include "grove/patch/internal/parking_lot.h"
 #include "grove/patch/internal/pthread_calls.h"
@@ -117,9 +119,9 @@ struct Thread {
   char name[16] = {};
   bool detached = false;
   bool joining = false;
-  bool may_be_cancelled = true;
-  std::atomic<bool> cancelled = false;
-  ThreadCleanup cleanup = {};
+  std::atomic<bool> begun = false;
+  std::atomic<bool> ended = false;  // all but its stack is done with
+  Cancelling cancelling = Cancelling();
 
   pthread_t handle() const { return reinterpret_cast<pthread_t>(this); }
 };
@@ -190,6 +192,13 @@ Thread* Current() {
   return s ? static_cast<Thread*>(s->current()->patched_thread) : nullptr;
 }
 
+// Null if the current greenlet is no thread to the program.
+Cancelling* CurrentCancelling() {
+  if (Thread* t = Current()) return &t->cancelling;
+  MainThread* main = Cooperating() ? MainThread::OfCurrent() : nullptr;
+  return main ? &main->cancelling : nullptr;
+}
+
 // --- life ---
 
 // The first value of a thread's greenlet, and so the last that is destroyed: after those
@@ -200,6 +209,8 @@ struct Life {
   Life(Life&&) = default;
   ~Life() {
     if (thread == nullptr) return;
+    thread->ended = true;
+    WakeAt(&thread->ended, SIZE_MAX);
     if (thread->detached) Threads::Get().Forget(thread->handle());
     Threads::Get().Ended();
   }
@@ -217,7 +228,7 @@ GreenletLocal<Life>& Lives() {
                     : reinterpret_cast<void*>(static_cast<intptr_t>(t.c11_fn(t.arg)));
   } catch (const ThreadExit& exit) {
     t.result = exit.result;
-    t.cleanup.Ended();
+    t.cancelling.cleanup.Ended();
   } catch (const Interrupt&) {
     t.result = PTHREAD_CANCELED;
     t.interrupt = std::current_exception();
@@ -230,6 +241,7 @@ GreenletLocal<Life>& Lives() {
 void Run(const std::shared_ptr<Thread>& t) {
   Lives()->thread = t;
   Scheduler::Get().current()->patched_thread = t.get();
+  t->begun = true;
   if (const auto storage = ThreadStorage::Make()) {
     storage->Run([&] { RunFunction(*t); });
   } else {
@@ -259,6 +271,7 @@ int Start(pthread_t* thread, const pthread_attr_t* attributes, void* (*fn)(void*
   static std::atomic<uint64_t> number = 0;
   const size_t stack_size = StackSizeOf(attributes);
   if (!Scheduler::Get().HasStack(stack_size)) return EAGAIN;
+  MainThread::Note(Scheduler::Get());
   auto t = std::shared_ptr<Thread>(new Thread{fn, c11_fn, arg});
   t->native = self_hook.Original();
   getname_hook.Original(t->native, t->name, sizeof t->name);
@@ -287,31 +300,27 @@ pthread_t Self() {
 }
 
 void Exit(void* result) {
-  Scheduler* s = Cooperating(exit_hook);
-  if (s == nullptr ||
-      (s->current()->patched_thread == nullptr && s->current() != s->main())) {
+  Cancelling* const c = Cooperating(exit_hook) ? CurrentCancelling() : nullptr;
+  if (c == nullptr) {
     exit_hook.Original(result);
     __builtin_unreachable();
   }
-  if (Thread* t = Current()) {
-    t->may_be_cancelled = false;
-    t->cleanup.End(result);
-  }
-  // The main thread: the process goes on until the others have ended.
-  std::atomic<size_t>& running = Threads::Get().running;
-  while (running > 0) {
-    ParkAt(
-        *s, &running, [&] { return running > 0; }, {}, exit_hook.name);
-  }
-  exit(0);
+  c->allowed = false;
+  c->cleanup.End(result);
 }
 
 // --- joining ---
 
-// A native thread, which only libc knows how to wait for.
+// A native thread, which only libc knows how to wait for; or the main one.
 template <typename Original>
-int JoinNative(Hook& hook, pthread_t thread, Original original) {
-  if (Cooperating(hook) == nullptr || Scheduler::process_exits()) return original();
+int JoinNative(Hook& hook, pthread_t thread, void** result, Deadline deadline,
+               Original original) {
+  Scheduler* const s = Cooperating(hook);
+  if (s == nullptr || Scheduler::process_exits()) return original();
+  if (MainThread* main = MainThread::Find(thread)) {
+    hook.CountCall();
+    return main->Join(*s, result, deadline, hook.name);
+  }
   // Which would be waiting for itself, on a thread of the pool, too.
   if (pthread_equal(thread, self_hook.Original())) return EDEADLK;
   hook.CountCall();
@@ -321,13 +330,17 @@ int JoinNative(Hook& hook, pthread_t thread, Original original) {
 int JoinUntil(const std::shared_ptr<Thread>& t, void** result, Deadline deadline) {
   if (t.get() == Current()) return EDEADLK;
   if (t->detached || std::exchange(t->joining, true)) return EINVAL;
-  bool ended;
-  {
-    const Shield shield;
-    ended = t->greenlet.Join(deadline);
+  const absl::Cleanup no_more = [&] { t->joining = false; };
+  // Who is cancelled in it has joined nobody.
+  if (Scheduler* const s = Cooperating(); s != nullptr && !Scheduler::process_exits()) {
+    const ParkedEnd end = ParkAt(
+        *s, &t->ended, [&] { return !t->ended; }, deadline, "pthread_join",
+        /*cancellable=*/true);
+    if (end == ParkedEnd::kDeadline) return ETIMEDOUT;
+    deadline = {};
   }
-  t->joining = false;
-  if (!ended) return ETIMEDOUT;
+  const Shield shield;
+  if (!t->greenlet.Join(deadline)) return ETIMEDOUT;
   if (result) *result = t->result;
   Threads::Get().Forget(t->handle());
   return 0;
@@ -339,33 +352,39 @@ int Join(pthread_t thread, void** result) {
 
 int TryJoin(pthread_t thread, void** result) {
   const std::shared_ptr<Thread> t = Threads::Get().Find(thread);
-  if (t == nullptr) return tryjoin_hook.Original(thread, result);
-  const int error = JoinUntil(t, result, Deadline::Passed());
+  const int error = t ? JoinUntil(t, result, Deadline::Passed())
+                      : JoinNative(tryjoin_hook, thread, result, Deadline::Passed(),
+                                   [&] { return tryjoin_hook.Original(thread, result); });
   return error == ETIMEDOUT ? EBUSY : error;
 }
 
 int TimedJoin(pthread_t thread, void** result, const timespec* when) {
   const std::shared_ptr<Thread> t = Threads::Get().Find(thread);
+  const Deadline deadline = when ? DeadlineAt(CLOCK_REALTIME, *when) : Deadline();
   if (t == nullptr) {
-    return JoinNative(timedjoin_hook, thread,
+    return JoinNative(timedjoin_hook, thread, result, deadline,
                       [&] { return timedjoin_hook.Original(thread, result, when); });
   }
-  return JoinUntil(t, result, when ? DeadlineAt(CLOCK_REALTIME, *when) : Deadline());
+  return JoinUntil(t, result, deadline);
 }
 
 int ClockJoin(pthread_t thread, void** result, clockid_t clock, const timespec* when) {
   const std::shared_ptr<Thread> t = Threads::Get().Find(thread);
+  const Deadline deadline = when ? DeadlineAt(clock, *when) : Deadline();
   if (t == nullptr) {
-    return JoinNative(clockjoin_hook, thread, [&] {
+    return JoinNative(clockjoin_hook, thread, result, deadline, [&] {
       return clockjoin_hook.Original(thread, result, clock, when);
     });
   }
-  return JoinUntil(t, result, when ? DeadlineAt(clock, *when) : Deadline());
+  return JoinUntil(t, result, deadline);
 }
 
 int Detach(pthread_t thread) {
   const std::shared_ptr<Thread> t = Threads::Get().Find(thread);
-  if (t == nullptr) return detach_hook.Original(thread);
+  if (t == nullptr) {
+    MainThread* const main = MainThread::Find(thread);
+    return main ? main->Detach() : detach_hook.Original(thread);
+  }
   if (std::exchange(t->detached, true)) return EINVAL;
   if (t->greenlet.ready()) Threads::Get().Forget(thread);
   return 0;
@@ -375,9 +394,16 @@ int Detach(pthread_t thread) {
 
 int Cancel(pthread_t thread) {
   const std::shared_ptr<Thread> t = Threads::Get().Find(thread);
-  if (t == nullptr) return cancel_hook.Original(thread);
-  t->cancelled = true;
-  if (t.get() != Current()) t->greenlet.KillSoon();
+  if (t == nullptr) {
+    MainThread* const main = MainThread::Find(thread);
+    if (main == nullptr) return cancel_hook.Original(thread);
+    main->cancelling.asked_for = true;
+    if (main != MainThread::OfCurrent()) main->Interrupt();
+    return 0;
+  }
+  t->cancelling.asked_for = true;
+  // One that has not begun asks by itself.
+  if (t->begun && t.get() != Current()) t->greenlet.KillSoon();
   return 0;
 }
 
@@ -387,13 +413,11 @@ void TestCancel() {
 }
 
 int SetCancelState(int state, int* before) {
-  Thread* t = Current();
-  if (t == nullptr) return setcancelstate_hook.Original(state, before);
+  Cancelling* c = CurrentCancelling();
+  if (c == nullptr) return setcancelstate_hook.Original(state, before);
   if (state != PTHREAD_CANCEL_ENABLE && state != PTHREAD_CANCEL_DISABLE) return EINVAL;
-  if (before) {
-    *before = t->may_be_cancelled ? PTHREAD_CANCEL_ENABLE : PTHREAD_CANCEL_DISABLE;
-  }
-  t->may_be_cancelled = state == PTHREAD_CANCEL_ENABLE;
+  if (before) *before = c->allowed ? PTHREAD_CANCEL_ENABLE : PTHREAD_CANCEL_DISABLE;
+  c->allowed = state == PTHREAD_CANCEL_ENABLE;
   return 0;
 }
 
@@ -488,7 +512,8 @@ std::optional<int> CreateC11Thread(pthread_t* thread, int (*fn)(void*), void* ar
 int JoinThread(pthread_t thread, void** result, Hook& hook) {
   const std::shared_ptr<Thread> t = Threads::Get().Find(thread);
   if (t == nullptr) {
-    return JoinNative(hook, thread, [&] { return join_hook.Original(thread, result); });
+    return JoinNative(hook, thread, result, {},
+                      [&] { return join_hook.Original(thread, result); });
   }
   hook.CountCall();
   return JoinUntil(t, result, {});
@@ -499,13 +524,19 @@ void ExitThread(void* result) { Exit(result); }
 
 ThreadCleanup* ThreadCleanup::OfCurrent() {
   const Scheduler* s = Scheduler::GetIfExists();
-  auto* const t = s ? static_cast<Thread*>(s->current()->patched_thread) : nullptr;
-  return t ? &t->cleanup : nullptr;
+  if (s == nullptr) return nullptr;
+  if (auto* const t = static_cast<Thread*>(s->current()->patched_thread)) {
+    return &t->cancelling.cleanup;
+  }
+  MainThread* const main = MainThread::OfCurrent();
+  return main ? &main->cancelling.cleanup : nullptr;
 }
 
+std::atomic<size_t>& RunningThreads() { return Threads::Get().running; }
+
 bool IsCancelled() {
-  const Thread* t = Current();
-  return t != nullptr && t->cancelled && t->may_be_cancelled;
+  const Cancelling* c = CurrentCancelling();
+  return c != nullptr && c->asked_for && c->allowed;
 }
 
 void ForgetThreadsInChild() {
@@ -516,8 +547,9 @@ void ForgetThreadsInChild() {
 void ThrowIfCancelled() {
   if (!IsCancelled()) return;
   // Once: what its destructors call does not end them.
-  Current()->may_be_cancelled = false;
-  Current()->cleanup.End(PTHREAD_CANCELED);
+  Cancelling* const c = CurrentCancelling();
+  c->allowed = false;
+  c->cleanup.End(PTHREAD_CANCELED);
 }
 
 absl::Span<Hook* const> ThreadHooks() { return hooks; }

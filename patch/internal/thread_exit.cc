@@ -39,7 +39,7 @@ void RegisterIn(const HookOf<void, Handler*>& hook, Handler* handler) {
 }
 void UnregisterIn(const HookOf<void, Handler*>& hook, Handler* handler) {
   ThreadCleanup* cleanup = ThreadCleanup::OfCurrent();
-  cleanup ? cleanup->Pop(handler) : hook.Original(handler);
+  if (cleanup == nullptr || !cleanup->Pop(handler)) hook.Original(handler);
 }
 
 void Register(Handler* handler) { RegisterIn(register_hook, handler); }
@@ -78,30 +78,47 @@ void ThreadCleanup::Push(Handler* handler) {
   newest_ = handler;
 }
 
-void ThreadCleanup::Pop(const Handler* handler) {
+bool ThreadCleanup::Pop(const Handler* handler) {
+  if (handler != newest_) return false;
   newest_ = static_cast<Handler*>(handler->__pad[0]);
+  return true;
 }
 
 void ThreadCleanup::End(void* result) {
-  if (newest_ == nullptr) throw ThreadExit{result};
+  if (newest_ == nullptr && at_bottom_ == nullptr) throw ThreadExit{result};
   if (ending_ == nullptr) {
     ending_ = std::make_unique<Ending>();
     ++Scheduler::Get().current()->shields;
   }
   ending_->result = result;
-  GoToNewest();
+  newest_ ? GoToNewest() : GoToBottom();
 }
 
 void ThreadCleanup::GoToNewest() {
   Handler* const handler = newest_;
   newest_ = static_cast<Handler*>(Next(handler));
+  Unwind(&AtFrame, handler);
+}
+
+// Destructors on the way are run.
+void ThreadCleanup::GoToBottom() {
+  constexpr auto kAtFrame = [](int, _Unwind_Action actions, _Unwind_Exception_Class,
+                               _Unwind_Exception*, _Unwind_Context*, void* self) {
+    auto* const cleanup = static_cast<ThreadCleanup*>(self);
+    if ((actions & _UA_END_OF_STACK) != 0) cleanup->at_bottom_(cleanup->ending_->result);
+    return _URC_NO_REASON;
+  };
+  Unwind(kAtFrame, this);
+}
+
+void ThreadCleanup::Unwind(_Unwind_Stop_Fn at_frame, void* argument) {
   ending_->unwinding = {};
   ending_->unwinding.exception_cleanup = [](_Unwind_Reason_Code, _Unwind_Exception*) {
     GROVE_FATAL(
         "a thread that ends (pthread_exit, pthread_cancel) was stopped by a "
         "catch (...) that does not throw on");
   };
-  _Unwind_ForcedUnwind(&ending_->unwinding, &AtFrame, handler);
+  _Unwind_ForcedUnwind(&ending_->unwinding, at_frame, argument);
   GROVE_FATAL("a thread that ends (pthread_exit, pthread_cancel) cannot be unwound");
 }
 

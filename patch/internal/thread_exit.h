@@ -24,16 +24,23 @@ struct ThreadExit {
 // Threads: its thread's, which is a greenlet.
 class ThreadCleanup {
  public:
-  // Of the current greenlet; null if it is no patched thread.
+  // By default nothing is below the thread's function: there ThreadExit is caught. The
+  // main thread's is called by libc, so `at_bottom` is called instead of its return.
+  explicit ThreadCleanup(void (*at_bottom)(void* result) = nullptr)
+      : at_bottom_(at_bottom) {}
+
+  // Of the current greenlet; null if it is no thread to the program.
   static ThreadCleanup* OfCurrent();
 
   void Push(__pthread_unwind_buf_t* handler);
-  void Pop(const __pthread_unwind_buf_t* handler);
+  // False if it is not the newest: libc was told of it, before there was a patch.
+  bool Pop(const __pthread_unwind_buf_t* handler);
 
   // ThreadCleanup::End()
   //
   // Goes to the newest handler, which comes back by EndNext() when it has run; throws
-  // ThreadExit if there is none (any more). What handlers wait for, no interrupt ends.
+  // ThreadExit if there is none (any more), or goes to the bottom. What handlers wait
+  // for, no interrupt ends.
   [[noreturn]] void End(void* result);
   [[noreturn]] void EndNext() { End(ending_->result); }
   // ThreadExit was caught.
@@ -41,7 +48,10 @@ class ThreadCleanup {
 
  private:
   [[noreturn]] void GoToNewest();
+  [[noreturn]] void GoToBottom();
+  [[noreturn]] void Unwind(_Unwind_Stop_Fn at_frame, void* argument);
 
+  void (*const at_bottom_)(void* result);
   __pthread_unwind_buf_t* newest_ = nullptr;
   struct Ending {
     void* result;

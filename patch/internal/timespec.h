@@ -15,6 +15,11 @@ inline bool IsValid(const timespec* t) {
   return t != nullptr && t->tv_sec >= 0 && t->tv_nsec >= 0 && t->tv_nsec < 1'000'000'000;
 }
 
+// Of calls that name the clock: which those of libc know.
+inline bool IsValid(clockid_t clock, const timespec* t) {
+  return (clock == CLOCK_REALTIME || clock == CLOCK_MONOTONIC) && IsValid(t);
+}
+
 // For calls to which none means for ever.
 inline bool IsValidTimeout(const timespec* t) { return t == nullptr || IsValid(t); }
 inline Deadline DeadlineOf(const timespec* timeout) {

@@ -101,6 +101,22 @@ GREENLET_TEST_F(Programs, CleanupHandlersOfCRunWhenAThreadEnds) {
             "exits in a callback of libc: outer, result 3\n");
 }
 
+GREENLET_TEST_F(Programs, TheMainThreadMayEndBeforeTheOthers) {
+  const std::string joined =
+      "main's handler runs\n"
+      "the value of main's key is destroyed\n"
+      "main's result is 7\n"
+      "the last thread ends\n"
+      "the process has ended\n";
+  EXPECT_EQ(RunsTheSame({"patch/programs/main_exits"}), joined);
+  EXPECT_EQ(RunsTheSame({"patch/programs/main_exits", "cancelled"}),
+            "main's handler runs\n"
+            "the value of main's key is destroyed\n"
+            "main was cancelled\n"
+            "the last thread ends\n"
+            "the process has ended\n");
+}
+
 GREENLET_TEST_F(Programs, WhatTheProgramStartsIsNotPatched) {
   const std::string look = "echo [$LD_PRELOAD$GROVE_PATCH_MODULES]";
   EXPECT_EQ(RunsTheSame({"env", "sh", "-c", look}), "[]\n");

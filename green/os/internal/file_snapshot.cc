@@ -1,6 +1,7 @@
 #include "grove/green/os/internal/file_snapshot.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <sys/stat.h>
 
 #include <memory>
@@ -10,28 +11,40 @@
 namespace grove::green_internal {
 namespace {
 
-void Add(FileSnapshot& snapshot, std::string path) {
+bool IsNotThere(int error) { return error == ENOENT || error == ENOTDIR; }
+
+// Zero also if it is not there.
+int Add(FileSnapshot& snapshot, std::string path) {
   struct stat st;
-  if (stat(path.c_str(), &st) == 0 || lstat(path.c_str(), &st) == 0) {
-    snapshot.emplace(std::move(path), InfoOf(st));
+  if (stat(path.c_str(), &st) != 0 && lstat(path.c_str(), &st) != 0) {
+    return IsNotThere(errno) ? 0 : errno;
   }
+  snapshot.emplace(std::move(path), InfoOf(st));
+  return 0;
 }
 
 }  // namespace
 
-FileSnapshot TakeSnapshot(const std::string& path, bool folder) {
+std::variant<FileSnapshot, int> TakeSnapshot(const std::string& path, bool folder) {
   FileSnapshot snapshot;
   if (!folder) {
-    Add(snapshot, path);
+    if (const int error = Add(snapshot, path)) return error;
     return snapshot;
   }
   const std::unique_ptr<DIR, int (*)(DIR*)> dir(opendir(path.c_str()), &closedir);
-  if (dir == nullptr) return snapshot;
-  while (const dirent* entry = readdir(dir.get())) {
-    const absl::string_view name = entry->d_name;
-    if (name != "." && name != "..") Add(snapshot, absl::StrCat(path, "/", name));
+  if (dir == nullptr) {
+    if (IsNotThere(errno)) return snapshot;
+    return errno;
   }
-  return snapshot;
+  for (;;) {
+    errno = 0;
+    const dirent* entry = readdir(dir.get());
+    if (entry == nullptr && errno != 0) return errno;
+    if (entry == nullptr) return snapshot;
+    const absl::string_view name = entry->d_name;
+    if (name == "." || name == "..") continue;
+    if (const int error = Add(snapshot, absl::StrCat(path, "/", name))) return error;
+  }
 }
 
 void Compare(const FileSnapshot& before, const FileSnapshot& now,

@@ -4,6 +4,7 @@
 #include <functional>
 #include <map>
 #include <string>
+#include <variant>
 
 #include "absl/functional/function_ref.h"
 #include "absl/strings/string_view.h"
@@ -16,9 +17,9 @@ namespace grove::green_internal {
 // What is there, by path: one file, or all that is in a folder.
 using FileSnapshot = std::map<std::string, FileInfo>;
 
-// Looks at a file, which may not be there, or at all entries of a folder. Blocks the
-// thread.
-FileSnapshot TakeSnapshot(const std::string& path, bool folder);
+// Looks at a file, which may not be there, or at all entries of a folder. An errno if
+// that cannot be seen: then nobody knows what has changed. Blocks the thread.
+std::variant<FileSnapshot, int> TakeSnapshot(const std::string& path, bool folder);
 
 // Calls `tell` for each difference.
 void Compare(const FileSnapshot& before, const FileSnapshot& now,

@@ -12,7 +12,9 @@
 #include <cstdint>
 #include <memory>
 #include <new>
+#include <optional>
 
+#include "grove/green/internal/cores.h"
 #include "grove/green/internal/sanitizer.h"
 
 #ifndef CLONE_PIDFD
@@ -44,7 +46,8 @@ struct KernelSigaction {
 // What the child reads and writes. It may be another process's memory, or our own.
 struct Child {
   const SpawnRequest* request;
-  KernelSigset mask;  // to be in force in the new program
+  KernelSigset mask;                          // to be in force in the new program
+  const std::optional<cpu_set_t>* own_cores;  // if not those of the thread here
   int max_fd;
   SpawnStage failed = SpawnStage::kNone;
   int error = 0;
@@ -181,6 +184,9 @@ GROVE_NO_SANITIZE bool Prepare(Child* child) {
     return Fail(child, SpawnStage::kDirectory);
   }
   if (r.set_umask) syscall(SYS_umask, r.umask);
+  if (*child->own_cores) {
+    syscall(SYS_sched_setaffinity, 0, sizeof(cpu_set_t), &**child->own_cores);
+  }
   if (!SetOtherDescriptors(child) || !SetUser(child)) return false;
   SetSignals(child);
   return true;
@@ -196,8 +202,10 @@ GROVE_NO_SANITIZE int RunChild(void* argument) {
 }  // namespace
 
 SpawnOutcome SpawnProcess(const SpawnRequest& request) {
+  const std::optional<cpu_set_t> cores = CoresForOthers();
   Child local{.request = &request,
               .mask = 0,
+              .own_cores = &cores,
               .max_fd = request.close_others ? getdtablesize() : 0};
   Child* child = &local;
   int flags = CLONE_PIDFD | CLONE_VFORK | SIGCHLD;
