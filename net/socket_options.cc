@@ -44,6 +44,8 @@ namespace net_internal {
   X(BindToDevice, SOL_SOCKET, SO_BINDTODEVICE, absl::ZeroDuration())          \
   X(IpTos, IPPROTO_IP, IP_TOS, absl::ZeroDuration())                          \
   X(IpTtl, IPPROTO_IP, IP_TTL, absl::ZeroDuration())                          \
+  X(MulticastTtl, IPPROTO_IP, IP_MULTICAST_TTL, absl::ZeroDuration())         \
+  X(MulticastLoop, IPPROTO_IP, IP_MULTICAST_LOOP, absl::ZeroDuration())       \
   X(FreeBind, IPPROTO_IP, IP_FREEBIND, absl::ZeroDuration())                  \
   X(V6Only, IPPROTO_IPV6, IPV6_V6ONLY, absl::ZeroDuration())                  \
   X(PassCredentials, SOL_SOCKET, SO_PASSCRED, absl::ZeroDuration())
@@ -159,6 +161,12 @@ bool HasV6Twin(OptionId id, Known& twin) {
     twin = {IPPROTO_IPV6, IPV6_TCLASS, "IPV6_TCLASS", absl::ZeroDuration()};
   } else if (id == OptionId::kIpTtl) {
     twin = {IPPROTO_IPV6, IPV6_UNICAST_HOPS, "IPV6_UNICAST_HOPS", absl::ZeroDuration()};
+  } else if (id == OptionId::kMulticastTtl) {
+    twin = {IPPROTO_IPV6, IPV6_MULTICAST_HOPS, "IPV6_MULTICAST_HOPS",
+            absl::ZeroDuration()};
+  } else if (id == OptionId::kMulticastLoop) {
+    twin = {IPPROTO_IPV6, IPV6_MULTICAST_LOOP, "IPV6_MULTICAST_LOOP",
+            absl::ZeroDuration()};
   } else {
     return false;
   }
@@ -168,7 +176,7 @@ bool HasV6Twin(OptionId id, Known& twin) {
 }  // namespace
 
 absl::Status SetValue(int fd, OptionId id, bool value) {
-  return SetInt(fd, Of(id), value ? 1 : 0);
+  return SetValue(fd, id, value ? 1 : 0);
 }
 
 absl::Status SetValue(int fd, OptionId id, int value) {
@@ -194,7 +202,7 @@ absl::Status SetValue(int fd, OptionId id, const std::string& value) {
 
 absl::Status GetValue(int fd, OptionId id, bool& value) {
   int number = 0;
-  absl::Status s = GetInt(fd, Of(id), number);
+  absl::Status s = GetValue(fd, id, number);
   value = number != 0;
   return s;
 }

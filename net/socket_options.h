@@ -108,6 +108,10 @@ struct Linger {
 GROVE_SOCKET_OPTION(IpTos, int value = 0);
 // How many routers it may pass.
 GROVE_SOCKET_OPTION(IpTtl, int hops = 64);
+// The same of what is sent to multicast groups (multicast.h), and whether it comes back
+// to sockets of this machine.
+GROVE_SOCKET_OPTION(MulticastTtl, int hops = 1);
+GROVE_SOCKET_OPTION(MulticastLoop, bool on = true);
 // May be bound to an address that this machine does not have (yet).
 GROVE_SOCKET_OPTION(FreeBind, bool on = true);
 // Of IPv6: not for IPv4 as well. To be read; Listen() and Bind() set it.

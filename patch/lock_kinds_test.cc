@@ -180,6 +180,12 @@ GREENLET_TEST_F(PatchedLockKinds, AMutexIsWaitedForUntilATime) {
   const timespec passed = In(CLOCK_MONOTONIC, -1);
   EXPECT_EQ(pthread_mutex_clocklock(&mutex, CLOCK_MONOTONIC, &passed), 0);
   EXPECT_EQ(pthread_mutex_unlock(&mutex), 0);
+  // As is one that would know its owner.
+  pthread_mutex_t recursive = PTHREAD_RECURSIVE_MUTEX_INITIALIZER_NP;
+  const timespec wrong = {.tv_sec = 1, .tv_nsec = -1};
+  EXPECT_EQ(pthread_mutex_timedlock(&recursive, &wrong), 0);
+  Spawn([&] { EXPECT_EQ(pthread_mutex_timedlock(&recursive, &wrong), EINVAL); }).Join();
+  EXPECT_EQ(pthread_mutex_unlock(&recursive), 0);
 }
 
 GREENLET_TEST_F(PatchedLockKinds, AReadWriteLockIsWaitedForUntilATime) {

@@ -5,6 +5,7 @@
 #include "grove/green/greenlet.h"
 #include "grove/green/os/file.h"
 #include "grove/net/copy.h"
+#include "grove/net/multicast.h"
 #include "grove/net/relay.h"
 #include "grove/net/send_file.h"
 #include "grove/net/socket_options.h"

@@ -8,16 +8,14 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include <filesystem>
-#include <fstream>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "grove/green/greenlet.h"
-#include "grove/green/os/run.h"
 #include "grove/green/sleep.h"
 #include "grove/patch/adapters/adapter_test.h"
+#include "grove/patch/adapters/nginx_server.h"
 
 namespace grove::patch {
 namespace {
@@ -108,53 +106,22 @@ GREENLET_TEST_F(LibcurlTest, AThousandDownloadAtOnce) { AllDownloadAtOnce(1000);
 
 // Half of them by HTTP/1.1, half by HTTP/2 over TLS.
 void AllDownloadFromNginx(int clients_count) {
-  const std::string folder = EmptyFolder("nginx");
-  const int plain = FreePort();
-  const int secure = FreePort();
-  const std::string certificate = folder + "/cert.pem";
-  ASSERT_TRUE(
-      CheckOutput({"openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
-                   "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj",
-                   "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-keyout",
-                   folder + "/key.pem", "-out", certificate},
-                  {.process = {.err = Stdio::Null()}})
-          .ok());
   std::string body;
   for (int i = 0; i < 20'000; ++i) body += std::to_string(i) + "\n";
-  std::ofstream(folder + "/file") << body;
-  std::ofstream(folder + "/nginx.conf")
-      << (geteuid() == 0 ? "user root; " : "")  // its other user may not exist here
-      << "daemon off; master_process off; pid " << folder << "/pid;\n"
-      << "error_log stderr notice;\n"
-      << "events { worker_connections 2048; }\n"
-      << "http { access_log off; root " << folder << ";\n"
-      << "client_body_temp_path " << folder << "/b; proxy_temp_path " << folder << "/p;\n"
-      << "fastcgi_temp_path " << folder << "/f; uwsgi_temp_path " << folder << "/u;\n"
-      << "scgi_temp_path " << folder << "/s;\n"
-      << "server { listen 127.0.0.1:" << plain << ";\n"
-      << "listen 127.0.0.1:" << secure << " ssl http2; ssl_certificate " << certificate
-      << "; ssl_certificate_key " << folder << "/key.pem; } }\n";
-  {
-    const RealServer server({"/usr/sbin/nginx", "-c", folder + "/nginx.conf"},
-                            "event method");
-    ASSERT_TRUE(server.ready());
-    std::vector<Greenlet<>> clients;
-    for (int i = 0; i < clients_count; ++i) {
-      clients.push_back(Spawn([&, i] {
-        const bool http2 = i % 2 != 0;
-        const Got got =
-            http2 ? Download("https://localhost:" + std::to_string(secure) + "/file",
-                             certificate)
-                  : Download("http://127.0.0.1:" + std::to_string(plain) + "/file");
-        EXPECT_EQ(got.code, CURLE_OK) << curl_easy_strerror(got.code);
-        EXPECT_EQ(got.http_version,
-                  http2 ? CURL_HTTP_VERSION_2_0 : CURL_HTTP_VERSION_1_1);
-        EXPECT_TRUE(got.body == body);
-      }));
-    }
-    for (const auto& client : clients) client.Join();
+  const NginxServer server(body);
+  ASSERT_TRUE(server.ready());
+  std::vector<Greenlet<>> clients;
+  for (int i = 0; i < clients_count; ++i) {
+    clients.push_back(Spawn([&, i] {
+      const bool http2 = i % 2 != 0;
+      const Got got = http2 ? Download(server.secure_url(), server.certificate())
+                            : Download(server.plain_url());
+      EXPECT_EQ(got.code, CURLE_OK) << curl_easy_strerror(got.code);
+      EXPECT_EQ(got.http_version, http2 ? CURL_HTTP_VERSION_2_0 : CURL_HTTP_VERSION_1_1);
+      EXPECT_TRUE(got.body == body);
+    }));
   }
-  std::filesystem::remove_all(folder);
+  for (const auto& client : clients) client.Join();
 }
 
 GREENLET_TEST_F(LibcurlTest, AHundredThroughARealServer) { AllDownloadFromNginx(100); }

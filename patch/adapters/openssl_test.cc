@@ -19,6 +19,7 @@
 #include "grove/green/os/run.h"
 #include "grove/green/sleep.h"
 #include "grove/patch/adapters/adapter_test.h"
+#include "grove/patch/adapters/nginx_server.h"
 
 namespace grove::patch {
 namespace {
@@ -167,6 +168,44 @@ class OpensslTest : public AdapterTest {
 GREENLET_TEST_F(OpensslTest, AHundredTalkAtOnce) { AllTalkAtOnce(100); }
 
 GREENLET_TEST_F(OpensslTest, AThousandTalkAtOnce) { AllTalkAtOnce(1000); }
+
+// Each asks for a page of nginx's, and reads to its end.
+void AllAskNginx(size_t count) {
+  std::string body;
+  for (int i = 0; i < 20'000; ++i) body += std::to_string(i) + "\n";
+  const NginxServer server(body);
+  ASSERT_TRUE(server.ready());
+  const Context context(SSL_CTX_new(TLS_client_method()));
+  SSL_CTX_set_verify(context.get(), SSL_VERIFY_PEER, nullptr);
+  ASSERT_EQ(
+      SSL_CTX_load_verify_locations(context.get(), server.certificate().c_str(), nullptr),
+      1);
+  std::vector<Greenlet<>> clients;
+  for (size_t i = 0; i < count; ++i) {
+    clients.push_back(Spawn([&] {
+      const Socket socket;
+      ASSERT_TRUE(socket.Connect(server.secure_port()));
+      const Stream s(SSL_new(context.get()));
+      SSL_set_fd(s.get(), socket.fd());
+      ASSERT_EQ(SSL_set1_host(s.get(), "localhost"), 1);
+      ASSERT_EQ(SSL_connect(s.get()), 1) << WhyNot();
+      ASSERT_TRUE(WriteAll(s,
+                           "GET /file HTTP/1.1\r\nHost: localhost\r\n"
+                           "Connection: close\r\n\r\n"))
+          << WhyNot();
+      // More than there is.
+      const std::string answer = ReadAll(s, body.size() + 10'000);
+      EXPECT_EQ(answer.substr(0, 15), "HTTP/1.1 200 OK");
+      EXPECT_TRUE(answer.size() > body.size() &&
+                  answer.substr(answer.size() - body.size()) == body);
+    }));
+  }
+  for (const auto& client : clients) client.Join();
+}
+
+GREENLET_TEST_F(OpensslTest, AHundredThroughARealServer) { AllAskNginx(100); }
+
+GREENLET_TEST_F(OpensslTest, AThousandThroughARealServer) { AllAskNginx(1000); }
 
 GREENLET_TEST_F(OpensslTest, WithTheDistributionsServer) {
   const int port = FreePort();

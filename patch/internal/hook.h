@@ -151,6 +151,14 @@ inline green_internal::Scheduler* Cooperating(const Hook& hook) {
   return s;
 }
 
+// Whether this thread has no hub, and `hook` nothing to do but to call the original:
+// known in a few instructions. Counts it then.
+inline bool IsOutside(const Hook& hook) {
+  if (green_internal::Scheduler::GetIfExists() != nullptr) return false;
+  PassedCalls::Count(hook.number);
+  return true;
+}
+
 // All that there are, by the file that has them.
 absl::Span<Hook* const> IoHooks();
 absl::Span<Hook* const> SocketHooks();

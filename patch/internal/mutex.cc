@@ -34,6 +34,7 @@ int MutexTryLock(pthread_mutex_t* m);
 int MutexTimedLock(pthread_mutex_t* m, const timespec* when);
 int MutexClockLock(pthread_mutex_t* m, clockid_t clock, const timespec* when);
 int MutexUnlock(pthread_mutex_t* m);
+int UnlockWithHub(pthread_mutex_t* m);
 
 constinit HookOf lock_hook("pthread_mutex_lock", Module::kThread, &MutexLock);
 constinit HookOf trylock_hook("pthread_mutex_trylock", Module::kThread, &MutexTryLock);
@@ -171,21 +172,37 @@ int TryLock(Hook& hook, pthread_mutex_t* m) {
   return error;
 }
 
+// A time that is none is an error only if there is something to wait for.
+int TryOrInvalid(Hook& hook, pthread_mutex_t* m) {
+  const int error = TryLock(hook, m);
+  return error == EBUSY ? EINVAL : error;
+}
+
 int MutexClockLock(pthread_mutex_t* m, clockid_t clock, const timespec* when) {
   Scheduler* s = Cooperating(clocklock_hook);
-  if (s == nullptr || !IsValid(clock, when)) {
-    return clocklock_hook.Original(m, clock, when);
-  }
+  if (s == nullptr || !IsClock(clock)) return clocklock_hook.Original(m, clock, when);
+  if (!IsValid(when)) return TryOrInvalid(clocklock_hook, m);
   return LockUntil(*s, clocklock_hook, m, DeadlineAt(clock, *when));
 }
 
-int MutexLock(pthread_mutex_t* m) { return LockMutex(m, lock_hook); }
+int MutexLock(pthread_mutex_t* m) {
+  if (IsOutside(lock_hook)) return lock_hook.Original(m);
+  return LockMutex(m, lock_hook);
+}
 int MutexTryLock(pthread_mutex_t* m) { return TryLock(trylock_hook, m); }
 int MutexTimedLock(pthread_mutex_t* m, const timespec* when) {
   return LockMutexUntil(m, when, timedlock_hook);
 }
 
 int MutexUnlock(pthread_mutex_t* m) {
+  if (!IsOutside(unlock_hook)) return UnlockWithHub(m);
+  const int error = unlock_hook.Original(m);
+  if (error == 0) WakeAfterRelease(m, 1);
+  return error;
+}
+
+// On a thread that has one.
+[[gnu::noinline]] int UnlockWithHub(pthread_mutex_t* m) {
   Scheduler* s = Cooperating(unlock_hook);
   if (s != nullptr) {
     unlock_hook.CountCall();
@@ -205,7 +222,7 @@ int MutexUnlock(pthread_mutex_t* m) {
     }
   }
   const int error = UnlockLibc(m);
-  if (error == 0) WakeAt(m, 1);
+  if (error == 0) WakeAfterRelease(m, 1);
   return error;
 }
 
@@ -219,7 +236,8 @@ int LockMutex(pthread_mutex_t* m, Hook& hook) {
 }
 int LockMutexUntil(pthread_mutex_t* m, const timespec* when, Hook& hook) {
   Scheduler* s = Cooperating(hook);
-  if (s == nullptr || !IsValid(when)) return timedlock_hook.Original(m, when);
+  if (s == nullptr) return timedlock_hook.Original(m, when);
+  if (!IsValid(when)) return TryOrInvalid(hook, m);
   return LockUntil(*s, hook, m, DeadlineAt(CLOCK_REALTIME, *when));
 }
 int TryLockMutex(pthread_mutex_t* m, Hook& hook) { return TryLock(hook, m); }

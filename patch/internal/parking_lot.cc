@@ -14,15 +14,15 @@
 #include "grove/patch/internal/thread.h"
 
 namespace grove::patch::patch_internal {
+
+constinit std::atomic<size_t> parked_everywhere = 0;
+
 namespace {
 
 using green_internal::Core;
 using green_internal::MemberLetter;
 using green_internal::Scheduler;
 using green_internal::Waiter;
-
-// How many wait anywhere.
-std::atomic<size_t> waiting = 0;
 
 class Parked;
 
@@ -107,7 +107,7 @@ class Parked {
   Parked(const void* address, const Scheduler* home)
       : line_(Line::Of(address)), address_(address), home_(home) {
     // Before it is known whether to wait: see WakeAt().
-    waiting.fetch_add(1, std::memory_order_seq_cst);
+    parked_everywhere.fetch_add(1, std::memory_order_seq_cst);
   }
   Parked(const Parked&) = delete;
   Parked& operator=(const Parked&) = delete;
@@ -144,7 +144,7 @@ class Parked {
   virtual void WakeUp(const Scheduler* here, bool handed_over) = 0;
 
  protected:
-  ~Parked() { waiting.fetch_sub(1, std::memory_order_relaxed); }
+  ~Parked() { parked_everywhere.fetch_sub(1, std::memory_order_relaxed); }
   const void* address() const { return address_; }
 
  private:
@@ -300,7 +300,7 @@ size_t WakeAt(const void* address, size_t count) {
   // Who has changed what lies at the address looks here after that; who is to wait is
   // counted before it looks there. Either sees the other.
   std::atomic_thread_fence(std::memory_order_seq_cst);
-  if (waiting.load(std::memory_order_relaxed) == 0) return 0;
+  if (parked_everywhere.load(std::memory_order_relaxed) == 0) return 0;
   if (Line::Guard::LeaveFor(address)) return 0;
   const Scheduler* here = Scheduler::GetIfExists();
   Line& line = Line::Of(address);
@@ -319,7 +319,8 @@ size_t WakeAt(const void* address, size_t count) {
 }
 
 bool HandOverAt(const void* address) {
-  if (waiting.load(std::memory_order_relaxed) == 0 || Line::Guard::Held()) return false;
+  if (parked_everywhere.load(std::memory_order_relaxed) == 0 || Line::Guard::Held())
+    return false;
   const Scheduler* here = Scheduler::GetIfExists();
   if (here == nullptr) return false;
   Line& line = Line::Of(address);
@@ -335,7 +336,7 @@ bool HandOverAt(const void* address) {
 
 void ForgetParkedInChild() {
   Line::ForgetAll();
-  waiting = 0;
+  parked_everywhere = 0;
 }
 
 }  // namespace grove::patch::patch_internal

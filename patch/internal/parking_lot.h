@@ -3,8 +3,10 @@
 
 #include <time.h>
 
+#include <atomic>
 #include <cstddef>
 
+#include "absl/base/optimization.h"
 #include "absl/functional/function_ref.h"
 #include "grove/green/internal/scheduler.h"
 #include "grove/hub/deadline.h"
@@ -54,6 +56,23 @@ ParkedEnd ParkThreadAt(const void* address, clockid_t clock, const timespec* unt
 // how many that were. Costs a load while nobody waits anywhere. Threads: any, also in
 // signal handlers.
 size_t WakeAt(const void* address, size_t count);
+
+// How many wait, wherever that is.
+extern std::atomic<size_t> parked_everywhere;
+
+// WakeAfterRelease()
+//
+// The same for who has changed what lies there by an atomic instruction that reads and
+// writes, as libc gives back its locks (a process of one thread excepted, where nobody
+// else looks). That is a fence on x86-64 (Intel SDM, volume 3, 8.2.2), and one more costs
+// as much as the lock itself.
+inline size_t WakeAfterRelease(const void* address, size_t count) {
+#if !defined(__x86_64__)
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+#endif
+  if (ABSL_PREDICT_TRUE(parked_everywhere.load(std::memory_order_relaxed) == 0)) return 0;
+  return WakeAt(address, count);
+}
 
 // Gives what lies at the address to the first who waits there, if that is a greenlet of
 // this thread's hub, and says whether there was one.

@@ -94,7 +94,7 @@ int RwUnlock(pthread_rwlock_t* l) {
   if (Cooperating(rwunlock_hook) != nullptr) rwunlock_hook.CountCall();
   const int error = rwunlock_hook.Original(l);
   // Readers and writers alike: they see who can go on.
-  if (error == 0) WakeAt(l, SIZE_MAX);
+  if (error == 0) WakeAfterRelease(l, SIZE_MAX);
   return error;
 }
 

@@ -62,7 +62,7 @@ int SemClockWait(sem_t* semaphore, clockid_t clock, const timespec* when) {
 
 int SemPost(sem_t* semaphore) {
   const int result = sem_post_hook.Original(semaphore);
-  if (result == 0) WakeAt(semaphore, 1);
+  if (result == 0) WakeAfterRelease(semaphore, 1);
   return result;
 }
 

@@ -16,8 +16,11 @@ inline bool IsValid(const timespec* t) {
 }
 
 // Of calls that name the clock: which those of libc know.
+inline bool IsClock(clockid_t clock) {
+  return clock == CLOCK_REALTIME || clock == CLOCK_MONOTONIC;
+}
 inline bool IsValid(clockid_t clock, const timespec* t) {
-  return (clock == CLOCK_REALTIME || clock == CLOCK_MONOTONIC) && IsValid(t);
+  return IsClock(clock) && IsValid(t);
 }
 
 // For calls to which none means for ever.
