@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "absl/status/status.h"
+#include "absl/strings/escaping.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 
@@ -26,6 +27,9 @@ Address::Address() {
 absl::StatusOr<Address> Address::FromIp(absl::string_view ip, uint16_t port) {
   Address a;
   const std::string text(ip);
+  if (text.find('\0') != std::string::npos) {  // where the system's functions would end
+    return Malformed(absl::CHexEscape(ip), "it contains a NUL character");
+  }
   if (inet_pton(AF_INET, text.c_str(), &a.raw_.v4.sin_addr) == 1) {
     a.raw_.v4.sin_port = htons(port);
     return a;

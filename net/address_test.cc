@@ -88,5 +88,14 @@ TEST(Address, OtherFamiliesAreNotIp) {
   EXPECT_FALSE(Address::FromRaw(&raw, sizeof raw).ok());
 }
 
+// The system's functions end there, and see another address than who has looked at it.
+TEST(AddressNul, IsNoPartOfAnAddress) {
+  using namespace std::string_literals;
+  for (const std::string& text : {"127.0.0.1\0.example"s, "::1\0"s, "\0"s}) {
+    EXPECT_FALSE(Address::FromIp(text, 1).ok()) << text;
+    EXPECT_FALSE(Address::Parse(text + ":1").ok()) << text;
+  }
+}
+
 }  // namespace
 }  // namespace grove::net

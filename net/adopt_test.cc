@@ -14,6 +14,7 @@
 #include "grove/green/greenlet.h"
 #include "grove/green/status.h"
 #include "grove/green/testing/greenlet_test.h"
+#include "grove/net/socket_options.h"
 #include "grove/net/tcp.h"
 #include "grove/net/udp.h"
 #include "grove/net/unix.h"
@@ -46,6 +47,20 @@ struct Candidate {
   const char* what;  // what others call it
   int fd;
 };
+
+// As those that are made here.
+GREENLET_TEST(Adopt, SmallWritesAreSentAtOnce) {
+  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  ASSERT_EQ(listen(fd, 10), 0);
+  TcpListener listener = *TcpListener::Adopt(fd);
+  TcpStream client = *TcpStream::Connect(Address::Loopback(listener.address().port()));
+  TcpStream accepted = *listener.Accept();
+  EXPECT_TRUE(GetOption<TcpNoDelay>(accepted)->on);
+  const int plain = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const Address address = Address::Loopback(listener.address().port());
+  ASSERT_EQ(connect(plain, address.raw(), address.raw_size()), 0);
+  EXPECT_TRUE(GetOption<TcpNoDelay>(*TcpStream::Adopt(plain))->on);
+}
 
 GREENLET_TEST(Adopt, EachTakesItsOwnKindAndSaysWhatOthersAre) {
   const std::vector<Adopter> adopters = {

@@ -62,7 +62,11 @@ std::vector<std::string> Candidates(absl::string_view name, int ndots,
       continue;
     }
     std::string full = absl::StrCat(name, ".", domain);
-    if (net_internal::CanonicalHostName(full).ok()) names.push_back(std::move(full));
+    // Of .onion nobody is asked (RFC 7686).
+    if (net_internal::CanonicalHostName(full).ok() &&
+        !absl::EndsWithIgnoreCase(full, ".onion")) {
+      names.push_back(std::move(full));
+    }
   }
   if (!root) names.emplace_back(name);
   return names;
@@ -201,7 +205,7 @@ class AresResolver::Impl {
 
  private:
   void Refresh();
-  std::optional<Answer> FromHosts(const Question& question) const;
+  std::optional<absl::StatusOr<Answer>> FromHosts(const Question& question) const;
   std::vector<std::string> NamesFor(const Question& question) const;
   absl::StatusOr<Answer> AskServers(const Question& question, Deadline deadline);
   void Sort(std::vector<Address>* addresses) const;
@@ -241,11 +245,18 @@ void AresResolver::Impl::Refresh() {
   servers_ = std::make_shared<NameServers>(std::move(options));
 }
 
-std::optional<Answer> AresResolver::Impl::FromHosts(const Question& question) const {
+std::optional<absl::StatusOr<Answer>> AresResolver::Impl::FromHosts(
+    const Question& question) const {
   Answer answer;
   if (question.type == Question::Type::kHost) {
     // As it is: what has a dot at its end is found only if the file has it so.
     std::optional<HostAnswer> host = known_hosts_->Find(question.name, question.family);
+    if (!host && question.one_of_both &&
+        known_hosts_->Find(question.name, AddressFamily::kAny)) {
+      return LookupError(LookupFailure::kNoData,
+                         absl::StrCat("look up ", question.ToString(),
+                                      ": the hosts file has the other family only"));
+    }
     if (!host) return std::nullopt;
     answer.host = *std::move(host);
     Sort(&answer.host.addresses);
@@ -286,7 +297,7 @@ absl::StatusOr<Answer> AresResolver::Impl::Resolve(const Question& question,
                                                    Deadline deadline) {
   own_hub_.Check("a lookup by an AresResolver");
   Refresh();
-  if (std::optional<Answer> answer = FromHosts(question)) return *std::move(answer);
+  if (auto answer = FromHosts(question)) return *std::move(answer);
   if (servers_->options().servers.empty()) {
     return LookupError(LookupFailure::kUnreachable,
                        absl::StrCat("look up ", question.ToString(),

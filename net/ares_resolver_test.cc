@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <stdio.h>
 #include <sys/inotify.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -79,6 +80,44 @@ class AresResolverTest : public GreenletTest {
     return options;
   }
 };
+
+// What /etc/hosts says in one family is not looked for elsewhere in the other, by who
+// asks for both as Dial() does; and is, by who wants that family, as libc does it.
+GREENLET_TEST_F(AresResolverTest, AHostsFileWithOneFamilyAnswersForBoth) {
+  const std::string hosts = testing::TempDir() + "one_family_hosts";
+  std::ofstream(hosts) << "192.0.2.7 example.test\n";
+  TestDnsServer server(&Friendly);
+  AresResolverOptions options = Asking({server.address()});
+  options.hosts_file = hosts;
+  AresResolver resolver(options);
+  const absl::Status half =
+      resolver
+          .LookupHost("example.test", {.family = AddressFamily::kV6, .one_of_both = true})
+          .status();
+  EXPECT_EQ(LookupFailureOf(half), LookupFailure::kNoData) << half;
+  const auto other = resolver.LookupHost(
+      "example.test", {.family = AddressFamily::kV4, .one_of_both = true});
+  ASSERT_TRUE(other.ok()) << other.status();
+  EXPECT_THAT(other->addresses, ElementsAre(Ip("192.0.2.7")));
+  EXPECT_TRUE(server.queries().empty());
+  EXPECT_THAT(
+      resolver.LookupHost("example.test", {.family = AddressFamily::kV6})->addresses,
+      ElementsAre(Ip("2001:db8::1")));
+}
+
+// It is not the server's fault.
+GREENLET_TEST_F(AresResolverTest, WithoutADescriptorItSaysSo) {
+  TestDnsServer server(&Friendly);
+  AresResolver resolver(Asking({server.address()}));
+  rlimit before;
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit none = {.rlim_cur = 3, .rlim_max = before.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+  const absl::Status status = resolver.LookupHost("example.test").status();
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+  EXPECT_THAT(std::string(status.message()), HasSubstr("Too many open files"));
+  EXPECT_TRUE(resolver.LookupHost("example.test").ok());
+}
 
 GREENLET_TEST_F(AresResolverTest, AsksForBothFamilies) {
   TestDnsServer server(&Friendly);

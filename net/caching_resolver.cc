@@ -103,8 +103,9 @@ const absl::StatusOr<Answer>* CachingResolver::Find(const Question& question,
                                                     absl::Duration late_by) {
   const auto found = by_question_.find(question);
   if (found == by_question_.end()) return nullptr;
-  const MonotonicNanos late = absl::ToInt64Nanoseconds(late_by);
-  if (ThisHub().Now() >= found->second->until + late) return nullptr;
+  const int64_t late = absl::ToInt64Nanoseconds(late_by);
+  const MonotonicNanos over = ThisHub().Now() - found->second->until;
+  if (over >= late && late_by != absl::InfiniteDuration()) return nullptr;
   entries_.splice(entries_.begin(), entries_, found->second);
   return &found->second->answer;
 }

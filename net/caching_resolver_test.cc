@@ -78,6 +78,15 @@ GREENLET_TEST_F(CachingResolverTest, BoundsHowLongAnAnswerIsKept) {
   EXPECT_EQ(fake_->asks(), 2);
 }
 
+GREENLET_TEST_F(CachingResolverTest, AnOldAnswerMayBeOfAnyAge) {
+  CachingResolver& cache = Cache({.stale_on_error = absl::InfiniteDuration()});
+  EXPECT_TRUE(cache.LookupHost("a.test").ok());
+  fake_->Fail("a.test", LookupError(LookupFailure::kUnreachable, "away"));
+  Sleep(absl::Hours(24 * 365));
+  EXPECT_TRUE(cache.LookupHost("a.test").ok());
+  EXPECT_EQ(cache.statistics().stale, 1u);
+}
+
 GREENLET_TEST_F(CachingResolverTest, RemembersThatThereIsNothing) {
   const absl::Status gone = LookupError(LookupFailure::kNoSuchName, "gone");
   fake_->Fail("gone.test", WithNegativeTtl(gone, absl::Seconds(20)));

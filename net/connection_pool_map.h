@@ -94,10 +94,9 @@ class ConnectionPoolMap {
       it = pools_.erase(it);
     }
     unused.clear();
-    // Somebody else may have made it meanwhile.
-    std::unique_ptr<Pool>& pool = pools_[key];
-    if (pool == nullptr) pool = std::make_unique<Pool>(options_of_(key));
-    return *pool;
+    auto pool = std::make_unique<Pool>(options_of_(key));
+    // Unless somebody else has made it meanwhile.
+    return *pools_.try_emplace(key, std::move(pool)).first->second;
   }
 
   const std::function<typename Pool::Options(const Key& key)> options_of_;

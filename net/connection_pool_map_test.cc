@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <optional>
+#include <stdexcept>
 #include <string>
 
 #include "grove/green/greenlet.h"
@@ -35,6 +36,19 @@ GREENLET_TEST(ConnectionPoolMapTest, EachKeyHasItsOwn) {
   a.GiveBack();
   EXPECT_TRUE(pools.Get("a").ok());
   EXPECT_EQ(pools.statistics()["a"].connected, 1u);
+}
+
+GREENLET_TEST(ConnectionPoolMapTest, OptionsThatCannotBeHadLeaveNoPool) {
+  bool fails = true;
+  Pools pools([&](const std::string& key) {
+    if (fails) throw std::runtime_error("no options");
+    return OptionsOf(key);
+  });
+  EXPECT_THROW(pools.Get("a").IgnoreError(), std::runtime_error);
+  EXPECT_EQ(pools.size(), 0u);
+  EXPECT_TRUE(pools.statistics().empty());
+  fails = false;
+  EXPECT_TRUE(pools.Get("a").ok());
 }
 
 GREENLET_TEST(ConnectionPoolMapTest, PoolsThatHaveNothingAreForgotten) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "grove/green/deadline_scope.h"
 #include "grove/green/sleep.h"
 #include "grove/green/status.h"
 #include "grove/green/timeout.h"
@@ -50,7 +51,10 @@ DatagramServerBase::~DatagramServerBase() = default;
 
 void DatagramServerBase::Start() {
   if (receiver_ || stopping_) return;
-  receiver_ = Spawn({.name = options_.name + " receiver"}, [this] { ReceiveLoop(); });
+  // No deadline of who has started it is its own.
+  WithoutDeadline([this] {
+    receiver_ = Spawn({.name = options_.name + " receiver"}, [this] { ReceiveLoop(); });
+  });
 }
 
 void DatagramServerBase::ResumeReceiving() {

@@ -126,6 +126,10 @@ class BasicDatagramServer<Socket>::Sender {
  public:
   // Contract as the socket's.
   absl::Status SendTo(absl::string_view data, const Peer& peer, Deadline deadline = {}) {
+    // One who waits for its peer keeps no other waiting.
+    if constexpr (requires { Socket::kManyMaySend; }) {
+      return socket_.SendTo(data, peer, deadline);
+    }
     if (!mutex_.try_lock_until(deadline)) {
       return absl::DeadlineExceededError("send a datagram: others were sending");
     }

@@ -129,7 +129,8 @@ void Race::Ask(Family family) {
   greenlets_.push_back(Spawn({.name = absl::StrCat("look up ", host_)}, [=, this] {
     Lookup& l = lookups_[family];
     const absl::StatusOr<HostAnswer> answer = resolver_.LookupHost(
-        host_, {.family = family == kV6 ? AddressFamily::kV6 : AddressFamily::kV4});
+        host_, {.family = family == kV6 ? AddressFamily::kV6 : AddressFamily::kV4,
+                .one_of_both = options_.family == AddressFamily::kAny});
     l.done = true;
     l.error = answer.status();
     if (answer.ok()) {

@@ -47,7 +47,10 @@ absl::StatusOr<Answer> HostOf(const Question& question) {
   addrinfo hints = {};
   hints.ai_flags = AI_CANONNAME;
   hints.ai_socktype = SOCK_STREAM;
-  hints.ai_family = question.family == AddressFamily::kV4   ? AF_INET
+  // Half of an answer is a part of the whole: a name that /etc/hosts has in one family is
+  // not asked for elsewhere in the other.
+  hints.ai_family = question.one_of_both                    ? AF_UNSPEC
+                    : question.family == AddressFamily::kV4 ? AF_INET
                     : question.family == AddressFamily::kV6 ? AF_INET6
                                                             : AF_UNSPEC;
   addrinfo* list = nullptr;
@@ -61,10 +64,19 @@ absl::StatusOr<Answer> HostOf(const Question& question) {
   for (const addrinfo* a = list; a != nullptr; a = a->ai_next) {
     const auto address = Address::FromRaw(a->ai_addr, a->ai_addrlen);
     if (!address.ok()) continue;
+    if (question.one_of_both &&
+        address->is_v6() != (question.family == AddressFamily::kV6)) {
+      continue;
+    }
     std::vector<Address>& all = host.addresses;
     if (std::find(all.begin(), all.end(), *address) == all.end()) {
       all.push_back(*address);
     }
+  }
+  if (host.addresses.empty()) {
+    return LookupError(LookupFailure::kNoData,
+                       absl::StrCat("look up ", question.ToString(),
+                                    ": there are addresses of the other family only"));
   }
   return answer;
 }

@@ -58,19 +58,25 @@ const char* TypeName(Question::Type type) {
 }
 
 // A question about a name that may be one; else why not.
+bool IsBelow(absl::string_view name, absl::string_view domain) {
+  absl::ConsumeSuffix(&name, ".");
+  if (!absl::ConsumeSuffix(&name, domain)) return false;
+  return name.empty() || name.back() == '.';
+}
+
 absl::StatusOr<Question> QuestionOf(Question::Type type, absl::string_view name,
                                     AddressFamily family = AddressFamily::kAny) {
   absl::StatusOr<std::string> canonical = net_internal::CanonicalHostName(name);
   if (!canonical.ok()) {
     return LookupError(LookupFailure::kBadName, canonical.status().message());
   }
-  return Question{type, *std::move(canonical), family};
-}
-
-bool IsBelow(absl::string_view name, absl::string_view domain) {
-  absl::ConsumeSuffix(&name, ".");
-  if (!absl::ConsumeSuffix(&name, domain)) return false;
-  return name.empty() || name.back() == '.';
+  Question question{type, *std::move(canonical), family};
+  if (IsBelow(question.name, "onion")) {  // RFC 7686
+    return LookupError(
+        LookupFailure::kNoSuchName,
+        absl::StrCat("look up ", question.ToString(), ": DNS knows no .onion"));
+  }
+  return question;
 }
 
 HostAnswer Only(std::string name, std::vector<Address> addresses) {
@@ -157,12 +163,8 @@ absl::StatusOr<HostAnswer> Resolver::LookupHost(absl::string_view host,
   absl::StatusOr<Question> question =
       QuestionOf(Question::Type::kHost, host, options.family);
   if (!question.ok()) return question.status();
+  question->one_of_both = options.one_of_both && options.family != AddressFamily::kAny;
   if (IsBelow(question->name, "localhost")) return Loopback(*question);
-  if (IsBelow(question->name, "onion")) {
-    return LookupError(
-        LookupFailure::kNoSuchName,
-        absl::StrCat("look up ", question->ToString(), ": DNS knows no .onion"));
-  }
   absl::StatusOr<Answer> answer = Resolve(*question, options.deadline);
   if (!answer.ok()) return answer.status();
   return std::move(answer->host);

@@ -27,6 +27,9 @@ struct LookupOptions {
   // kAny asks for both, and is answered once both answers are there.
   AddressFamily family = AddressFamily::kAny;
   Deadline deadline = {};
+  // The caller asks for the other family as well, as Dial() does: then a hosts file that
+  // has the name in either family answers for both, as it does with kAny.
+  bool one_of_both = false;
 };
 
 // HostAnswer
@@ -66,7 +69,7 @@ enum class LookupFailure {
   kNoSuchName,    // kNotFound: there is no such name (NXDOMAIN)
   kNoData,        // kNotFound: the name exists, and has nothing of what was asked for
   kBadName,       // kInvalidArgument: it could not be anybody's name
-  kTimeout,       // kDeadlineExceeded, or kUnavailable if it was not the caller's
+  kTimeout,       // kDeadlineExceeded, also if it was not the caller's deadline
   kServerFailed,  // kUnavailable: a server says that it cannot (SERVFAIL, REFUSED)
   kUnreachable,   // kUnavailable: nobody listens there
   kMalformed,     // kUnavailable: what a server has sent is no answer
@@ -93,6 +96,8 @@ struct Question {
   Type type = Type::kHost;
   std::string name;                            // of kReverse: the address, "192.0.2.1"
   AddressFamily family = AddressFamily::kAny;  // of kHost
+  // Of kHost: the other family is asked for as well (LookupOptions::one_of_both).
+  bool one_of_both = false;
 
   // "host example.org (IPv4)", for messages.
   std::string ToString() const;

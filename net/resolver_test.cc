@@ -76,6 +76,12 @@ GREENLET_TEST(Resolver, OnionIsNotAskedFor) {
   FakeResolver fake;
   EXPECT_TRUE(absl::IsNotFound(fake.LookupHost("x.onion").status()));
   EXPECT_EQ(fake.asks(), 0);
+  for (const absl::Status& status :
+       {fake.LookupTxt("a.onion").status(), fake.LookupMx("a.ONION.").status(),
+        fake.LookupSrv("_x._tcp.onion").status()}) {
+    EXPECT_EQ(LookupFailureOf(status), LookupFailure::kNoSuchName) << status;
+  }
+  EXPECT_EQ(fake.asks(), 0);
 }
 
 GREENLET_TEST(Resolver, RefusesWhatIsNobodysName) {

@@ -24,11 +24,12 @@ inline constexpr uint64_t kToTheEnd = std::numeric_limits<uint64_t>::max();
 //   absl::StatusOr<uint64_t> sent = SendFile(stream, *file, 0, kToTheEnd);
 //
 // What is in the page cache goes into a socket by sendfile(2), without passing through
-// this process; to a stream that is no socket (TLS) it is read and written. What has to be
-// read from a disk is read on a thread of the pool "files", so that the hub does not wait
-// for a disk: up to 256 KiB at a time, and as much memory. What is in the cache is found
-// out by a look at the first and the last byte of each such piece, so a hole between them
-// can still make the hub wait. File systems that do not tell are read on the pool.
+// this process; to a stream that is no socket (TLS) it is read and written. What has to
+// be read from a disk is read on a thread of the pool "files", so that the hub does not
+// wait for a disk: up to 256 KiB at a time, and as much memory. What is in the cache is
+// found out by a look at the first and the last byte of each such piece, so a hole
+// between them can still make the hub wait. File systems that do not tell are read on the
+// pool.
 //
 // The descriptor may be closed meanwhile: a duplicate is used.
 //

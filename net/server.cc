@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "grove/green/deadline_scope.h"
 #include "grove/green/sleep.h"
 #include "grove/green/status.h"
 #include "grove/green/timeout.h"
@@ -42,12 +43,15 @@ const Address& StreamServer::address() const {
 
 void StreamServer::Start() {
   if (acceptor_ || stopping_) return;
-  acceptor_ =
-      Spawn({.name = absl::StrCat(options_.name, " acceptor")}, [this] { AcceptLoop(); });
-  if (connections_.has_limits()) {
-    watcher_ = Spawn({.name = absl::StrCat(options_.name, " limits")},
-                     [this] { connections_.Watch(); });
-  }
+  // A server outlives what has started it: no deadline of that is its own.
+  WithoutDeadline([this] {
+    acceptor_ = Spawn({.name = absl::StrCat(options_.name, " acceptor")},
+                      [this] { AcceptLoop(); });
+    if (connections_.has_limits()) {
+      watcher_ = Spawn({.name = absl::StrCat(options_.name, " limits")},
+                       [this] { connections_.Watch(); });
+    }
+  });
 }
 
 void StreamServer::ResumeAccepting() {

@@ -69,8 +69,8 @@ class StreamServer {
   // called before Start(), twice, and by several greenlets: all wait for the same end.
   //
   // With a grace, who has connected and was not accepted yet is accepted first: their
-  // peers take them for connections. Not so while accepting is paused. A TLS handshake
-  // that is under way ends.
+  // peers take them for connections. Not so while accepting is paused, nor beyond
+  // max_connections: those are reset. A TLS handshake that is under way ends.
   //
   // Blocks: until no handler runs.
   // Kill: throws; the stop goes on when somebody calls it again.

@@ -6,6 +6,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "grove/green/call.h"
+#include "grove/green/deadline_scope.h"
 #include "grove/green/timeout.h"
 #include "grove/hub/internal/check.h"
 
@@ -60,17 +61,19 @@ absl::StatusOr<std::unique_ptr<ServerGroup>> ServerGroup::Start(HubGroup& hubs,
         group->address_ = (*made)->address_;
       }
       const std::string name = absl::StrCat((*made)->options_.name, " of hub ", i);
-      member->serving =
-          Spawn({.name = name}, [member, server = *std::move(made)]() mutable {
-            struct AtEnd {
-              ~AtEnd() {
-                member->statistics = member->server->statistics();
-                member->server = nullptr;
-              }
-              Member* member;
-            } at_end{member};
-            return server->WaitForEnd();
-          });
+      WithoutDeadline([&] {
+        member->serving =
+            Spawn({.name = name}, [member, server = *std::move(made)]() mutable {
+              struct AtEnd {
+                ~AtEnd() {
+                  member->statistics = member->server->statistics();
+                  member->server = nullptr;
+                }
+                Member* member;
+              } at_end{member};
+              return server->WaitForEnd();
+            });
+      });
       return absl::OkStatus();
     });
     if (!status.ok()) return status;
@@ -103,8 +106,16 @@ void ServerGroup::OnEach(std::function<void(StreamServer&)> fn) {
 }
 
 StopReport ServerGroup::Stop(absl::Duration grace) {
-  if (!stop_) stop_ = Spawn([this, grace] { return StopAll(grace); });
-  return stop_.Get().value_or(StopReport());
+  const auto stop_all = [this, grace] {
+    return WithoutDeadline([&] { return StopAll(grace); });
+  };
+  if (!stop_) stop_ = WithoutDeadline([&] { return Spawn(stop_all); });
+  const absl::StatusOr<StopReport> report = stop_.Get();
+  if (report.ok()) return *report;
+  // It was killed half-way, as all greenlets of a hub are at its end. What is left of it
+  // is done here: while a server runs, its group has to be there.
+  const Shield shield;
+  return stop_all();
 }
 
 StopReport ServerGroup::StopAll(absl::Duration grace) {

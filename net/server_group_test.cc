@@ -9,8 +9,10 @@
 #include <thread>
 #include <vector>
 
+#include "grove/green/deadline_scope.h"
 #include "grove/green/greenlet.h"
 #include "grove/green/hub_group.h"
+#include "grove/green/internal/scheduler.h"
 #include "grove/green/sleep.h"
 #include "grove/green/status.h"
 #include "grove/green/testing/greenlet_test.h"
@@ -70,6 +72,52 @@ GREENLET_TEST_F(ServerGroupTest, EachHubHasAListenerAtTheSameAddress) {
   EXPECT_EQ(report.cut, 0u);
   EXPECT_EQ(ErrnoOf(TcpStream::Connect((*servers)->address()).status()), ECONNREFUSED);
   EXPECT_EQ((*servers)->statistics().accepted, clients.size());
+}
+
+// A deadline of who starts or stops it ends the call, and neither the servers nor the
+// stop.
+GREENLET_TEST_F(ServerGroupTest, DeadlinesOfTheCallerAreNotTheServers) {
+  std::atomic<bool> enough{false};
+  std::unique_ptr<ServerGroup> servers;
+  const absl::Status begun = WithDeadline(absl::Milliseconds(100), [&] {
+    servers = *ServerGroup::Listen(*hubs_, Address::Loopback(0), [&](Stream& stream) {
+      while (!enough) Sleep(absl::Milliseconds(1));
+      stream.Write("served\n").IgnoreError();
+    });
+    Sleep(absl::Hours(1));
+  });
+  EXPECT_FALSE(begun.ok());
+  TcpStream client = *TcpStream::Connect(servers->address());
+  while (servers->statistics().active == 0) Sleep(absl::Milliseconds(1));
+  const absl::Status stopped =
+      WithDeadline(absl::Milliseconds(10), [&] { servers->Stop(absl::Seconds(60)); });
+  EXPECT_FALSE(stopped.ok());
+  enough = true;
+  EXPECT_EQ(ReadLine(client), "served");
+  const StopReport report = servers->Stop(absl::Seconds(60));
+  EXPECT_EQ(report.finished, 1u);
+  EXPECT_EQ(report.cut, 0u);
+  EXPECT_EQ(servers->statistics().active, 0u);
+}
+
+// As all greenlets of a hub are at its end: the servers, on other hubs, end before it
+// does.
+GREENLET_TEST_F(ServerGroupTest, AStopWhoseGreenletIsKilledIsDoneByTheOthers) {
+  auto servers = *ServerGroup::Listen(*hubs_, Address::Loopback(0), &EchoWithHub);
+  TcpStream client = *TcpStream::Connect(servers->address());
+  EXPECT_EQ(ReadLine(client).substr(0, 4), "hub-");
+  const Greenlet<> stops = Spawn([&] { servers->Stop(absl::Seconds(60)); });
+  Yield();
+  std::vector<AnyGreenlet> all;
+  green_internal::Scheduler::Get().ForEach([&](green_internal::Core* core) {
+    const AnyGreenlet g = AnyGreenlet::FromCore(core, true);
+    if (g.id() != CurrentGreenlet().id()) all.push_back(g);
+  });
+  ASSERT_GE(all.size(), 2u);
+  for (const AnyGreenlet& g : all) g.KillSoon();
+  servers->Stop(absl::ZeroDuration());
+  EXPECT_EQ(servers->statistics().active, 0u);
+  servers.reset();
 }
 
 GREENLET_TEST_F(ServerGroupTest, AnAddressInUseIsAnErrorAndLeavesNothing) {

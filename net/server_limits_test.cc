@@ -239,6 +239,11 @@ TEST(PeerKey, IsAnAddressOfVersion4AndANetworkOfVersion6) {
 }
 
 // What is seen at each second, and what is found.
+TEST(PeerKey, OfTheLoopbackIsSomebodys) {
+  EXPECT_NE(PeerKeyOf(*Address::FromIp("::1", 1)), net_internal::PeerKey());
+  EXPECT_NE(PeerKeyOf(Address::Loopback(1)), net_internal::PeerKey());
+}
+
 TEST(PeerPaceTest, OnlyTimeBetweenTwoLooksThatSawAWaitCounts) {
   const PeerPace::Limits limits{.idle = absl::Seconds(3)};
   PeerPace pace;

@@ -67,6 +67,7 @@ absl::StatusOr<TcpStream> TcpStream::Adopt(int fd) {
   absl::StatusOr<Address> peer =
       NameOf(fd, &getpeername, absl::StrCat("adopt fd ", fd, " as ", as));
   if (!peer.ok()) return std::move(peer).status();
+  SetFlag(fd, IPPROTO_TCP, TCP_NODELAY);
   return TcpStream(fd, *peer);
 }
 
@@ -141,6 +142,7 @@ absl::StatusOr<TcpListener> TcpListener::Adopt(int fd) {
   absl::StatusOr<Address> address =
       NameOf(fd, &getsockname, absl::StrCat("adopt fd ", fd));
   if (!address.ok()) return std::move(address).status();
+  SetFlag(fd, IPPROTO_TCP, TCP_NODELAY);  // as Listen()
   return TcpListener(fd, *address);
 }
 
@@ -167,6 +169,8 @@ absl::Status TcpListener::WaitForConnection(Deadline deadline) {
 
 absl::StatusOr<TcpStream> TcpListener::Accept(Deadline deadline) {
   for (;;) {
+    // Also of one that fails at once, for want of descriptors.
+    if (!descriptor_.CountOperation()) return net_internal::WasClosed("accept");
     absl::StatusOr<TcpStream> stream = TryAccept();
     if (stream.ok() || !WouldBlock(ErrnoOf(stream.status()))) return stream;
     if (absl::Status s = WaitForConnection(deadline); !s.ok()) return s;

@@ -5,6 +5,7 @@
 #include <netinet/tcp.h>
 #include <sched.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -375,6 +376,24 @@ TEST_F(Tcp, AcceptWaitsEndsAtItsDeadlineAndByClose) {
   Yield();
   listener_.Close();
   EXPECT_EQ(acceptor.Get().code(), absl::StatusCode::kCancelled);
+}
+
+// Who accepts and accepts, be it in vain, lets others run, and can be killed.
+TEST_F(Tcp, AcceptingWithoutDescriptorsLetsOthersRun) {
+  TcpListener listener = *TcpListener::Listen(Address::Loopback(0));
+  rlimit before;
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit none = {.rlim_cur = 3, .rlim_max = before.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &none), 0);
+  const Greenlet<> accepts = Spawn([&] {
+    for (;;) EXPECT_EQ(ErrnoOf(listener.Accept().status()), EMFILE);
+  });
+  Yield();
+  accepts.Kill();
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+  EXPECT_TRUE(accepts.killed());
+  listener.Close();
+  EXPECT_EQ(listener.Accept().status().code(), absl::StatusCode::kCancelled);
 }
 
 TEST_F(Tcp, ReleasedAndAdoptedASocketGoesOn) {

@@ -476,6 +476,31 @@ GREENLET_TEST_F(TlsThreadsTest, HubsShareContextsAndTicketKeys) {
 
 // --- certificates that change ---
 
+// A root that is not trusted any more vouches for nobody, be it by a session of before.
+GREENLET_TEST(TlsReloadTest, SessionsEndWithTheRootsThatVouchedForThem) {
+  const std::string roots = testing::TempDir() + "client_roots.pem";
+  std::ofstream(roots) << Authority().root();
+  TlsServerContext server = ServerContext(
+      {.client_certificates = ClientCertificates::kRequired, .client_roots_file = roots});
+  for (const TlsVersion version : {TlsVersion::k1_2, TlsVersion::k1_3}) {
+    std::ofstream(roots) << Authority().root();
+    ASSERT_TRUE(server.Reload().ok());
+    const TlsClientContext client =
+        ClientContext({.identity = NewIdentity({.common_name = "client"}),
+                       .max_version = version,
+                       .session_cache = 10});
+    EXPECT_FALSE(Resumes(client, server));
+    EXPECT_TRUE(Resumes(client, server));
+    ASSERT_TRUE(server.Reload().ok());
+    EXPECT_TRUE(Resumes(client, server)) << "the same roots";
+    std::ofstream(roots) << TestAuthority("another root").root();
+    ASSERT_TRUE(server.Reload().ok());
+    TlsPair pair = TlsPair::Make(client, server);
+    const absl::Status refused = pair.Handshake().second;
+    EXPECT_EQ(refused.code(), StatusCode::kUnauthenticated) << refused;
+  }
+}
+
 GREENLET_TEST(TlsReloadTest, NewConnectionsTakeTheNewOnesAndSessionsGoOn) {
   const auto put = [](const TlsIdentity& identity) {
     WriteFile("chain.pem", identity.chain);

@@ -35,8 +35,8 @@ struct TlsIdentity {
 // As it is: the server's certificate must be valid for the host, and lead to a root that
 // the system trusts.
 struct TlsClientOptions {
-  // The system's: the file that SSL_CERT_FILE names and the folders that SSL_CERT_DIR names
-  // (with a colon between them); if neither is set, the first of the files in which
+  // The system's: the file that SSL_CERT_FILE names and the folders that SSL_CERT_DIR
+  // names (with a colon between them); if neither is set, the first of the files in which
   // distributions keep them. None found is an error of TlsClientContext::Make().
   bool system_roots = true;
   // More of them, in PEM: as text, and as a file.

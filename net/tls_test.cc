@@ -594,5 +594,14 @@ GREENLET_TEST_F(TlsDeathTest, TwoThatReadAtOnceAreAMistake) {
       "two greenlets read from");
 }
 
+// RFC 9525: names are in subjectAltName, and nowhere else.
+GREENLET_TEST(TlsNameTest, ACommonNameIsNoName) {
+  TlsPair pair = TlsPair::Make(
+      ClientContext(),
+      ServerContext({.identities = {NewIdentity({.common_name = "a.test"})}}));
+  const absl::Status status = pair.Handshake().first;
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnauthenticated) << status;
+}
+
 }  // namespace
 }  // namespace grove::net

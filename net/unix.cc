@@ -71,7 +71,9 @@ absl::Status UnixStream::SendDescriptors(absl::string_view data,
   message.msg_iovlen = 1;
   const net_internal::OutgoingFds passengers(message, fds);
   for (;;) {
-    if (closed()) return net_internal::WasClosed("send descriptors");
+    if (!descriptor().CountOperation()) {
+      return net_internal::WasClosed("send descriptors");
+    }
     const ssize_t n = sendmsg(fd(), &message, MSG_NOSIGNAL);
     if (n >= 0) {
       if (static_cast<size_t>(n) == data.size()) return absl::OkStatus();
@@ -94,7 +96,9 @@ absl::StatusOr<UnixStream::Received> UnixStream::ReceiveDescriptors(
   if (buffer.empty()) return received;
   deadline = Earlier(deadline);
   for (;;) {
-    if (closed()) return net_internal::WasClosed("receive descriptors");
+    if (!descriptor().CountOperation()) {
+      return net_internal::WasClosed("receive descriptors");
+    }
     iovec bytes{buffer.data(), buffer.size()};
     msghdr message{};
     message.msg_iov = &bytes;

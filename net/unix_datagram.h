@@ -44,6 +44,9 @@ namespace grove::net {
 //       is too large (SendBuffer) is EMSGSIZE.
 class UnixDatagramSocket {
  public:
+  // For Sender: SendTo() may be called by several at once.
+  static constexpr bool kManyMaySend = true;
+
   // Closed.
   UnixDatagramSocket() = default;
 

@@ -39,6 +39,31 @@ GREENLET_TEST_F(UnixDatagramServerTest, AnswersWhoHasAName) {
   EXPECT_EQ(server.Stop(absl::Seconds(30)).cut, 0u);
 }
 
+// Whose answers are never read, and wait for room.
+GREENLET_TEST_F(UnixDatagramServerTest, OneClientThatDoesNotReadHoldsUpNoOther) {
+  UnixDatagramServer server(*UnixDatagramSocket::Bind(UnixAddress()),
+                            [](absl::string_view data, const UnixAddress& peer,
+                               UnixDatagramServer::Sender& socket) {
+                              for (int i = 0; i < (data == "many" ? 10'000 : 1); ++i) {
+                                if (!socket.SendTo("answer", peer).ok()) return;
+                              }
+                            });
+  server.Start();
+  const UnixAddress address = *server.sender().socket().local_address();
+  UnixDatagramSocket deaf = *UnixDatagramSocket::Bind(UnixAddress());
+  ASSERT_TRUE(deaf.SetPeer(address).ok());
+  ASSERT_TRUE(deaf.Send("many").ok());
+  UnixDatagramSocket client = *UnixDatagramSocket::Bind(UnixAddress());
+  ASSERT_TRUE(client.SetPeer(address).ok());
+  for (int i = 0; i < 10; ++i) {
+    ASSERT_TRUE(client.Send("one").ok());
+    char buffer[100];
+    const auto m = client.Receive(absl::MakeSpan(buffer), absl::Seconds(30));
+    ASSERT_TRUE(m.ok()) << m.status();
+  }
+  EXPECT_EQ(server.Stop(absl::ZeroDuration()).cut, 1u);
+}
+
 GREENLET_TEST_F(UnixDatagramServerTest, AStopWithAGraceTakesWhatHasArrived) {
   int handled = 0;
   UnixDatagramServer server(*UnixDatagramSocket::Bind(UnixAddress()),

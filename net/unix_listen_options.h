@@ -15,7 +15,8 @@ struct UnixBindOptions {
   mode_t mode = 0666;
   // Removes a socket's file that is there already and that no socket has any more: what a
   // process that died has left. A file of another kind, or one that is in use, is an
-  // error.
+  // error. Of two that replace the same one at the same moment, either may lose its file:
+  // who may be started twice at once needs a lock of his own.
   bool replace_stale = true;
 };
 

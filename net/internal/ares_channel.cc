@@ -135,6 +135,7 @@ void AresChannel::OnAnswer(void* arg, int status, int /*timeouts*/,
   if (waiter == nullptr) return;
   if (message == nullptr || size <= 0) {
     // Whatever has stood in the way; nobody listening is the usual reason.
+    waiter->refused_ = status == ARES_ECONNREFUSED;
     return waiter->End(status == ARES_ECONNREFUSED ? "cannot be reached"
                                                    : ares_strerror(status));
   }
@@ -149,6 +150,7 @@ void AresChannel::FailAll(const std::string& error) {
   for (AresQuery* waiter : waiters_) {
     if (waiter->query_ == nullptr) continue;
     waiter->query_->waiter = nullptr;
+    waiter->refused_ = true;
     waiter->End(error);
   }
 }
@@ -169,9 +171,18 @@ AresQuery::AresQuery(AresChannel* channel, const std::string& name, RecordType t
   }
   ++channel_->queries_;
   query_ = new AresChannel::Query{.channel = channel, .waiter = this};
+  errno = 0;
   ares_query(ares, name.c_str(), kClassIn, static_cast<int>(type), &AresChannel::OnAnswer,
              query_);
-  if (query_ == nullptr) channel_->FailAll(error_);
+  const int error = errno;
+  if (query_ != nullptr || !refused_) return;
+  // c-ares calls it the server's fault also if there can be no socket.
+  if (error == EMFILE || error == ENFILE || error == ENOBUFS || error == ENOMEM) {
+    refused_ = false;
+    error_ = absl::StrCat("cannot be asked: ", strerror(error));
+  } else {
+    channel_->FailAll(error_);
+  }
 }
 
 AresQuery::~AresQuery() {

@@ -98,6 +98,8 @@ class AresQuery {
   // Then: what the server has sent, of whatever kind, or why it has sent nothing.
   const std::string& message() const { return message_; }
   const std::string& error() const { return error_; }
+  // Whether that tells of the server: nobody listens there.
+  bool refused() const { return refused_; }
 
  private:
   friend class AresChannel;
@@ -110,6 +112,7 @@ class AresQuery {
   Event done_;
   std::string message_;
   std::string error_;
+  bool refused_ = false;
 };
 
 }  // namespace grove::net::net_internal

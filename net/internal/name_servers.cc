@@ -20,7 +20,7 @@ constexpr absl::Duration kPenalty = absl::Seconds(30);
 bool Note(const AresQuery& query, NameServer* server, Exchange* exchange) {
   const std::string who = server->address().ToString();
   if (query.message().empty()) {
-    server->IsSilent(ThisHub().Now());
+    if (query.refused()) server->IsSilent(ThisHub().Now());
     exchange->reply.failure = LookupFailure::kUnreachable;
     exchange->failures.push_back(absl::StrCat(who, " ", query.error()));
     return false;
@@ -100,7 +100,8 @@ bool NameServers::AskOne(NameServer* server, absl::Span<Exchange> exchanges,
     if (queries[i]->Wait(until)) {
       Note(*queries[i], server, &exchanges[i]);
     } else {
-      server->IsSilent(ThisHub().Now());
+      // Who was in more of a hurry has learned nothing of the server.
+      if (until < deadline) server->IsSilent(ThisHub().Now());
       exchanges[i].reply.failure = LookupFailure::kTimeout;
       exchanges[i].failures.push_back(
           absl::StrCat(server->address().ToString(), " does not answer"));

@@ -13,7 +13,8 @@ PeerKey PeerKeyOf(const Address& address) {
   const in6_addr& v6 = reinterpret_cast<const sockaddr_in6*>(address.raw())->sin6_addr;
   uint64_t high = 0;
   for (int i = 0; i < 8; ++i) high = high << 8 | v6.s6_addr[i];
-  if (!IN6_IS_ADDR_V4MAPPED(&v6)) return PeerKey(high, 0);
+  // Not all zero, which is nobody's: ::1 is somebody.
+  if (!IN6_IS_ADDR_V4MAPPED(&v6)) return PeerKey(high, 1);
   uint64_t low = 0;
   for (int i = 8; i < 16; ++i) low = low << 8 | v6.s6_addr[i];
   return PeerKey(0, low);

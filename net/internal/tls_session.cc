@@ -85,7 +85,9 @@ absl::Status Session::NameServer() {
   } else {
     // Only names are told to the server (RFC 6066).
     ok = SSL_set_tlsext_host_name(ssl_.get(), host_.c_str());
-    X509_VERIFY_PARAM_set_hostflags(expected, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
+    // RFC 9525: a common name is no name.
+    X509_VERIFY_PARAM_set_hostflags(expected, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS |
+                                                  X509_CHECK_FLAG_NEVER_CHECK_SUBJECT);
     if (verify && ok) {
       ok = X509_VERIFY_PARAM_set1_host(expected, host_.data(), host_.size());
     }

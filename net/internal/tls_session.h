@@ -55,7 +55,9 @@ class Session final : public std::enable_shared_from_this<Session> {
   absl::StatusOr<std::optional<size_t>> TryRead(absl::Span<char> buffer);
   absl::Status Write(absl::Span<const absl::string_view> pieces, Deadline deadline);
   absl::StatusOr<size_t> TryWrite(absl::string_view data);
-  bool has_unsent() const { return !out_.empty() || BeingFlushed(); }
+  bool has_unsent() const {
+    return !out_.empty() || BeingFlushed() || transport_->has_unsent();
+  }
   absl::Status ShutdownWrite();
   absl::Status ShutdownRead();
   void Close();

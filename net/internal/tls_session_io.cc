@@ -294,7 +294,13 @@ absl::Status Session::Drain(Deadline deadline) {
     if (!flusher.Join(deadline)) return TimedOut("write to " + Describe());
     if (flusher_.ready()) flusher_ = {};
   }
-  if (ABSL_PREDICT_FALSE(!out_.empty())) return Flush(deadline);
+  if (ABSL_PREDICT_FALSE(!out_.empty())) {
+    if (absl::Status s = Flush(deadline); !s.ok()) return s;
+  }
+  // A transport that is TLS itself may have taken more than it has sent.
+  if (ABSL_PREDICT_FALSE(transport_->has_unsent())) {
+    if (absl::Status s = transport_->Write({}, deadline); !s.ok()) return s;
+  }
   return write_failure_;
 }
 

@@ -14,6 +14,8 @@
 #include "grove/net/internal/tls_error.h"
 #include "openssl/err.h"
 #include "openssl/mem.h"
+#include "openssl/sha.h"
+#include "openssl/x509.h"
 
 namespace grove::net::tls_internal {
 namespace {
@@ -26,8 +28,27 @@ constexpr char kCiphers[] =
     "ECDHE-RSA-AES128-GCM-SHA256|ECDHE-RSA-CHACHA20-POLY1305]:"
     "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-RSA-AES256-GCM-SHA384";
 
-// Tickets name it, so that those of another application are not taken.
-constexpr uint8_t kSessionContext[] = "grove";
+// Tickets name it, so that those of another application are not taken, nor those of a
+// client whom other roots have vouched for: nobody looks at its certificate again.
+std::string SessionContext(ClientCertificates clients, X509_STORE* roots) {
+  SHA256_CTX hash;
+  SHA256_Init(&hash);
+  SHA256_Update(&hash, "grove", 5);
+  const auto mode = static_cast<uint8_t>(clients);
+  SHA256_Update(&hash, &mode, 1);
+  const STACK_OF(X509_OBJECT)* const all =
+      roots == nullptr ? nullptr : X509_STORE_get0_objects(roots);
+  for (size_t i = 0; all != nullptr && i < sk_X509_OBJECT_num(all); ++i) {
+    X509* const root = X509_OBJECT_get0_X509(sk_X509_OBJECT_value(all, i));
+    uint8_t* der = nullptr;
+    const int size = root == nullptr ? 0 : i2d_X509(root, &der);
+    if (size > 0) SHA256_Update(&hash, der, static_cast<size_t>(size));
+    OPENSSL_free(der);
+  }
+  std::string digest(SHA256_DIGEST_LENGTH, '\0');
+  SHA256_Final(reinterpret_cast<uint8_t*>(digest.data()), &hash);
+  return digest;
+}
 
 uint16_t Number(TlsVersion version) {
   return version == TlsVersion::k1_2 ? TLS1_2_VERSION : TLS1_3_VERSION;
@@ -306,7 +327,9 @@ absl::StatusOr<bssl::UniquePtr<SSL_CTX>> ServerState::NewContext(
   SSL_CTX_set_options(c, SSL_OP_CIPHER_SERVER_PREFERENCE);
   // Sessions travel in tickets; none are kept here.
   SSL_CTX_set_session_cache_mode(c, SSL_SESS_CACHE_OFF);
-  SSL_CTX_set_session_id_context(c, kSessionContext, sizeof kSessionContext);
+  const std::string id = SessionContext(options_.client_certificates, client_roots);
+  SSL_CTX_set_session_id_context(c, reinterpret_cast<const uint8_t*>(id.data()),
+                                 id.size());
   if (options_.session_tickets) {
     SSL_CTX_set_tlsext_ticket_key_cb(c, &UseTicketKey);
   } else {

@@ -63,6 +63,7 @@ absl::Status UnixAcceptor::WaitForConnection(Deadline deadline) {
 
 absl::StatusOr<UnixAcceptor::Accepted> UnixAcceptor::Accept(Deadline deadline) {
   for (;;) {
+    if (!descriptor_.CountOperation()) return WasClosed("accept");
     absl::StatusOr<Accepted> accepted = TryAccept();
     if (accepted.ok() || !WouldBlock(ErrnoOf(accepted.status()))) return accepted;
     if (absl::Status s = WaitForConnection(deadline); !s.ok()) return s;
