@@ -42,5 +42,8 @@ int main(int argc, char** argv) {
     }
   });
   server.Start();
+  const grove::ShutdownHook stop =
+      grove::OnShutdown(grove::ShutdownPhase::kStopAccepting, "source",
+                        [&](grove::Deadline) { server.Stop(); });
   return shutdown.Run();
 }
