@@ -6,6 +6,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,9 +19,12 @@
 #include <sys/timerfd.h>
 #include <sys/uio.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
 
+#include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "grove/green/greenlet.h"
@@ -580,6 +584,47 @@ GREENLET_TEST_F(PatchedIo, BatchesOfDatagrams) {
   // And as many as there are.
   EXPECT_EQ(sendmmsg(ends.b, messages, 2, 0), 2);
   EXPECT_EQ(recvmmsg(ends.a, got, 3, MSG_WAITFORONE, nullptr), 2);
+}
+
+// --- by syscall(2) ---
+
+GREENLET_TEST_F(PatchedIo, RawCallsWaitAsTheirFunctionsDo) {
+  const Ends ends = SocketPair();
+  char buffer[4];
+  iovec vector = {buffer, sizeof buffer};
+  msghdr message = {};
+  message.msg_iov = &vector;
+  message.msg_iovlen = 1;
+  pollfd poll_fd = {.fd = ends.a, .events = POLLIN, .revents = 0};
+  const std::pair<const char*, std::function<long()>> waits[] = {
+      {"read", [&] { return syscall(SYS_read, ends.a, buffer, 4); }},
+      {"readv", [&] { return syscall(SYS_readv, ends.a, &vector, 1); }},
+      {"recvfrom",
+       [&] { return syscall(SYS_recvfrom, ends.a, buffer, 4, 0, nullptr, nullptr); }},
+      {"recvmsg", [&] { return syscall(SYS_recvmsg, ends.a, &message, 0); }},
+      {"ppoll", [&] {
+         const long ready = syscall(SYS_ppoll, &poll_fd, 1, nullptr, nullptr, 8);
+         return ready == 1 ? syscall(SYS_read, ends.a, buffer, 4) : ready;
+       }}};
+  for (const auto& [name, wait] : waits) {
+    SCOPED_TRACE(name);
+    const Greenlet<long> waiter = Spawn(wait);
+    Yield();  // would be for ever, if it stopped the thread
+    EXPECT_FALSE(waiter.ready());
+    EXPECT_EQ(syscall(SYS_write, ends.b, "xyz", 3), 3);
+    EXPECT_EQ(*waiter.Get(), 3);
+  }
+  const absl::Duration before = Elapsed();
+  const timespec hour = {.tv_sec = 3600, .tv_nsec = 0};
+  EXPECT_EQ(syscall(SYS_nanosleep, &hour, nullptr), 0);
+  EXPECT_EQ(syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &hour, nullptr), 0);
+  EXPECT_GE(Elapsed() - before, absl::Hours(2));
+  // Errors are the kernel's.
+  EXPECT_EQ(syscall(SYS_clock_nanosleep, 12345, 0, &hour, nullptr), -1);
+  EXPECT_EQ(errno, EINVAL);
+  EXPECT_EQ(syscall(SYS_read, -1, buffer, 4), -1);
+  EXPECT_EQ(errno, EBADF);
+  EXPECT_EQ(syscall(SYS_getpid), getpid());
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
-// futex(2) by syscall(2): what std::future, std::atomic::wait(), std::latch, semaphores
-// of C++ and the guards of static variables wait by.
+// syscall(2): futex(2), which std::future, std::atomic::wait(), std::latch, semaphores of
+// C++ and the guards of static variables wait by; and what has a function of its own.
 
 #include <errno.h>
 #include <linux/futex.h>
@@ -16,6 +16,7 @@
 #include "grove/patch/internal/io.h"
 #include "grove/patch/internal/parking_lot.h"
 #include "grove/patch/internal/process_shared.h"
+#include "grove/patch/internal/raw_calls.h"
 #include "grove/patch/internal/timespec.h"
 
 namespace grove::patch::patch_internal {
@@ -61,8 +62,9 @@ long FutexWait(Scheduler& s, uint32_t* word, uint32_t expected, Deadline deadlin
 
 long Syscall(long number, long a, long b, long c, long d, long e, long f) {
   if (number != SYS_futex) {
-    const std::optional<long> closed = SyscallThatCloses(number, a, b, c);
-    return closed ? *closed : syscall_hook.Original(number, a, b, c, d, e, f);
+    if (const auto closed = SyscallThatCloses(number, a, b, c)) return *closed;
+    if (const auto done = SyscallByWrapper(number, a, b, c, d, e, f)) return *done;
+    return syscall_hook.Original(number, a, b, c, d, e, f);
   }
   auto* const word = reinterpret_cast<uint32_t*>(a);
   const auto* const timeout = reinterpret_cast<const timespec*>(d);

@@ -79,6 +79,9 @@ struct Hook {
   std::atomic<uint64_t> calls = 0;
   std::atomic<uint64_t> waits = 0;
 
+  // Whether it is patched in all objects, and not in some that were imported.
+  std::atomic<bool> everywhere = false;
+
   // Where PassedCalls counts it.
   size_t number = 0;
 

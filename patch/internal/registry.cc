@@ -190,7 +190,9 @@ void Registry::Patch(absl::Span<Hook* const> hooks) {
   const std::lock_guard guard(lock_);
   const size_t before = everywhere_.size();
   const auto add = [&](Hook* hook) {
-    if (!IsEverywhere(hook)) everywhere_.push_back(hook);
+    if (IsEverywhere(hook)) return;
+    everywhere_.push_back(hook);
+    hook->everywhere = true;
   };
   for (Hook* hook : hooks) add(hook);
   if (everywhere_.size() == before) return;
