@@ -33,7 +33,8 @@ struct RunOptions {
 // Starts a program, feeds it, collects what it writes, and waits until it has ended; in
 // whatever way, that is no error of this call. Nothing of it is left when this returns or
 // throws: if it has not ended, it is killed and reaped, and if it leads a process group,
-// so are all in there that do not resist (options.process.process_group = 0).
+// so are all in there that do not resist (options.process.process_group = 0). One that may
+// not be killed, since it is another user's by now (sudo), is left to its end.
 //
 // Errors: those of Subprocess::Start(); kDeadlineExceeded; kResourceExhausted at the
 // output limit. ProcessOf(status) has what was written before.
