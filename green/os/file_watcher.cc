@@ -319,10 +319,12 @@ void FileWatcher::State::Close() {
   descriptor_.Close();
   if (last < 0) return;  // it was done here, for want of a descriptor
   const auto* s = green_internal::Scheduler::GetIfExists();
-  const Shield shield;
-  if (s == nullptr || s->on_loop_stack() || !OnFilesPool([last] { close(last); }).ok()) {
+  if (s == nullptr || s->on_loop_stack() || s->process_exits()) {
     close(last);
+    return;
   }
+  const Shield shield;
+  if (!OnFilesPool([last] { close(last); }).ok()) close(last);
 }
 
 void FileWatcher::State::LookAgain() {
