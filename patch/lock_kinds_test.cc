@@ -164,17 +164,19 @@ void GivesUp(const std::string& name, const std::function<int(const timespec*)>&
 
 GREENLET_TEST_F(PatchedLockKinds, AMutexIsWaitedForUntilATime) {
   pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
-  Spawn([&] { EXPECT_EQ(pthread_mutex_lock(&mutex), 0); }).Join();
-  GivesUp("pthread_mutex_timedlock",
-          [&](const timespec* t) { return pthread_mutex_timedlock(&mutex, t); });
-  for (const clockid_t clock : {CLOCK_REALTIME, CLOCK_MONOTONIC}) {
-    GivesUp(
-        "pthread_mutex_clocklock",
-        [&](const timespec* t) { return pthread_mutex_clocklock(&mutex, clock, t); },
-        clock);
-  }
-  const timespec t = In(CLOCK_PROCESS_CPUTIME_ID, 1);
-  EXPECT_EQ(pthread_mutex_clocklock(&mutex, CLOCK_PROCESS_CPUTIME_ID, &t), EINVAL);
+  ASSERT_EQ(pthread_mutex_lock(&mutex), 0);
+  Spawn([&] {
+    GivesUp("pthread_mutex_timedlock",
+            [&](const timespec* t) { return pthread_mutex_timedlock(&mutex, t); });
+    for (const clockid_t clock : {CLOCK_REALTIME, CLOCK_MONOTONIC}) {
+      GivesUp(
+          "pthread_mutex_clocklock",
+          [&](const timespec* t) { return pthread_mutex_clocklock(&mutex, clock, t); },
+          clock);
+    }
+    const timespec t = In(CLOCK_PROCESS_CPUTIME_ID, 1);
+    EXPECT_EQ(pthread_mutex_clocklock(&mutex, CLOCK_PROCESS_CPUTIME_ID, &t), EINVAL);
+  }).Join();
   // Free, it is had at once, whatever the time.
   EXPECT_EQ(pthread_mutex_unlock(&mutex), 0);
   const timespec passed = In(CLOCK_MONOTONIC, -1);
