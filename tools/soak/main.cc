@@ -1,8 +1,10 @@
 // The soak: ./tools/bazel run --config=opt //tools/soak -- --seconds=120
 // --greenlets=100000
 
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include <random>
 #include <string>
@@ -11,6 +13,7 @@
 #include "absl/flags/parse.h"
 #include "absl/flags/usage.h"
 #include "absl/time/time.h"
+#include "grove/green/dump.h"
 #include "tools/soak/soak.h"
 
 ABSL_FLAG(int, seconds, 120, "how long");
@@ -32,6 +35,7 @@ int main(int argc, char** argv) {
   options.progress = true;
   printf("soak: seed %llu\n", static_cast<unsigned long long>(options.seed));
   fflush(stdout);
+  grove::DumpOnSignal(SIGQUIT, STDERR_FILENO);  // should one hang: who waits for what
 
   const grove::soak::Summary summary = grove::soak::Run(options);
   for (const std::string& broken : summary.broken) printf("BROKEN %s\n", broken.c_str());

@@ -213,8 +213,7 @@ Summary Run(const Options& options) {
     const int64_t blocks =
         static_cast<int64_t>(summary.peak * sizeof(green_internal::Core)) * 5 / 4;
     compare("heap bytes in use", before.heap, after.heap, kMayGrow + blocks);
-    compare("resident bytes", before.bytes, after.bytes,
-            kMayGrow + kFragments + blocks);
+    compare("resident bytes", before.bytes, after.bytes, kMayGrow + kFragments + blocks);
   }
   return summary;
 }

@@ -58,7 +58,10 @@ void EchoByTls(Scene& s) {
       std::string back(size, ' ');
       for (int r = 0; r < rounds; ++r) {
         // What comes back is read meanwhile: else both sides might wait for room.
-        const Greenlet<bool> write = Spawn([&] { return client.Write(text).ok(); });
+        // Who has not sent it all need not wait for its echo.
+        const Greenlet<> write = Spawn([&] {
+          if (!client.Write(text).ok()) client.Close();
+        });
         const absl::Cleanup join = [&] {
           const Shield shield;
           write.Kill();
