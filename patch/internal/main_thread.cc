@@ -9,7 +9,6 @@
 #include <utility>
 
 #include "absl/cleanup/cleanup.h"
-#include "grove/green/call.h"
 #include "grove/green/greenlet.h"
 #include "grove/green/timeout.h"
 #include "grove/patch/internal/parking_lot.h"
