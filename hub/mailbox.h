@@ -12,6 +12,9 @@
 #include "grove/hub/internal/relaxed.h"
 
 namespace grove {
+namespace green_internal {
+struct DebuggerTable;
+}
 
 // Letter
 //
@@ -86,6 +89,7 @@ class Mailbox {
 
  private:
   friend class Hub;
+  friend struct green_internal::DebuggerTable;
 
   // The rest is for the hub itself.
   int wake_fd() const { return wake_fd_; }

@@ -14,30 +14,24 @@
 namespace grove::green_internal {
 namespace {
 
-struct AllSchedulers {
-  ProcessMutex mutex;
-  Scheduler* first = nullptr;
-};
-
-AllSchedulers& All() {
-  static auto* const all = new AllSchedulers;
-  return *all;
+// Of the list of all schedulers. Never destroyed: hubs may end after static objects.
+ProcessMutex& ListMutex() {
+  static auto* const mutex = new ProcessMutex;
+  return *mutex;
 }
 
 }  // namespace
 
 void Scheduler::List(Scheduler* s) {
-  AllSchedulers& all = All();
-  std::lock_guard lock(all.mutex);
-  s->next_ = all.first;
+  std::lock_guard lock(ListMutex());
+  s->next_ = first;
   if (s->next_) s->next_->previous_ = s;
-  all.first = s;
+  first = s;
 }
 
 void Scheduler::Unlist(Scheduler* s) {
-  AllSchedulers& all = All();
-  std::lock_guard lock(all.mutex);
-  (s->previous_ ? s->previous_->next_ : all.first) = s->next_;
+  std::lock_guard lock(ListMutex());
+  (s->previous_ ? s->previous_->next_ : first) = s->next_;
   if (s->next_) s->next_->previous_ = s->previous_;
 }
 
@@ -45,13 +39,12 @@ void Scheduler::LiveOnInChild() {
   Scheduler* self = current_scheduler;
   if (++process_park_mark == 0) ++process_park_mark;  // 0: does not wait
   if (self != nullptr) self->park_mark_ = process_park_mark;
-  AllSchedulers& all = All();
-  for (Scheduler* s = all.first; s; s = s->next_) {
+  for (Scheduler* s = first; s; s = s->next_) {
     if (s == self) continue;
     s->hub_->CloseInChild();
     s->ended_.store(true, std::memory_order_release);
   }
-  all.first = self;
+  first = self;
   std::shared_ptr<HubRecord> record = HubRecord::ReplaceAllInChild(self);
   if (self == nullptr) return;
   self->record_ = std::move(record);
@@ -64,7 +57,7 @@ void Scheduler::ForgetOthersInChild() {
   const auto forget = [self](Core* core) {
     if (core == self) return;
     // Out of the line that it stands in, so that nothing is given to it.
-    if (core->parked) core->waiting_on->Cancel();
+    if (core->parked) core->waiting_on->Abandon();
     core->parked = 0;
     core->pending = 0;
     core->killed = !core->finished;
@@ -74,7 +67,7 @@ void Scheduler::ForgetOthersInChild() {
   forget(main_);
   while (Visitor* v = visitors_) {
     RemoveVisitor(v);
-    v->HubEnds();
+    v->Forget();
   }
   hub_->timers().CancelAllBut([self](const Timer* timer) {
     for (const Timeout* t = self->timeouts; t; t = t->outer_) {

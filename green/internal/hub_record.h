@@ -78,6 +78,7 @@ class HubRecord {
 
  private:
   friend class Scheduler;
+  friend struct DebuggerTable;
 
   explicit HubRecord(Scheduler* s);
   // For the hub itself.
