@@ -55,7 +55,8 @@ class RemoteCall final : public Observer, public Scheduler::Visitor {
     host_->RemoveVisitor(this);
     TakeError();
     callee_outcome_ =
-        callee_->killed
+        callee_->expired ? OutcomeOf(callee_)
+        : callee_->killed
             ? absl::CancelledError(absl::StrCat("Call: ", callee_->Label(), " of hub '",
                                                 hub_.name(), "' was killed"))
             : absl::OkStatus();

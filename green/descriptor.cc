@@ -152,6 +152,16 @@ Descriptor::Descriptor(int fd) : fd_(fd) {
   slot_ = green_internal::TakeSlot(Scheduler::Get(), fd);
 }
 
+namespace {
+
+// It was closed before: whoever closed another one last has nothing to do with it.
+[[gnu::noinline, gnu::cold]] bool ForgetCloser() {
+  if (green_internal::slot_pool) green_internal::slot_pool->last_closer.clear();
+  return false;
+}
+
+}  // namespace
+
 // Kept out of Wait(), whose frame is one of the few that a sleeping connection has.
 [[noreturn, gnu::noinline, gnu::cold]] void Descriptor::Misused(int direction) const {
   Scheduler* s = slot_->scheduler;
@@ -163,7 +173,10 @@ Descriptor::Descriptor(int fd) : fd_(fd) {
 }
 
 WaitResult Descriptor::Wait(int direction, Deadline deadline) {
-  if (slot_ == nullptr) return WaitResult::kClosed;
+  if (ABSL_PREDICT_FALSE(slot_ == nullptr)) {
+    ForgetCloser();
+    return WaitResult::kClosed;
+  }
   DescriptorSlot* slot = slot_;
   Scheduler* s = slot->scheduler;
   DescriptorSlot::Direction& d = slot->directions[direction];
@@ -189,10 +202,12 @@ bool Descriptor::Waits(int direction) const {
 }
 
 bool Descriptor::CountOperation() {
-  if (slot_ == nullptr) return false;
+  if (ABSL_PREDICT_FALSE(slot_ == nullptr)) return ForgetCloser();
   DescriptorSlot* slot = slot_;
   const uint32_t generation = slot->generation;
-  slot->scheduler->CountOperation();
+  Scheduler* s = slot->scheduler;
+  if (ABSL_PREDICT_FALSE(!s || !s->on_home_thread())) Misused(0);
+  s->CountOperation();
   return slot->generation == generation;
 }
 

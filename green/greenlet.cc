@@ -95,6 +95,11 @@ absl::Status OutcomeOf(Core* core) {
   return absl::OkStatus();
 }
 
+bool IsShared(const Core* core) {
+  if (core->refs.load(std::memory_order_acquire) > 1) return true;
+  return core->scheduler->on_home_thread() && core->extras && !core->extras->links.empty();
+}
+
 Extras& ExtrasOf(Core* core) {
   if (!core->extras) core->extras = std::make_unique<Extras>();
   return *core->extras;
@@ -136,9 +141,12 @@ void Extras::StartTimer::OnFire(Timer* timer) {
 
 void StartLater(Core* core, absl::Duration after) {
   auto timer = std::make_unique<Extras::StartTimer>(core);
-  core->scheduler->hub().timers().Arm(timer.get(), after <= absl::ZeroDuration()
-                                                       ? core->scheduler->hub().Now()
-                                                       : Deadline(after).when());
+  Hub& hub = core->scheduler->hub();
+  const Deadline at(after);
+  // Without an end it waits to be killed.
+  if (!at.infinite()) {
+    hub.timers().Arm(timer.get(), after <= absl::ZeroDuration() ? hub.Now() : at.when());
+  }
   ExtrasOf(core).start_timer = std::move(timer);
   core->scheduler->TellSpawned(core);
 }

@@ -137,6 +137,7 @@ bool JoinUntil(Core* core, Deadline deadline);
 void Kill(Core* core, KillOptions options, bool wait);
 void Throw(Core* core, std::exception_ptr error);
 absl::Status OutcomeOf(Core* core);  // throws what the greenlet threw
+bool IsShared(const Core* core);     // there are other handles, or links
 LinkId AddLink(Core* core, LinkOn on, bool raw, absl::AnyInvocable<void(Core*)> fn);
 void LinkWithId(Core* core, LinkId id, LinkOn on, absl::AnyInvocable<void(Core*)> raw);
 bool RemoveLink(Core* core, LinkId id);
@@ -172,6 +173,7 @@ Core* NewCore(Scheduler& s, size_t stack_size, F&& fn, SpawnSite site) {
   static_assert(
       sizeof(Impl) <= kMinStackSize - kGuardSize - 8192,
       "what this function captures is too large for a stack; capture a pointer");
+  static_assert(alignof(Impl) <= 64, "what this function captures is aligned too far");
   const Stack stack = s.TakeStack(stack_size);
   const uintptr_t top = reinterpret_cast<uintptr_t>(stack.top());
   void* where = reinterpret_cast<void*>((top - Colour(stack.index) - sizeof(Impl)) &
@@ -246,7 +248,8 @@ class AnyGreenlet {
   // AnyGreenlet::Throw()
   //
   // Lets the greenlet's blocking call, or its next one, throw `error`, once. Does not
-  // wait. One that has not begun ends by it without running.
+  // wait. One that has not begun ends by it without running. A second one before the first
+  // was thrown replaces it.
   void Throw(std::exception_ptr error) const {
     green_internal::Throw(core_, std::move(error));
   }
@@ -264,8 +267,16 @@ class AnyGreenlet {
 
   // Unique within its hub.
   uint64_t id() const { return core_->id; }
-  std::string name() const { return core_->name(); }
-  void set_name(std::string name) const { core_->SetName(std::move(name)); }
+  std::string name() const {
+    if (!core_->finished && !core_->scheduler->ended()) {
+      green_internal::CheckHome(core_, "name()");
+    }
+    return core_->name();
+  }
+  void set_name(std::string name) const {
+    green_internal::CheckHome(core_, "set_name()");
+    core_->SetName(std::move(name));
+  }
   SpawnSite spawn_site() const { return core_->site; }
   // The id of the greenlet that spawned it; 0 for a main greenlet.
   uint64_t parent_id() const { return core_->parent_id; }
@@ -343,7 +354,7 @@ class Greenlet : public AnyGreenlet {
   //
   // Waits for the greenlet's end and returns what its function returned. If it threw,
   // throws the same; if it was killed, returns kCancelled. On an rvalue, moves the result
-  // out.
+  // out, unless other handles or links may want it and it can be copied.
   //
   // Blocks: until the greenlet has ended.
   // Deadline: returns kDeadlineExceeded.
@@ -367,6 +378,9 @@ class Greenlet : public AnyGreenlet {
       return outcome;
     } else {
       if (!outcome.ok()) return outcome;
+      if constexpr (std::copy_constructible<T>) {
+        if (green_internal::IsShared(core_)) return *result();
+      }
       return *std::move(result());
     }
   }

@@ -112,6 +112,7 @@ TaskGroup::TaskGroup(TaskGroupOptions options)
 TaskGroup::~TaskGroup() {
   if (!done()) {
     CheckHome("~TaskGroup");
+    CheckNotMine("ends");
     Shield shield;
     Cancel();
     while (!done()) {
@@ -131,6 +132,15 @@ void TaskGroup::CheckHome(const char* operation) const {
   const Hub* here = Hub::Current();
   GROVE_FATAL(operation, " of ", Label(), " of hub '", scheduler_->hub_name(), "', from ",
               here ? absl::StrCat("hub '", here->name(), "'") : "a thread without a hub");
+}
+
+// Whoever waits for the tasks is none of them.
+void TaskGroup::CheckNotMine(const char* what) const {
+  const Core* self = scheduler_->current();
+  for (const Task& task : tasks_) {
+    GROVE_CHECK(task.end.target() != self, self->Label(), " ", what, " ", Label(),
+                ", of which it is a task");
+  }
 }
 
 std::string TaskGroup::Label() const {
@@ -157,14 +167,10 @@ void TaskGroup::Cancel() {
 absl::Status TaskGroup::Join(Deadline deadline) {
   CheckHome("Join");
   while (!done()) {
-    Core* self = scheduler_->current();
-    for (const Task& task : tasks_) {
-      GROVE_CHECK(task.end.target() != self, self->Label(), " joins ", Label(),
-                  ", of which it is a task");
-    }
+    CheckNotMine("joins");
     bool ended = false;
     if (deadline != Deadline::Passed()) {
-      EndWaiter waiter(self, this);
+      EndWaiter waiter(scheduler_->current(), this);
       ended = scheduler_->ParkUntil(&waiter, deadline);
     }
     if (!ended) {

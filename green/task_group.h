@@ -190,6 +190,7 @@ class TaskGroup {
   }
 
   void CheckHome(const char* operation) const;
+  void CheckNotMine(const char* what) const;
   std::string Label() const;
   void Add(green_internal::Core* core, ReturnedFn returned);
   void Ended(std::list<Task>::iterator task);

@@ -30,7 +30,7 @@ void Timeout::Restart() {
   Cancel();
   GROVE_CHECK(core_->scheduler->current() == core_, "a Timeout of ", core_->Label(),
               " is started by another greenlet");
-  if (after_ == absl::InfiniteDuration()) return;
+  if (after_ == absl::InfiniteDuration() || Deadline(after_).infinite()) return;
   Hub& hub = core_->scheduler->hub();
   const Deadline at = at_.infinite() ? Deadline(after_) : at_;
   const MonotonicNanos when = after_ <= absl::ZeroDuration() ? hub.Now() : at.when();
@@ -79,6 +79,15 @@ void Timeout::ThrowExpired() {
   throw TimeoutExpired(first, first->after_);
 }
 
-void CheckInterrupt() { Scheduler::Get().DeliverPending(); }
+void CheckInterrupt() {
+  Scheduler& s = Scheduler::Get();
+  Hub& hub = s.hub();
+  // What would interrupt it comes only if the hub looks.
+  if (!s.on_loop_stack() &&
+      absl::Nanoseconds(hub.Now() - hub.slice_began()) >= hub.options().slice) {
+    s.Yield();
+  }
+  s.DeliverPending();
+}
 
 }  // namespace grove

@@ -138,7 +138,8 @@ class Shield {
 // CheckInterrupt()
 //
 // Throws what is pending for this greenlet, as a blocking call would. For long loops
-// that compute.
+// that compute: once they have used up a slice, it lets the hub look at its timers and
+// others run first, as Yield() does.
 void CheckInterrupt();
 
 }  // namespace grove

@@ -105,7 +105,7 @@ bool Idle(Deadline deadline) {
   const KeepAlive alive(&hub);
   IdleWatcher watcher(&hub.loop());
   watcher.Start([self, &hub] {
-    if (hub.FirstReady() != nullptr || hub.HasMail()) return;
+    if (hub.HasReady() || hub.HasMail()) return;
     if (hub.timers().armed() > 0 && *hub.timers().NextLook() <= hub.Now()) return;
     self->scheduler->Wake(self);
   });

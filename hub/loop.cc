@@ -349,7 +349,7 @@ void Watcher::Unlink() {
 
 void Watcher::Start(Callback callback) {
   if (active_) return;
-  callback_ = std::move(callback);
+  callback_ = std::make_shared<Callback>(std::move(callback));
   Link();
   DoStart();
 }
@@ -378,7 +378,6 @@ struct WatcherCallback {
   void Name::DoStart() { ev_##kind##_start(loop_->raw(), &impl_->ev); } \
   void Name::DoStop() { ev_##kind##_stop(loop_->raw(), &impl_->ev); }
 
-GROVE_DEFINE_WATCHER(LoopTimer, timer)
 GROVE_DEFINE_WATCHER(SignalWatcher, signal)
 GROVE_DEFINE_WATCHER(AsyncWatcher, async)
 GROVE_DEFINE_WATCHER(IdleWatcher, idle)
@@ -388,14 +387,32 @@ GROVE_DEFINE_WATCHER(ForkWatcher, fork)
 
 #undef GROVE_DEFINE_WATCHER
 
+struct LoopTimer::Impl {
+  ev_timer ev;
+  double after;
+  double repeat;
+};
+
+LoopTimer::~LoopTimer() { Stop(); }
+
+// Counts from now, and not from when the loop last looked at the clock; each time anew.
+void LoopTimer::DoStart() {
+  ev_now_update(loop_->raw());
+  ev_timer_set(&impl_->ev, impl_->after, impl_->repeat);
+  ev_timer_start(loop_->raw(), &impl_->ev);
+}
+
+void LoopTimer::DoStop() { ev_timer_stop(loop_->raw(), &impl_->ev); }
+
 LoopTimer::LoopTimer(Loop* loop, absl::Duration after, absl::Duration repeat)
     : Watcher(loop), impl_(std::make_unique<Impl>()) {
   GROVE_CHECK(repeat >= absl::ZeroDuration(),
               "a LoopTimer repeats after a negative time");
-  ev_timer_init(&impl_->ev, &WatcherCallback::Call<ev_timer>,
-                absl::ToDoubleSeconds(after), absl::ToDoubleSeconds(repeat));
+  impl_->after = absl::ToDoubleSeconds(after);
+  impl_->repeat = absl::ToDoubleSeconds(repeat);
+  ev_timer_init(&impl_->ev, &WatcherCallback::Call<ev_timer>, impl_->after,
+                impl_->repeat);
   impl_->ev.data = this;
-  ev_now_update(loop->raw());
 }
 
 SignalWatcher::SignalWatcher(Loop* loop, int signum)

@@ -183,7 +183,8 @@ class Watcher {
 
   // Watcher::Start()
   //
-  // Begins to call `callback`. No effect if started.
+  // Begins to call `callback`. No effect if started. A callback may do so with its own
+  // watcher, once that has stopped.
   void Start(Callback callback);
   void Stop();
   bool active() const { return active_; }
@@ -192,10 +193,14 @@ class Watcher {
   explicit Watcher(Loop* loop) : loop_(loop) {}
   virtual void DoStart() = 0;
   virtual void DoStop() = 0;
-  void Call() { callback_(); }
+  // Which may stop the watcher, start it with another callback, or end it.
+  void Call() {
+    const std::shared_ptr<Callback> callback = callback_;
+    (*callback)();
+  }
 
   Loop* const loop_;
-  Callback callback_;
+  std::shared_ptr<Callback> callback_;
   bool active_ = false;
 
  private:

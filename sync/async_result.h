@@ -78,10 +78,14 @@ class AsyncResult {
   // Takes over how a greenlet has ended: for Link() and RawLink(). One that returns
   // something else than T is a fatal error.
   void operator()(const AnyGreenlet& greenlet) {
-    if (greenlet.exception()) {
-      SetException(greenlet.exception());
-    } else if (greenlet.killed()) {
-      SetStatus(absl::CancelledError("greenlet '" + greenlet.name() + "' was killed"));
+    absl::Status outcome;
+    try {
+      outcome = green_internal::OutcomeOf(greenlet.core());
+    } catch (...) {
+      return SetException(std::current_exception());
+    }
+    if (!outcome.ok()) {
+      SetStatus(std::move(outcome));
     } else {
       auto* body = dynamic_cast<green_internal::ResultBody<T>*>(greenlet.core()->body);
       GROVE_CHECK(body, "greenlet '", greenlet.name(),
@@ -167,6 +171,22 @@ class AsyncResult {
         : Operation(&r->getters_), result_(r), take_(take) {}
     bool Try() override {
       if (!result_->outcome_.ready()) return false;
+      try {
+        Receive();
+      } catch (...) {  // by the copy: whoever gets it is told
+        outcome = {.exception = std::current_exception()};
+      }
+      return true;
+    }
+    void Return() override {
+      if (take_ && !result_->outcome_.ready()) result_->SetOutcome(std::move(outcome));
+    }
+    std::string Describe() const override { return NameOf(result_); }
+
+    Outcome outcome;
+
+   private:
+    void Receive() {
       if (take_ && result_->outcome_.value) {
         outcome = std::exchange(result_->outcome_, {});
       } else if constexpr (std::copy_constructible<Value>) {
@@ -175,13 +195,8 @@ class AsyncResult {
         outcome = {.exception = result_->outcome_.exception,
                    .status = result_->outcome_.status};
       }
-      return true;
     }
-    std::string Describe() const override { return NameOf(result_); }
 
-    Outcome outcome;
-
-   private:
     AsyncResult* const result_;
     const bool take_;
   };
@@ -193,11 +208,15 @@ class AsyncResult {
   void SetOutcome(Outcome outcome) {
     home_.Do([this, outcome = std::move(outcome)]() mutable {
       outcome_ = std::move(outcome);
+      // Whoever is told last may destroy this at once, on another hub.
+      if (getters_.empty()) return line_.NotifyAll();
       line_.NotifyAll();
       while (auto* op = static_cast<GetOperation*>(getters_.front())) {
         if (!op->Try()) return;  // it was taken by the one before
         getters_.PopFront();
+        const bool last = getters_.empty();
         op->Notify();
+        if (last) return;
       }
     });
   }

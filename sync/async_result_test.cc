@@ -197,7 +197,7 @@ GREENLET_TEST(AsyncResult, TakesOverThatAGreenletWasKilled) {
   g.Link(std::ref(result));
   Settle();
   g.Kill();
-  EXPECT_EQ(result.Get().status(), absl::CancelledError("greenlet 'victim' was killed"));
+  EXPECT_EQ(result.Get().status(), absl::CancelledError("greenlet 'victim' (#3) was killed"));
 }
 
 // --- homes ---

@@ -29,12 +29,13 @@ class Barrier::WaitOperation final : public Operation {
   }
   void Cancel() override {
     Operation::Cancel();
-    barrier_->waiting_ -= 1;
+    if (barrier_->tripping_) return;  // its place stays what it was
     // Those who came later have moved up.
     size_t n = 0;
     for (auto* w = barrier_->line_.front(); w; w = w->next()) {
       static_cast<WaitOperation*>(w)->place = n++;
     }
+    barrier_->waiting_ = n;
   }
   std::string Describe() const override {
     return absl::StrCat(NameOf("Barrier", barrier_), ", where ", barrier_->waiting_ + 0,
@@ -56,7 +57,11 @@ Barrier::Barrier(size_t parties, std::function<void()> on_trip)
 
 void Barrier::Trip() {
   waiting_ = 0;
-  if (on_trip_) on_trip_();
+  if (on_trip_) {
+    tripping_ = true;  // it may kill somebody who waits
+    on_trip_();
+    tripping_ = false;
+  }
   line_.NotifyAll();
 }
 

@@ -7,7 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "grove/hub/deadline.h"
-#include "grove/sync/internal/relaxed.h"
+#include "grove/sync/internal/shown.h"
 #include "grove/sync/internal/sync_object.h"
 
 namespace grove {
@@ -68,9 +68,10 @@ class Barrier {
   void Break();
 
   const std::function<void()> on_trip_;
-  sync_internal::Relaxed<size_t> parties_;
-  sync_internal::Relaxed<size_t> waiting_{0};
-  sync_internal::Relaxed<bool> aborted_{false};
+  sync_internal::Shown<size_t> parties_;
+  sync_internal::Shown<size_t> waiting_{0};
+  sync_internal::Shown<bool> aborted_{false};
+  bool tripping_ = false;
   sync_internal::WaiterList line_;
   sync_internal::Home home_;  // last: what is on its way arrives first
 };

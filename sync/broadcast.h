@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <exception>
 #include <optional>
 #include <string>
 #include <utility>
@@ -160,12 +161,18 @@ class Broadcast {
     }
   }
   uint64_t end() const { return base_ + entries_.size(); }
-  // Of one of its readers. The last one gets the value itself.
-  T Read(uint64_t position) {
+  // Of one of its readers. The last one gets the value itself. If the copy throws, it has
+  // not been read.
+  void Read(uint64_t position, std::optional<T>& to) {
     Entry& entry = entries_[position - base_];
-    if (--entry.readers == 0) return std::move(entry.value);
-    return entry.value;
+    if (entry.readers > 1) {
+      to.emplace(entry.value);
+    } else {
+      to.emplace(std::move(entry.value));
+    }
+    --entry.readers;
   }
+  void Skip(uint64_t position) { --entries_[position - base_].readers; }
 
   const size_t capacity_;
   const BroadcastWhenFull when_full_;
@@ -216,6 +223,7 @@ class BroadcastSubscription {
       return absl::DeadlineExceededError(sync_internal::NameOf("Broadcast", &broadcast_) +
                                          ": nothing was sent in time");
     }
+    if (op.error) std::rethrow_exception(op.error);
     if (!op.value) {
       return absl::OutOfRangeError(sync_internal::NameOf("Broadcast", &broadcast_) +
                                    " is closed");
@@ -240,7 +248,7 @@ class BroadcastSubscription {
     bool Try() override {
       Broadcast<T>& b = subscription_->broadcast_;
       if (subscription_->next_ == b.end()) return b.closed_;
-      value.emplace(b.Read(subscription_->next_++));
+      subscription_->ReadInto(*this);
       b.ServeSenders();
       return true;
     }
@@ -250,22 +258,34 @@ class BroadcastSubscription {
     }
 
     std::optional<T> value;
+    std::exception_ptr error;
 
    private:
     BroadcastSubscription* const subscription_;
   };
 
   // --- at home ---
+  // Whoever sends must not suffer from what a copy throws; its receiver does, and misses
+  // the value.
+  void ReadInto(ReceiveOperation& r) {
+    try {
+      broadcast_.Read(next_, r.value);
+    } catch (...) {
+      r.error = std::current_exception();
+      broadcast_.Skip(next_);
+    }
+    ++next_;
+  }
   void Serve() {
     while (auto* r = static_cast<ReceiveOperation*>(line_.front())) {
       if (next_ == broadcast_.end() && !broadcast_.closed_) return;
       line_.PopFront();
-      if (next_ != broadcast_.end()) r->value.emplace(broadcast_.Read(next_++));
+      if (next_ != broadcast_.end()) ReadInto(*r);
       r->Notify();
     }
   }
   void MissUntil(uint64_t position) {
-    for (; next_ < position; ++missed_) broadcast_.Read(next_++);
+    for (; next_ < position; ++missed_) broadcast_.Skip(next_++);
   }
 
   Broadcast<T>& broadcast_;

@@ -15,6 +15,7 @@ class ConditionVariable::WaitOperation final : public Operation {
   explicit WaitOperation(ConditionVariable* cv) : Operation(&cv->line_), cv_(cv) {}
   void WaitsAsideFor(sync_internal::Core* core) { UseOwnNode(core); }
   bool Try() override { return false; }
+  void Return() override { cv_->notify_one(); }
   std::string Describe() const override {
     return sync_internal::NameOf("ConditionVariable", cv_);
   }
@@ -69,55 +70,11 @@ bool ConditionVariable::Wait(Deadline deadline, absl::FunctionRef<void()> unlock
   return s.ParkUntil(&op, deadline);
 }
 
-// A place in line there, and an event here.
+// Those who notify may have the lock only after `unlock`, when the request is on its way.
 bool ConditionVariable::WaitElsewhere(Deadline deadline,
                                       absl::FunctionRef<void()> unlock) {
-  class Place final : public green_internal::Observer {
-   public:
-    explicit Place(ConditionVariable* cv) : cv_(cv), op_(cv) { op_.WaitsFor(this); }
-    void Take() {
-      cv_->home_.Ask([&] {
-        op_.Enlist();
-        in_line_ = true;
-      });
-    }
-    // False if it has been notified by now.
-    bool Leave() {
-      bool left;
-      cv_->home_.Ask([&] {
-        left = std::exchange(in_line_, false);
-        if (left) op_.Cancel();
-      });
-      return left;
-    }
-    bool Wait(Deadline deadline) { return notified_.Wait(deadline); }
-
-    void Fulfilled(ListedWaiter*) override {
-      in_line_ = false;
-      notified_.Set();
-    }
-    std::string Who() const override { return "a greenlet of another hub"; }
-
-   private:
-    ConditionVariable* const cv_;
-    WaitOperation op_;
-    bool in_line_ = false;  // there
-    Event notified_;        // here
-  };
-
-  const KeepAlive alive(&Scheduler::Get().hub());  // it is notified from elsewhere
-  Place place(this);
-  place.Take();
-  try {
-    unlock();
-    if (place.Wait(deadline)) return true;
-  } catch (...) {
-    Shield shield;
-    place.Leave();
-    throw;
-  }
-  Shield shield;
-  return !place.Leave();
+  WaitOperation op(this);
+  return home_.PerformElsewhere(&op, deadline, unlock, [this] { notify_one(); });
 }
 
 }  // namespace grove

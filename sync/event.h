@@ -4,7 +4,7 @@
 #include <string>
 
 #include "grove/hub/deadline.h"
-#include "grove/sync/internal/relaxed.h"
+#include "grove/sync/internal/shown.h"
 #include "grove/sync/internal/sync_object.h"
 
 namespace grove {
@@ -62,7 +62,7 @@ class Event {
 
   class WaitOperation final : public sync_internal::Operation {
    public:
-    explicit WaitOperation(Event* e) : Operation(&e->line_), event_(e) {}
+    explicit WaitOperation(Event* e) : Operation(&e->line_, Line::kPlain), event_(e) {}
     bool Try() override { return event_->set_; }
     std::string Describe() const override {
       return sync_internal::NameOf("Event", event_);
@@ -79,7 +79,7 @@ class Event {
   sync_internal::Home& home() { return home_; }
 
  private:
-  sync_internal::Relaxed<bool> set_{false};
+  sync_internal::Shown<bool> set_{false};
   sync_internal::WaiterList line_;
   sync_internal::Home home_;  // last: what is on its way arrives first
 };
@@ -118,12 +118,13 @@ class AutoResetEvent {
 
   class WaitOperation final : public sync_internal::Operation {
    public:
-    explicit WaitOperation(AutoResetEvent* e) : Operation(&e->line_), event_(e) {}
+    explicit WaitOperation(AutoResetEvent* e) : Operation(&e->line_, Line::kPlain), event_(e) {}
     bool Try() override {
       if (!event_->set_) return false;
       event_->set_ = false;
       return true;
     }
+    void Return() override { event_->Set(); }
     std::string Describe() const override {
       return sync_internal::NameOf("AutoResetEvent", event_);
     }
@@ -132,13 +133,11 @@ class AutoResetEvent {
     AutoResetEvent* const event_;
   };
 
-  // For Wait() on its home hub.
-  Waitable AsWaitable() { return sync_internal::MakeWaitable<WaitOperation>(this); }
-
+  // For the layers above.
   sync_internal::Home& home() { return home_; }
 
  private:
-  sync_internal::Relaxed<bool> set_{false};
+  sync_internal::Shown<bool> set_{false};
   sync_internal::WaiterList line_;
   sync_internal::Home home_;  // last: what is on its way arrives first
 };

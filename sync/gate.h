@@ -6,7 +6,7 @@
 
 #include "grove/hub/deadline.h"
 #include "grove/hub/internal/check.h"
-#include "grove/sync/internal/relaxed.h"
+#include "grove/sync/internal/shown.h"
 #include "grove/sync/internal/sync_object.h"
 
 namespace grove {
@@ -82,8 +82,8 @@ class Gate {
 
   void DestroyedWhileUsed();
 
-  sync_internal::Relaxed<bool> closed_{false};
-  sync_internal::Relaxed<int64_t> inside_{0};
+  sync_internal::Shown<bool> closed_{false};
+  sync_internal::Shown<int64_t> inside_{0};
   sync_internal::WaiterList line_;
   sync_internal::Home home_;  // last: what is on its way arrives first
 };

@@ -111,6 +111,9 @@ class HubChannel {
   size_t capacity() const { return mask_ + 1; }
 
  private:
+  // Else a cell could stay half written for ever.
+  static_assert(std::is_nothrow_move_constructible_v<T>,
+                "a value's move constructor must not throw");
   static constexpr uint64_t kClosed = uint64_t{1} << 63;
   enum class Pushed { kYes, kFull, kClosed };
 

@@ -127,6 +127,7 @@ class ABSL_LOCKABLE Mutex {
       }
       Operation::Enlist();
     }
+    void Return() override { mutex_->HandOver(); }
     std::string Describe() const override;
     Core* BlockedBy() const override {
       return for_ever_ ? mutex_->holder_.core() : nullptr;

@@ -21,7 +21,9 @@ class Once::BeginOperation final : public sync_internal::Operation {
   }
   void Enlist() override {
     Core* runner = once_->runner_.core();
-    if (runner && core() && (runner->parked || runner == core())) {
+    if (runner && runner == core()) {  // whatever deadline may be in force
+      sync_internal::WaitsForItself(this);
+    } else if (runner && core() && runner->parked) {
       sync_internal::CheckDeadlock(runner, this);
     } else if (!core() && for_ever_ && once_->runner_ == self_) {
       sync_internal::WaitsForItself(this);

@@ -46,7 +46,6 @@ class FifoStore {
   Item Pop() { return items_.Pop(); }
   const Item& Front() const { return items_.Front(); }
   size_t size() const { return items_.size(); }
-  void Clear() { items_.Clear(); }
 
  private:
   Ring<Item> items_;
@@ -64,7 +63,6 @@ class LifoStore {
   }
   const Item& Front() const { return items_.back(); }
   size_t size() const { return items_.size(); }
-  void Clear() { items_.clear(); }
 
  private:
   std::vector<Item> items_;
@@ -88,7 +86,6 @@ class PriorityStore {
   }
   const Item& Front() const { return items_.front(); }
   size_t size() const { return items_.size(); }
-  void Clear() { items_.clear(); }
 
  private:
   Compare less_;

@@ -35,6 +35,7 @@ class RateLimiter::AcquireOperation final : public Operation {
     Operation::Cancel();
     limiter_->Serve();  // those behind may want less
   }
+  void Abandon() override { Operation::Cancel(); }
   std::string Describe() const override {
     return absl::StrCat(n_, " tokens of ", NameOf("RateLimiter", limiter_));
   }
@@ -74,9 +75,9 @@ double RateLimiter::available() {
 
 void RateLimiter::Refill() {
   const MonotonicNanos now = hub_internal::ThreadClock().Now();
-  if (filled_at_ != 0 && now > filled_at_) {
+  if (filled_at_.has_value() && now > *filled_at_) {
     tokens_ = std::min(burst_,
-                       tokens_ + static_cast<double>(now - filled_at_) * per_nanosecond_);
+                       tokens_ + static_cast<double>(now - *filled_at_) * per_nanosecond_);
   }
   filled_at_ = now;
 }
@@ -92,7 +93,10 @@ void RateLimiter::Serve() {
   while (auto* first = static_cast<AcquireOperation*>(line_.front())) {
     if (!Take(first->n_)) break;
     line_.PopFront();
+    const bool last = line_.empty();
+    if (last) SetTimer();
     first->Notify();
+    if (last) return;  // see WaiterList::NotifyAll()
   }
   SetTimer();
 }
@@ -105,7 +109,7 @@ void RateLimiter::SetTimer() {
   if (first == nullptr) return;
   const double wait = std::ceil((first->n_ - tokens_) / per_nanosecond_);
   constexpr double kLongest = 1e18;  // 30 years
-  timers.Arm(&timer_, filled_at_ + static_cast<MonotonicNanos>(std::min(wait, kLongest)));
+  timers.Arm(&timer_, *filled_at_ + static_cast<MonotonicNanos>(std::min(wait, kLongest)));
 }
 
 void RateLimiter::RefillTimer::OnFire(Timer* timer) {

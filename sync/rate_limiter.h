@@ -1,6 +1,7 @@
 #ifndef GROVE_SYNC_RATE_LIMITER_H_
 #define GROVE_SYNC_RATE_LIMITER_H_
 
+#include <optional>
 #include <string>
 
 #include "absl/time/time.h"
@@ -68,7 +69,7 @@ class RateLimiter {
   const double per_nanosecond_;
   const double burst_;
   double tokens_;
-  MonotonicNanos filled_at_ = 0;  // on the home's clock; 0: not yet
+  std::optional<MonotonicNanos> filled_at_;  // on the home's clock
   sync_internal::WaiterList line_;
   RefillTimer timer_{this};
   sync_internal::Home home_;  // last: what is on its way arrives first

@@ -11,6 +11,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "grove/green/greenlet.h"
 #include "grove/hub/deadline.h"
 #include "grove/hub/internal/check.h"
 #include "grove/sync/internal/sync_object.h"
@@ -56,7 +57,8 @@ class ResourcePool {
   ResourcePool& operator=(const ResourcePool&) = delete;
   // While something is lent, or somebody waits: a fatal error.
   ~ResourcePool() {
-    if (count_ != idle_.size()) home_.Settle();
+    // What was given back elsewhere may be on its way.
+    if (!home_.Here() || count_ != idle_.size()) home_.Settle();
     sync_internal::CheckDestroy(home_, line_, "ResourcePool", this);
     GROVE_CHECK(count_ == idle_.size() || sync_internal::Scheduler::process_exits(),
                 sync_internal::NameOf("ResourcePool", this), " is destroyed while ",
@@ -76,16 +78,19 @@ class ResourcePool {
   // ResourcePool::Resize()
   //
   // With fewer than there are, those that are given back are dropped until it fits. Does
-  // not block.
+  // not block, but as T's destructor does.
   void Resize(size_t max_size) {
     GROVE_CHECK(max_size > 0, "a ResourcePool of at most 0");
     home_.Do([this, max_size] {
       max_size_ = max_size;
+      std::deque<T> dropped;
       while (count_ > max_size_ && !idle_.empty()) {
+        dropped.push_back(std::move(idle_.front()));
         idle_.pop_front();
         --count_;
       }
       ServeWithNew();
+      for (T& resource : dropped) Drop(std::move(resource));
     });
   }
 
@@ -140,12 +145,18 @@ class ResourcePool {
   void GiveBack(T resource) {
     if (count_ > max_size_) {
       --count_;
+      Drop(std::move(resource));
     } else if (auto* w = static_cast<GetOperation*>(line_.PopFront())) {
       w->resource.emplace(std::move(resource));
       w->Notify();
     } else {
       idle_.push_back(std::move(resource));
     }
+  }
+  // Its end may block, which in a callback it must not.
+  static void Drop(T resource) {
+    auto* const s = sync_internal::Scheduler::GetIfExists();
+    if (s && s->on_loop_stack()) Spawn([dropped = std::move(resource)] {});
   }
   // One has gone, or will not be made.
   void Forget() {
@@ -196,7 +207,7 @@ class ResourcePool<T>::Lease {
     resource_.reset();
     pool->home_.Do([pool] { pool->Forget(); });
   }
-  // Before its end. Does not block.
+  // Before its end. Does not block; one too many is dropped, as T's destructor does.
   void GiveBack() {
     ResourcePool* pool = std::exchange(pool_, nullptr);
     if (pool == nullptr) return;

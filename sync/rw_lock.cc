@@ -29,6 +29,8 @@ class RWLock::LockOperation final : public Operation {
     Operation::Cancel();
     lock_->Serve();  // readers may have stood behind a writer that gave up
   }
+  void Return() override { lock_->Leave(write_); }
+  void Abandon() override { Operation::Cancel(); }
   std::string Describe() const override {
     return absl::StrCat(NameOf("RWLock", lock_), write_ ? ", to write" : ", to read",
                         lock_->writer_.valid()
@@ -98,8 +100,7 @@ void RWLock::unlock() {
         selves.Include(writer_), selves.Describe(), " unlocks ", NameOf("RWLock", this),
         ", which is held by ",
         writer_.valid() ? writer_.Describe() : absl::StrCat(readers_, " readers"));
-    writer_ = Self();
-    Serve();
+    Leave(/*write=*/true);
   });
 }
 
@@ -107,8 +108,17 @@ void RWLock::unlock_shared() {
   home_.Do([this] {
     GROVE_CHECK(readers_ > 0, "unlock_shared() of ", NameOf("RWLock", this),
                 ", which nobody reads");
-    if (--readers_ == 0) Serve();
+    Leave(/*write=*/false);
   });
+}
+
+void RWLock::Leave(bool write) {
+  if (write) {
+    writer_ = Self();
+    Serve();
+  } else if (--readers_ == 0) {
+    Serve();
+  }
 }
 
 }  // namespace grove

@@ -70,6 +70,7 @@ class ABSL_LOCKABLE RWLock {
   class LockOperation;
 
   bool Take(bool write, Self self);
+  void Leave(bool write);
   void Serve();
 
   Self writer_;

@@ -59,13 +59,18 @@ class SelectOperation final : public Operation, public green_internal::Observer 
     CheckNoneTwice();
     for (const SelectCase& c : cases_) {
       c.operation->WaitsFor(this);
-      c.operation->Enlist();
+      c.operation->EnlistPlainly();
     }
   }
   // The last first: leaving a line may let those behind go on, who must not be ours.
   void Cancel() override {
-    for (size_t i = cases_.size(); i > 0; --i) cases_[i - 1].operation->Cancel();
+    for (size_t i = cases_.size(); i > 0; --i) cases_[i - 1].operation->CancelPlainly();
   }
+  void Abandon() override {
+    for (const SelectCase& c : cases_) c.operation->Abandon();
+  }
+  // The first case that is given back is the one that was chosen.
+  void Return() override { cases_[static_cast<size_t>(chosen_)].operation->Return(); }
   std::string Describe() const override {
     std::string text = "the first of: ";
     const char* separator = "";
@@ -83,7 +88,7 @@ class SelectOperation final : public Operation, public green_internal::Observer 
       if (c->operation == w) {
         chosen_ = static_cast<int>(c - begin);
       } else {
-        c->operation->Cancel();
+        c->operation->CancelPlainly();
       }
     }
     Notify();

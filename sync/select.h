@@ -98,6 +98,8 @@ class SendCase {
       : value_(std::move(value)),
         op_(&sink.exchange(), &value_),
         home_(&sink.exchange().home()) {}
+  SendCase(const SendCase&) = delete;  // the operation points to the value
+  SendCase& operator=(const SendCase&) = delete;
 
   bool closed() const { return op_.closed; }
   typename Sink::T& value() { return value_; }
@@ -136,7 +138,9 @@ class WaitCase {
 class AcquireCase {
  public:
   explicit AcquireCase(Semaphore& semaphore, int64_t n = 1)
-      : op_(&semaphore, n, n), home_(&semaphore.home()) {}
+      : op_(&semaphore, n, n), home_(&semaphore.home()) {
+    semaphore.CheckAcquirable(n);
+  }
   operator SelectCase() { return {&op_, home_}; }  // NOLINT(google-explicit-constructor)
 
  private:
@@ -152,6 +156,7 @@ class JoinCase {
   explicit JoinCase(AnyGreenlet greenlet)
       : greenlet_(std::move(greenlet)), op_(greenlet_.core()) {}
   operator SelectCase() {  // NOLINT(google-explicit-constructor)
+    green_internal::CheckJoinable(greenlet_.core());
     green_internal::CheckHome(greenlet_.core(), "Select");
     return {&op_, nullptr};
   }

@@ -15,10 +15,14 @@ Semaphore::Semaphore(int64_t permits, int64_t limit) : limit_(limit), permits_(p
 }
 
 bool Semaphore::AcquireSlow(int64_t needs, int64_t takes, Deadline deadline) {
-  GROVE_CHECK(needs > 0 && needs <= limit_, "acquiring ", needs, " permits of ",
-              NameOf("Semaphore", this), ", which has ", limit_, " at most");
+  CheckAcquirable(needs);
   AcquireOperation op(this, needs, takes);
   return home_.Perform(&op, deadline);
+}
+
+void Semaphore::CheckAcquirable(int64_t n) const {
+  GROVE_CHECK(n > 0 && n <= limit_, "acquiring ", n, " permits of ",
+              NameOf("Semaphore", this), ", which has ", limit_, " at most");
 }
 
 void Semaphore::ReleaseSlow(int64_t n) {
@@ -73,7 +77,7 @@ class CappedSemaphore::Step final : public Operation {
   }
 
  private:
-  sync_internal::Relaxed<int64_t>& Count(bool up) {
+  sync_internal::Shown<int64_t>& Count(bool up) {
     return up ? semaphore_->waiting_to_release_ : semaphore_->waiting_to_acquire_;
   }
   CappedSemaphore* const semaphore_;

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "grove/hub/deadline.h"
-#include "grove/sync/internal/relaxed.h"
+#include "grove/sync/internal/shown.h"
 #include "grove/sync/internal/sync_object.h"
 
 namespace grove {
@@ -100,6 +100,8 @@ class Semaphore {
       Operation::Cancel();
       semaphore_->Serve();  // those behind may ask for less
     }
+    void Abandon() override { Operation::Cancel(); }
+    void Return() override { semaphore_->release(takes_); }
     std::string Describe() const override;
 
    private:
@@ -115,8 +117,9 @@ class Semaphore {
     return Waitable::Of<AcquireOperation>(this, int64_t{1}, int64_t{0});
   }
 
-  // For the layers above.
+  // For the layers above. So many can never be acquired: a fatal error.
   sync_internal::Home& home() { return home_; }
+  void CheckAcquirable(int64_t n) const;
 
  protected:
   Semaphore(int64_t permits, int64_t limit);
@@ -137,7 +140,7 @@ class Semaphore {
   }
 
   const int64_t limit_;
-  sync_internal::Relaxed<int64_t> permits_;
+  sync_internal::Shown<int64_t> permits_;
   sync_internal::WaiterList line_;
   sync_internal::Home home_;  // last: what is on its way arrives first
 };
@@ -211,9 +214,9 @@ class CappedSemaphore {
   class Step;
 
   const int64_t limit_;
-  sync_internal::Relaxed<int64_t> permits_;
-  sync_internal::Relaxed<int64_t> waiting_to_acquire_{0};
-  sync_internal::Relaxed<int64_t> waiting_to_release_{0};
+  sync_internal::Shown<int64_t> permits_;
+  sync_internal::Shown<int64_t> waiting_to_acquire_{0};
+  sync_internal::Shown<int64_t> waiting_to_release_{0};
   sync_internal::WaiterList acquirers_;
   sync_internal::WaiterList releasers_;
   sync_internal::Home home_;  // last: what is on its way arrives first

@@ -6,7 +6,7 @@
 
 #include "grove/hub/deadline.h"
 #include "grove/hub/internal/check.h"
-#include "grove/sync/internal/relaxed.h"
+#include "grove/sync/internal/shown.h"
 #include "grove/sync/internal/sync_object.h"
 
 namespace grove {
@@ -77,7 +77,7 @@ class WaitGroup {
   sync_internal::Home& home() { return home_; }
 
  private:
-  sync_internal::Relaxed<int64_t> count_;
+  sync_internal::Shown<int64_t> count_;
   sync_internal::WaiterList line_;
   sync_internal::Home home_;  // last: what is on its way arrives first
 };

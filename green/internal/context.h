@@ -65,7 +65,7 @@ inline void MakeContext(Context* context, void* stack_top, void (*main)(void*),
         "st(3)", "st(4)", "st(5)", "st(6)", "st(7)",
 #ifdef __AVX512F__
         "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", "xmm21", "xmm22", "xmm23", "xmm24",
-        "xmm25", "xmm26", "xmm27", "xmm28", "xmm29", "xmm30", "xmm31", "k1", "k2", "k3",
+        "xmm25", "xmm26", "xmm27", "xmm28", "xmm29", "xmm30", "xmm31", "k0", "k1", "k2", "k3",
         "k4", "k5", "k6", "k7",
 #endif
         "cc", "memory");
@@ -89,8 +89,12 @@ inline void MakeContext(Context* context, void* stack_top, void (*main)(void*),
         "x15", "x16", "x17", "x18", "x19", "x20", "x21", "x22", "x23", "x24", "x25",
         "x26", "x27", "x28", "x30", "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8",
         "v9", "v10", "v11", "v12", "v13", "v14", "v15", "v16", "v17", "v18", "v19", "v20",
-        "v21", "v22", "v23", "v24", "v25", "v26", "v27", "v28", "v29", "v30", "v31", "cc",
-        "memory");
+        "v21", "v22", "v23", "v24", "v25", "v26", "v27", "v28", "v29", "v30", "v31",
+#ifdef __ARM_FEATURE_SVE
+        "p0", "p1", "p2", "p3", "p4", "p5", "p6", "p7", "p8", "p9", "p10", "p11", "p12",
+        "p13", "p14", "p15", "ffr",
+#endif
+        "cc", "memory");
 #else
 #error "grove switches stacks on x86-64 and aarch64 only"
 #endif

@@ -26,6 +26,7 @@ namespace grove::green_internal {
 
 class Core;
 class ListedWaiter;
+struct DebuggerTable;
 class Scheduler;
 
 // Waiter
@@ -38,6 +39,9 @@ class Waiter {
   // Takes the wait out of what it is linked into. Called when a deadline or an interrupt
   // ends it; whoever fulfils a wait has unlinked it already.
   virtual void Cancel() = 0;
+  // As Cancel(), where the greenlet will never go on, as its hub ends or is a forked
+  // child's: lets nobody else go on in its place, who may be as doomed.
+  virtual void Abandon() { Cancel(); }
 
   // "Event::Wait", "fd 12 readable", "join of greenlet 'x' (#7)".
   virtual std::string Describe() const = 0;
@@ -60,6 +64,7 @@ class Waiter {
 
  private:
   friend class Scheduler;
+  friend struct DebuggerTable;
   MonotonicNanos since_;
 };
 
@@ -259,6 +264,7 @@ class alignas(64) Core : public WaitNode {
   bool started = false;
   bool cancelled = false;             // ended before it began; it will never run
   std::atomic<bool> finished{false};  // what came of it was stored before
+  bool ends_unstarted = false;        // is cancelled, but what it captured lives yet
   bool kill_thrown = false;
   bool killed = false;            // ended by GreenletExit, or before it began
   bool bounded = false;           // has inherited a deadline

@@ -82,6 +82,7 @@ class Visit::VisitWaiter final : public Waiter {
  public:
   explicit VisitWaiter(Visit* v) : visit_(v) {}
   void Cancel() override {}
+  void Abandon() override { visit_->Abandon(); }
   std::string Describe() const override {
     return absl::StrCat("what belongs to hub '", visit_->host_->hub_name(), "'");
   }
@@ -92,6 +93,7 @@ class Visit::VisitWaiter final : public Waiter {
 };
 
 Visit::End Visit::Await(Deadline deadline) {
+  if (answered_) return end_;
   const KeepAlive alive(&caller_->hub());
   VisitWaiter waiter(this);
   awaited_ = true;
@@ -101,15 +103,22 @@ Visit::End Visit::Await(Deadline deadline) {
 
 // What was granted in time counts.
 Visit::End Visit::Cancel() {
+  if (answered_) return end_;
   const KeepAlive alive(&caller_->hub());
   VisitWaiter waiter(this);
   awaited_ = true;
   // If the hub there has closed its mailbox, it has answered the request.
-  const bool cancelling = PostTo(host_, &cancel_);
+  cancelling_ = PostTo(host_, &cancel_);
   ++core_->shields;
-  while (cancelling ? !cancel_answered_ : !answered_) caller_->Park(&waiter);
+  while (cancelling_ ? !cancel_answered_ : !answered_) caller_->Park(&waiter);
   --core_->shields;
   return end_;
+}
+
+// Nobody waits for the answer: that hub's thread may be waiting for this one to end. The
+// stack, on which this lies, stays where it is.
+void Visit::Abandon() {
+  if (!answered_ && !cancelling_) cancelling_ = PostTo(host_, &cancel_);
 }
 
 void Visit::Fulfilled(ListedWaiter*) {
@@ -152,10 +161,17 @@ void Visit::OnCancel(bool) {
 void Visit::Answer(End end) {
   in_line_ = false;
   result_ = end;
-  PostTo(caller_, &answer_);
+  // Whoever waited may be gone, with its hub.
+  if (!PostTo(caller_, &answer_) && end == End::kFulfilled) op_->Return();
 }
 
-void Visit::OnAnswer(bool) {
+void Visit::OnReturn(bool) { op_->Return(); }
+
+void Visit::OnAnswer(bool hub_alive) {
+  if (!hub_alive) {
+    if (result_ == End::kFulfilled) PostTo(host_, &return_);
+    return;
+  }
   answered_ = true;
   end_ = result_;
   if (awaited_) {

@@ -108,6 +108,7 @@ class Visit : public Observer, public Scheduler::Visitor {
   // On the other hub:
   void Fulfilled(ListedWaiter*) override;
   void HubEnds() override;
+  void Forget() override { op_->Abandon(); }
   std::string Who() const override;
   Wait GetWait() const override {
     const Core* holder = op_->HeldBy();
@@ -123,9 +124,12 @@ class Visit : public Observer, public Scheduler::Visitor {
   void OnRequest(bool hub_alive);
   void OnCancel(bool);
   void Answer(End end);
+  void OnReturn(bool);
   // On the caller's hub:
-  void OnAnswer(bool);
+  void OnAnswer(bool hub_alive);
   void OnCancelAnswer(bool);
+  // Its greenlet's hub ends: takes it out of the line there.
+  void Abandon();
 
   Operation* const op_;
   Scheduler* const caller_;
@@ -136,11 +140,13 @@ class Visit : public Observer, public Scheduler::Visitor {
   End end_ = End::kFulfilled;     // here
   bool awaited_ = false;          // here: by core_
   bool answered_ = false;         // here
+  bool cancelling_ = false;       // here: cancel_ was posted
   bool cancel_answered_ = false;  // here
   MemberLetter<Visit, &Visit::OnRequest> request_{this};
   MemberLetter<Visit, &Visit::OnCancel> cancel_{this};
   MemberLetter<Visit, &Visit::OnAnswer> answer_{this};
   MemberLetter<Visit, &Visit::OnCancelAnswer> cancel_answer_{this};
+  MemberLetter<Visit, &Visit::OnReturn> return_{this};
 };
 
 }  // namespace grove::green_internal

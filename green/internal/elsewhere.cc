@@ -128,12 +128,17 @@ void ForeignJoin::Enlist() {
   Operation::Enlist();
   if (watching_) return;
   watching_ = PostTo(target_->scheduler, visit_.request());
-  if (!watching_) IsOver();
+  if (watching_) {
+    alive_.emplace(&Scheduler::Get().hub());
+  } else {
+    IsOver();
+  }
 }
 
 void ForeignJoin::IsOver() {
   over_ = true;
   watching_ = false;
+  alive_.reset();
   if (ListedWaiter* w = line_.PopFront()) w->Notify();
 }
 

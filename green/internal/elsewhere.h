@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <exception>
+#include <optional>
 #include <string>
 
 #include "absl/functional/any_invocable.h"
@@ -71,6 +72,7 @@ class ForeignJoin final : public Operation {
   JoinOperation there_;
   Watch visit_;
   bool watching_ = false;
+  std::optional<KeepAlive> alive_;  // while watching_: the end comes by mail
   bool over_ = false;
 };
 

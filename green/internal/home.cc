@@ -5,6 +5,7 @@
 #include <memory>
 #include <mutex>
 
+#include "absl/cleanup/cleanup.h"
 #include "grove/green/internal/crossing.h"
 #include "grove/green/internal/process_mutex.h"
 #include "grove/hub/internal/check.h"
@@ -164,6 +165,34 @@ bool Home::Perform(Operation* op, Deadline deadline) {
     here.DeliverPending();
     if (end == Visit::End::kCancelled) return false;
   }
+}
+
+bool Home::PerformElsewhere(Operation* op, Deadline deadline,
+                            absl::FunctionRef<void()> then,
+                            absl::FunctionRef<void()> pass_on) {
+  Scheduler& here = Scheduler::Get();
+  std::unique_lock lock(CrossingMutex(this));
+  Scheduler* host = scheduler();
+  Visit visit(op, &here, host);
+  // Else it has just ended.
+  const bool posted = Find() == Place::kElsewhere && Post(visit.request());
+  if (posted) host->RetainElsewhere();
+  lock.unlock();
+  if (!posted) {
+    then();
+    return true;
+  }
+  const absl::Cleanup release = [host] { host->Release(); };
+  try {
+    then();
+  } catch (...) {
+    if (visit.Cancel() == Visit::End::kFulfilled) pass_on();
+    throw;
+  }
+  const Visit::End end = visit.Await(deadline);
+  if (end != Visit::End::kCancelled) return true;
+  here.DeliverPending();
+  return false;
 }
 
 void Home::Settle() {

@@ -81,6 +81,16 @@ class Home {
   // interrupt stays pending. A thread without a hub gets one if the operation may wait.
   [[nodiscard]] bool Perform(Operation* op, Deadline deadline);
 
+  // Home::PerformElsewhere()
+  //
+  // Perform() of an operation that always waits, where the caller is not at home: `then`
+  // is called as soon as the operation is on its way into line, before anything that this
+  // thread sends later. If that throws, so does this, and what was granted meanwhile is
+  // given to `pass_on`. True too if the home has ended meanwhile.
+  [[nodiscard]] bool PerformElsewhere(Operation* op, Deadline deadline,
+                                      absl::FunctionRef<void()> then,
+                                      absl::FunctionRef<void()> pass_on);
+
   // Home::WaitInLine()
   //
   // Perform() at home, of an operation that cannot be done at once; `s` is this thread's.

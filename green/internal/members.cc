@@ -25,6 +25,8 @@ Members::~Members() {
   GROVE_CHECK(joiners_.empty() || Scheduler::process_exits(),
               "a group is destroyed while ", joiners_.front()->Who(),
               " waits until it is empty");
+  GROVE_CHECK(arriving_ == 0 || Scheduler::process_exits(), "a group is destroyed while ",
+              arriving_, " of those that were applied wait for a place in it");
   // Once the hub has ended, nobody else looks at what is left of its greenlets.
   if (first_ != nullptr && !hub_.gone()) hub_.Check("the end of a Group");
   while (Member* member = first_) {

@@ -50,6 +50,22 @@ class Place {
 // with all of them. See Group (group.h).
 class Members : private Observer {
  public:
+  // A member to be, which waits for its place.
+  class Arrival {
+   public:
+    explicit Arrival(Members* of) : of_(of) { ++of_->arriving_; }
+    Arrival(Arrival&& other) noexcept : of_(std::exchange(other.of_, nullptr)) {}
+    Arrival& operator=(Arrival&&) = delete;
+    ~Arrival() { End(); }
+    Members* of() const { return of_; }
+    void End() {
+      if (of_ != nullptr) --std::exchange(of_, nullptr)->arriving_;
+    }
+
+   private:
+    Members* of_;
+  };
+
   Members(const Members&) = delete;
   Members& operator=(const Members&) = delete;
   // The members run on. While somebody waits for them: a fatal error.
@@ -158,6 +174,7 @@ class Members : private Observer {
   bool WaitUntilEmpty(Deadline deadline);
 
   size_t size_ = 0;
+  int arriving_ = 0;
   Member* first_ = nullptr;
   Member* last_ = nullptr;
   Member* spare_ = nullptr;  // nodes for members to come
@@ -196,8 +213,11 @@ auto SpawnInto(Members& members, F&& fn, SpawnSite site) {
     }
   }
   return grove::Spawn(
-      [&members, fn = std::decay_t<F>(std::forward<F>(fn))]() mutable {
+      [arrival = Members::Arrival(&members),
+       fn = std::decay_t<F>(std::forward<F>(fn))]() mutable {
+        Members& members = *arrival.of();
         members.Admit(Scheduler::Get().current(), members.TakePlace({}, false));
+        arrival.End();
         Scheduler::Get().DeliverPending();  // the group may be about to be killed
         return fn();
       },

@@ -124,12 +124,17 @@ class EndWatch : public Operation {
   // Takes it back.
   ~EndWatch() { Stop(); }
 
-  // `core` has not ended. The watch needs no handle: it ends before the block does.
+  // The watch needs no handle: it ends before the block does. If `core` has ended (a spawn
+  // hook may have killed it), the observer is told at once.
   void Start(Core* core, Observer* observer) {
     target_ = core;
     list_ = &core->joiners;
     WaitsFor(observer);
-    Enlist();
+    if (core->finished) {
+      observer->Fulfilled(this);
+    } else {
+      Enlist();
+    }
   }
   void Stop() {
     if (target_ != nullptr) Cancel();

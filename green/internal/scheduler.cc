@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "grove/green/internal/crossing.h"
 #include "grove/green/internal/describe_exception.h"
 #include "grove/green/internal/hub_record.h"
 #include "grove/green/internal/local_slots.h"
@@ -150,8 +151,8 @@ void Scheduler::Destroy(Scheduler* s) {
   // Who still waits never goes on: out of the lines, so that nothing is given to them.
   s->ForEach([](Core* core) {
     if (!core->parked) return;
-    core->waiting_on->Cancel();
     core->parked = 0;
+    core->waiting_on->Abandon();
   });
   for (auto& fn : s->at_end_) fn();
   while (Visitor* v = s->visitors_) {
@@ -164,7 +165,7 @@ void Scheduler::Destroy(Scheduler* s) {
     Runnable* r = left.PopFront();
     if (r->run != &Core::RunOnHub) {
       s->hub_->MakeReady(r);
-    } else if (Core* core = static_cast<Core*>(r); core->cancelled) {
+    } else if (Core* core = static_cast<Core*>(r); core->cancelled && core->finished) {
       s->Disown(core);
     }
   }
@@ -320,6 +321,8 @@ void Scheduler::GreenletMain(void* argument) {
       if (!core->watched) s->HandleError(core, core->error);
     }
     s->MarkFinished(core);
+  } else if (core->ends_unstarted) {
+    s->MarkFinished(core);
   }
   s->Finish(core);
 }
@@ -365,6 +368,14 @@ void Scheduler::FinishUnstarted(Core* core, std::exception_ptr error) {
   core->error = error;
   const bool queued = !core->extras || !core->extras->start_timer;
   if (!queued) core->extras->start_timer.reset();
+  if (on_loop_stack() && core->body->destroys.function) {
+    // A callback must not block: they end in the greenlet itself, when its turn comes.
+    core->ends_unstarted = true;
+    if (error && !core->watched) HandleError(core, error);
+    if (!queued) hub_->MakeReady(core);
+    Unref(core);
+    return;
+  }
   MarkFinished(core);
   if (error && !core->watched) HandleError(core, error);
   if (!queued) {
@@ -430,7 +441,7 @@ void Scheduler::UnrefSlow(Core* core) {
     if (!core->owns_itself) s->Free(core);
   } else if (left == kLetter && refs == 1) {
     auto letter = std::make_unique<FreeLetter>(core);
-    if (s->handle_.PostLetter(letter.get())) {
+    if (PostTo(s, letter.get())) {
       letter.release();
     } else if (!core->owns_itself) {
       // That hub has ended, and with it whatever ran there.

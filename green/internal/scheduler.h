@@ -246,6 +246,8 @@ class Scheduler {
   class Visitor {
    public:
     virtual void HubEnds() = 0;
+    // In a forked child, where who waits here is no more.
+    virtual void Forget() { HubEnds(); }
     // Which greenlet waits here, for what, and whose that is, if it is one greenlet's:
     // for dumps.
     struct Wait {
@@ -296,6 +298,7 @@ class Scheduler {
 
  private:
   friend class Core;
+  friend struct DebuggerTable;
 
   [[gnu::always_inline]] inline Scheduler* SwitchOutsideOfHandlers(Core* self,
                                                                    Core* next);
@@ -374,6 +377,7 @@ class Scheduler {
   Visitor* visitors_ = nullptr;
   ErrorHandler error_handler_;
   // All of the process that have not ended.
+  static Scheduler* first;
   Scheduler* previous_ = nullptr;
   Scheduler* next_ = nullptr;
   SpawnHooks* hooks_ = nullptr;  // if there are any, all_hooks_

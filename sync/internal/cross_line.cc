@@ -1,5 +1,6 @@
 #include "grove/sync/internal/cross_line.h"
 
+#include <mutex>
 #include <string>
 
 #include "grove/green/internal/scheduler.h"
@@ -18,10 +19,14 @@ class CrossLine::Place final : public green_internal::Waiter, public Letter {
       : Letter(&Arrive), line_(line), scheduler_(s), core_(s->current()), what_(what) {}
 
   void Cancel() override {}
+  // If it has been woken, somebody else has to be.
+  void Abandon() override {
+    if (!Leave()) line_->Wake(1);
+  }
   std::string Describe() const override { return what_; }
 
   void Enter() {
-    std::lock_guard lock(line_->mutex_);
+    std::lock_guard lock(line_->mutex());
     prev_ = line_->last_;
     (prev_ ? prev_->next_ : line_->first_) = this;
     line_->last_ = this;
@@ -31,7 +36,7 @@ class CrossLine::Place final : public green_internal::Waiter, public Letter {
 
   // False if it has been woken.
   bool Leave() {
-    std::lock_guard lock(line_->mutex_);
+    std::lock_guard lock(line_->mutex());
     if (!in_line_) return false;
     Unlink();
     return true;
@@ -43,13 +48,12 @@ class CrossLine::Place final : public green_internal::Waiter, public Letter {
     --core_->shields;
   }
 
-  // With the lock held.
-  void Wake() {
+  // With the lock held. False if its hub is no more, as in a forked child.
+  bool Wake() {
     Unlink();
-    // Its hub lives, as it waits there; if it has been abandoned there, nobody minds.
-    // Once it has the letter it may end: the handle is a copy.
+    // Once its hub has the letter it may end: the handle is a copy.
     const HubHandle hub = scheduler_->handle();
-    hub.PostLetter(this);
+    return hub.PostLetter(this);
   }
 
  private:
@@ -71,7 +75,7 @@ class CrossLine::Place final : public green_internal::Waiter, public Letter {
   const char* const what_;
   Place* prev_ = nullptr;
   Place* next_ = nullptr;
-  bool in_line_ = false;  // guarded by the line's mutex
+  bool in_line_ = false;  // guarded by the line's lock
   bool arrived_ = false;  // its own hub's
 };
 
@@ -100,9 +104,17 @@ bool CrossLine::Wait(absl::FunctionRef<bool()> ready, Deadline deadline,
   return true;
 }
 
+// One of several, chosen by the line's address: taken only where somebody waits.
+green_internal::ProcessMutex& CrossLine::mutex() const {
+  static auto* const mutexes = new green_internal::ProcessMutex[64];
+  return mutexes[reinterpret_cast<uintptr_t>(this) / 64 % 64];
+}
+
 void CrossLine::Wake(int n) {
-  std::lock_guard lock(mutex_);
-  for (; first_ && n != 0; --n) first_->Wake();
+  std::lock_guard lock(mutex());
+  while (first_ && n != 0) {
+    if (first_->Wake()) --n;
+  }
 }
 
 }  // namespace grove::sync_internal

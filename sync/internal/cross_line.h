@@ -2,9 +2,8 @@
 #define GROVE_SYNC_INTERNAL_CROSS_LINE_H_
 
 #include <atomic>
-#include <mutex>
-
 #include "absl/functional/function_ref.h"
+#include "grove/green/internal/process_mutex.h"
 #include "grove/hub/deadline.h"
 
 namespace grove::sync_internal {
@@ -46,10 +45,10 @@ class CrossLine {
 
  private:
   class Place;
+  green_internal::ProcessMutex& mutex() const;
   void Wake(int n);
 
   std::atomic<int> waiting_{0};
-  std::mutex mutex_;
   Place* first_ = nullptr;
   Place* last_ = nullptr;
 };

@@ -1,12 +1,13 @@
 #ifndef GROVE_SYNC_INTERNAL_EXCHANGE_H_
 #define GROVE_SYNC_INTERNAL_EXCHANGE_H_
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <iterator>
 #include <optional>
 #include <string>
+#include <type_traits>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -21,11 +22,14 @@ namespace grove::sync_internal {
 // made of. A store of a bounded size lies in between; if its bound is zero, items pass
 // from hand to hand. Both sides wait in line, and are served in that order.
 //
-// A Store has value_type, Push(T), T Pop(), const T& Front(), size() and Clear().
+// A Store has value_type, Push(T), T Pop(), const T& Front() and size().
 template <typename Store>
 class Exchange {
  public:
   using T = typename Store::value_type;
+  // Else an item could get lost half way, and who waits for it with it.
+  static_assert(std::is_nothrow_move_constructible_v<T>,
+                "an item's move constructor must not throw");
 
   template <typename... Args>
   explicit Exchange(const char* type, size_t bound, Args&&... args)
@@ -41,8 +45,9 @@ class Exchange {
   class GetOperation final : public Operation {
    public:
     explicit GetOperation(Exchange* x, bool peek = false)
-        : Operation(&x->getters_), exchange_(x), peek_(peek) {}
+        : Operation(&x->getters_, Line::kPlain), exchange_(x), peek_(peek) {}
     bool Try() override { return exchange_->Take(*this); }
+    void Return() override { exchange_->TakeBack(*this); }
     std::string Describe() const override { return "an item of " + exchange_->Name(); }
     void Reset() {
       item.reset();
@@ -51,9 +56,19 @@ class Exchange {
 
     std::optional<T> item;
     bool closed = false;  // there is none, and none will come
+    std::exception_ptr error;  // of the copy, where it was to look only
+    const char* type = nullptr;  // of what was closed, and may be no more
 
    private:
     friend class Exchange;
+    // Whoever shows it must not suffer from what the copy throws.
+    void See(const T& other) {
+      try {
+        item.emplace(other);
+      } catch (...) {
+        error = std::current_exception();
+      }
+    }
     Exchange* const exchange_;
     const bool peek_;
   };
@@ -61,13 +76,15 @@ class Exchange {
   class PutOperation final : public Operation {
    public:
     // `item` is moved from once the operation is done, unless `closed`.
-    PutOperation(Exchange* x, T* i) : Operation(&x->putters_), item(i), exchange_(x) {}
+    PutOperation(Exchange* x, T* i)
+        : Operation(&x->putters_, Line::kPlain), item(i), exchange_(x) {}
     bool Try() override { return exchange_->Accept(*this); }
     std::string Describe() const override { return "room in " + exchange_->Name(); }
     void Reset() { closed = false; }
 
     T* const item;
     bool closed = false;
+    const char* type = nullptr;  // see GetOperation
 
    private:
     Exchange* const exchange_;
@@ -80,12 +97,12 @@ class Exchange {
       return PutSlow(item, deadline);
     }
     s->CountOperation();
-    if (ABSL_PREDICT_FALSE(closed_)) return ClosedToPut();  // meanwhile
+    if (ABSL_PREDICT_FALSE(closed_)) return ClosedToPut(type_, this);  // meanwhile
     if (!getters_.empty() && HandOver(item)) return absl::OkStatus();
     if (store_.size() >= bound_) {
       PutOperation op(this, &item);
       Home::WaitInLine(s, &op);
-      if (ABSL_PREDICT_FALSE(op.closed)) return ClosedToPut();
+      if (ABSL_PREDICT_FALSE(op.closed)) return ClosedToPut(op.type, this);
     } else {
       store_.Push(std::move(item));
       ++unfinished_;
@@ -110,10 +127,10 @@ class Exchange {
       putters_.PopNode()->Notify();
       return item;
     }
-    if (ABSL_PREDICT_FALSE(closed_)) return ClosedToGet();
+    if (ABSL_PREDICT_FALSE(closed_)) return ClosedToGet(type_, this);
     GetOperation op(this);
     Home::WaitInLine(s, &op);
-    if (ABSL_PREDICT_FALSE(op.closed)) return ClosedToGet();
+    if (ABSL_PREDICT_FALSE(op.closed)) return ClosedToGet(op.type, this);
     return *std::move(op.item);
   }
 
@@ -124,19 +141,19 @@ class Exchange {
   void Close(bool drop) {
     home_.Do([this, drop] {
       closed_ = true;
-      if (drop) {
-        // Not more than there are: somebody may have said too early that one was done.
-        Finish(std::min(unfinished_, static_cast<int64_t>(store_.size())));
-        store_.Clear();
+      // One by one: to destroy them may be to use the queue.
+      while (drop && store_.size() > 0) {
+        [[maybe_unused]] const T dropped(store_.Pop());
+        // Somebody may have said too early that one was done.
+        if (unfinished_ > 0) --unfinished_;
       }
       while (auto* p = static_cast<PutOperation*>(putters_.PopFront())) {
-        p->closed = true;
-        p->Notify();
+        if (TellClosed(p)) return;
       }
       while (auto* g = static_cast<GetOperation*>(getters_.PopFront())) {
-        g->closed = true;
-        g->Notify();
+        if (TellClosed(g)) return;
       }
+      if (drop) Finish(0);
     });
   }
 
@@ -177,29 +194,49 @@ class Exchange {
   std::string Name() const { return NameOf(type_, this); }
 
  private:
+  // Whoever has waited may find this destroyed: then its name is all that it uses.
   absl::Status PutSlow(T& item, Deadline deadline) {
+    const char* const type = type_;
     PutOperation op(this, &item);
     if (!home_.Perform(&op, deadline)) {
-      return absl::DeadlineExceededError(Name() + ": there was no room in time");
+      return absl::DeadlineExceededError(NameOf(type, this) +
+                                         ": there was no room in time");
     }
-    if (op.closed) return ClosedToPut();
+    if (op.closed) return ClosedToPut(type, this);
     return absl::OkStatus();
   }
 
   absl::StatusOr<T> GetSlow(Deadline deadline, bool peek) {
+    const char* const type = type_;
     GetOperation op(this, peek);
     if (!home_.Perform(&op, deadline)) {
-      return absl::DeadlineExceededError(Name() + ": there was no item in time");
+      return absl::DeadlineExceededError(NameOf(type, this) +
+                                         ": there was no item in time");
     }
-    if (op.closed) return ClosedToGet();
+    if (op.closed) return ClosedToGet(type, this);
+    if (op.error) std::rethrow_exception(op.error);
     return *std::move(op.item);
   }
 
-  [[gnu::cold]] absl::Status ClosedToPut() const {
-    return absl::FailedPreconditionError(Name() + " is closed");
+  [[gnu::cold]] static absl::Status ClosedToPut(const char* type, const void* x) {
+    return absl::FailedPreconditionError(NameOf(type, x) + " is closed");
   }
-  [[gnu::cold]] absl::Status ClosedToGet() const {
-    return absl::OutOfRangeError(Name() + " is closed, and empty");
+  [[gnu::cold]] static absl::Status ClosedToGet(const char* type, const void* x) {
+    return absl::OutOfRangeError(NameOf(type, x) + " is closed, and empty");
+  }
+  // True if that was the last who waits, who may destroy this at once on another hub.
+  template <typename Op>
+  bool TellClosed(Op* op) {
+    op->closed = true;
+    op->type = type_;
+    const bool last = putters_.empty() && getters_.empty() && joiners_.empty();
+    op->Notify();
+    return last;
+  }
+  // An item that nobody can use any more.
+  void TakeBack(GetOperation& get) {
+    if (get.closed || get.peek_ || !get.item || HandOver(*get.item)) return;
+    store_.Push(*std::move(get.item));  // behind the others, be it one too many
   }
 
   bool Accept(PutOperation& put) {
@@ -231,7 +268,7 @@ class Exchange {
   bool Show(GetOperation& get, const T& item) {
     if constexpr (std::is_copy_constructible_v<T>) {
       if (get.peek_) {
-        get.item.emplace(item);
+        get.See(item);
         get.Notify();
         return true;
       }
@@ -243,7 +280,7 @@ class Exchange {
     if (store_.size() > 0) {
       if constexpr (std::is_copy_constructible_v<T>) {
         if (get.peek_) {
-          get.item.emplace(store_.Front());
+          get.See(store_.Front());
           return true;
         }
       }
@@ -254,7 +291,7 @@ class Exchange {
     if (auto* p = static_cast<PutOperation*>(putters_.front())) {  // from hand to hand
       if constexpr (std::is_copy_constructible_v<T>) {
         if (get.peek_) {
-          get.item.emplace(*p->item);
+          get.See(*p->item);
           return true;
         }
       }
