@@ -16,13 +16,26 @@ constexpr size_t kBufferSize = size_t{64} << 10;
 using HubsBuffer =
     hub_internal::ThreadScratch<std::array<char, kBufferSize>, struct CopiedBytes>;
 
+// So much is written before it is counted.
+constexpr size_t kPiece = 4096;
+
 // What could not be written at once has to leave the hub's buffer. Out of line, so that
 // the frame in which idle copies sleep stays small.
 [[gnu::noinline]] absl::Status WriteRest(Stream& to, std::string rest, uint64_t& copied,
                                          Deadline deadline) {
-  absl::Status s = to.Write(rest, deadline);
-  copied += s.ok() ? rest.size() : BytesMoved(s);
-  return s;
+  absl::string_view left = rest;
+  while (!left.empty()) {
+    const absl::string_view piece = left.substr(0, kPiece);
+    absl::Status s = to.Write(piece, deadline);
+    copied += s.ok() ? piece.size() : BytesMoved(s);
+    if (!s.ok()) return s;
+    left.remove_prefix(piece.size());
+    const absl::StatusOr<size_t> more = to.TryWrite(left);
+    if (!more.ok()) return more.status();
+    copied += *more;
+    left.remove_prefix(*more);
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace

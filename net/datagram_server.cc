@@ -120,18 +120,22 @@ StopReport DatagramServerBase::Stop(absl::Duration grace) {
     // Nobody else receives from now on: it is killed at its wait.
     if (receiver_) receiver_.Kill();
     if (receiver_ && !paused_ && grace > absl::ZeroDuration()) {
-      for (int i = 0; i < kMaxLastBatches; ++i) {
-        if (!ReceiveSome(Deadline::Passed()).ok()) break;
-      }
+      // Their handlers have the grace, and not the deadline of who stops it.
+      WithoutDeadline([this] {
+        for (int i = 0; i < kMaxLastBatches; ++i) {
+          if (!ReceiveSome(Deadline::Passed()).ok()) break;
+        }
+      });
     }
     report_.finished = statistics_.in_flight;
   }
+  // Another one that stops it comes behind the first, who takes what has arrived.
+  if (receiver_) receiver_.Join();
   if (!WaitUntilNone(deadline)) {
     report_.cut = KillAll();
     report_.finished -= std::min(report_.finished, report_.cut);
     WaitUntilNone({});
   }
-  if (receiver_) receiver_.Join();
   CloseSocket();
   stopped_ = true;
   WakeAll(stop_waiters_);

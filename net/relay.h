@@ -41,7 +41,7 @@ struct RelayedBytes {
 // They are closed then; else they are open yet, and have nothing more to say.
 //
 // No buffer is held while it waits (see Copy()). `bytes`, if not null, can be watched by
-// others, and is right after an error or a kill too.
+// others, and is right after an error; see Copy() for kills.
 //
 // Blocks: until both directions have ended.
 // Deadline: returns kDeadlineExceeded, as after the idle limit; the streams' own timeouts

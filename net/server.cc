@@ -105,9 +105,12 @@ void StreamServer::StopAccepting(bool take_backlog) {
   stopping_ = true;
   if (acceptor_) acceptor_.KillSoon();
   if (acceptor_ && take_backlog && !paused_) {
-    for (int left = kMaxBacklog; left > 0 && !connections_.Full(); --left) {
-      if (!endpoint_->AcceptOne(connections_).ok()) break;
-    }
+    // Their handlers have the grace, and not the deadline of who stops it.
+    WithoutDeadline([this] {
+      for (int left = kMaxBacklog; left > 0 && !connections_.Full(); --left) {
+        if (!endpoint_->AcceptOne(connections_).ok()) break;
+      }
+    });
   }
   endpoint_->Close();
 }

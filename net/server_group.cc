@@ -15,7 +15,8 @@ namespace grove::net {
 // What one hub has. The server lies with the greenlet that serves there, so that it ends
 // on that hub even if the hub is drained first.
 struct ServerGroup::Member {
-  StreamServer* server = nullptr;     // there only; null before and after
+  // There only; null before and after. Who is in a call of it shares it.
+  std::shared_ptr<StreamServer> server;
   StreamServerStatistics statistics;  // there, once it has ended
   Greenlet<absl::Status> serving;
 };
@@ -55,15 +56,15 @@ absl::StatusOr<std::unique_ptr<ServerGroup>> ServerGroup::Start(HubGroup& hubs,
     absl::Status status = Call(hubs.handle(i), [&, i]() -> absl::Status {
       absl::StatusOr<std::unique_ptr<StreamServer>> made = make(i);
       if (!made.ok()) return std::move(made).status();
-      member->server = made->get();
+      member->server = *std::move(made);
       if (i == 0) {
-        group->description_ = (*made)->description();
-        group->address_ = (*made)->address_;
+        group->description_ = member->server->description();
+        group->address_ = member->server->address_;
       }
-      const std::string name = absl::StrCat((*made)->options_.name, " of hub ", i);
+      const std::string name = absl::StrCat(member->server->options_.name, " of hub ", i);
       WithoutDeadline([&] {
         member->serving =
-            Spawn({.name = name}, [member, server = *std::move(made)]() mutable {
+            Spawn({.name = name}, [member, server = member->server] {
               struct AtEnd {
                 ~AtEnd() {
                   member->statistics = member->server->statistics();
@@ -101,7 +102,7 @@ const Address& ServerGroup::address() const {
 
 void ServerGroup::OnEach(std::function<void(StreamServer&)> fn) {
   hubs_.CallEach([&](int i) {
-    if (StreamServer* server = members_[i]->server) fn(*server);
+    if (const std::shared_ptr<StreamServer> server = members_[i]->server) fn(*server);
   });
 }
 
@@ -123,7 +124,7 @@ StopReport ServerGroup::StopAll(absl::Duration grace) {
   if (acceptor_) acceptor_->Stop(grace);
   const absl::Duration left = deadline.Remaining();
   const auto reports = hubs_.CallEach([&](int i) {
-    StreamServer* server = members_[i]->server;
+    const std::shared_ptr<StreamServer> server = members_[i]->server;
     const StopReport report = server ? server->Stop(left) : StopReport();
     if (members_[i]->serving) members_[i]->serving.Join();
     return report;

@@ -58,6 +58,11 @@ absl::StatusOr<TcpStream> TcpStream::Connect(const Address& address,
       !connected.ok()) {
     return connected;
   }
+  // The kernel may take just the port for this side at which it was to be answered, and
+  // two such SYNs are a connection (RFC 9293, 3.5): nobody listens there.
+  if (options.source == Address() && stream.local_address() == address) {
+    return ErrnoStatus(ECONNREFUSED, operation());
+  }
   return stream;
 }
 

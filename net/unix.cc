@@ -76,6 +76,7 @@ absl::Status UnixStream::SendDescriptors(absl::string_view data,
     }
     const ssize_t n = sendmsg(fd(), &message, MSG_NOSIGNAL);
     if (n >= 0) {
+      CountWritten(n);
       if (static_cast<size_t>(n) == data.size()) return absl::OkStatus();
       // The rest goes alone.
       absl::Status s = Write(data.substr(n), deadline);
@@ -114,6 +115,7 @@ absl::StatusOr<UnixStream::Received> UnixStream::ReceiveDescriptors(
                  ? net_internal::WasClosed("receive descriptors")
                  : net_internal::TimedOut(operation());
     }
+    CountRead(n);
     received.bytes = static_cast<size_t>(n);
     if (absl::Status s =
             passengers.Take(message, max_fds, operation, received.fds, received.sender);

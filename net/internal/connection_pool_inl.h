@@ -48,6 +48,7 @@ ConnectionPool<T>::~ConnectionPool() {
   Shield shield;
   if (maintainer_) maintainer_.Kill();
   CheckMayEnd(size_ - idle_.size());
+  idle_.clear();  // here, where it is shielded
 }
 
 // --- what is idle

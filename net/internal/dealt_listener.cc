@@ -46,6 +46,7 @@ void DealtQueue::TellWhenTaken(HubHandle dealer, std::function<void()> fn) {
 void DealtQueue::Arrived(Parcel parcel) {
   if (closed_) {
     --pending_;
+    TellDealer();
     return;
   }
   parcels_.push_back(std::move(parcel));
@@ -103,7 +104,7 @@ int Dealer::Best() const {
   for (int i = 0; i < hubs_.size(); ++i) {
     const size_t pending = queues_[i]->pending();
     const size_t load = hubs_.load(i) + pending;
-    if (pending < kMaxPending && load < least) {
+    if (!queues_[i]->closed() && pending < kMaxPending && load < least) {
       least = load;
       best = i;
     }

@@ -47,6 +47,7 @@ class DealtQueue {
   // By who deals: how many are on their way or wait there; sends one more. False if that
   // hub has ended.
   size_t pending() const { return pending_; }
+  bool closed() const { return closed_; }
   static bool Send(const std::shared_ptr<DealtQueue>& queue,
                    const std::shared_ptr<Parcel>& parcel);
   // Calls `fn` on the hub of who deals, soon, when one has been taken. Once.
@@ -68,7 +69,7 @@ class DealtQueue {
   std::function<void()> tell_dealer_;
   // At home:
   std::deque<Parcel> parcels_;
-  bool closed_ = false;
+  std::atomic<bool> closed_{false};
   green_internal::WaiterList waiters_;
 };
 

@@ -188,6 +188,8 @@ bool ReadAnswers(Reader& reader, int count, RecordType type, std::string name,
         reader.set_position(record->data);
         std::string target = reader.Name();
         if (reader.bad() || reader.position() != record->end) return false;
+        const bool of_host = type == RecordType::kA || type == RecordType::kAaaa;
+        if (of_host && !CouldBeHost(target)) return false;
         host.aliases.push_back(std::exchange(name, std::move(target)));
       } else if (!AddRecord(reader, *record, answer)) {
         return false;

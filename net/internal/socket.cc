@@ -97,6 +97,12 @@ absl::Status FinishConnect(Descriptor& descriptor, Deadline deadline,
   int error = 0;
   socklen_t size = sizeof error;
   getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size);
+  // The wait ends as well if the kernel refuses to watch the socket.
+  sockaddr_storage peer;
+  size = sizeof peer;
+  if (error == 0 && getpeername(fd, reinterpret_cast<sockaddr*>(&peer), &size) != 0) {
+    error = errno;
+  }
   return error == 0 ? absl::OkStatus() : ErrnoStatus(error, operation());
 }
 

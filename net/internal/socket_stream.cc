@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <poll.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -52,13 +53,19 @@ auto Into(absl::Span<char> buffer) {
 }  // namespace
 
 absl::Status SocketStream::DoWaitReadable(Deadline deadline) {
-  if (!read_waits_first_) {
+  if (!read_waits_first_ || (deadline == Deadline::Passed() && HasArrived())) {
     return descriptor_.CountOperation() ? absl::OkStatus() : WasClosed("read");
   }
   // Once a wait has said kClosed this object may be gone: from there on only locals.
   const WaitResult result = descriptor_.WaitReadable(deadline);
   if (ABSL_PREDICT_TRUE(result == WaitResult::kReady)) return absl::OkStatus();
   return result == WaitResult::kDeadline ? Late("read from ", *this) : WasClosed("read");
+}
+
+// Whether a read would find something, an end or an error among it.
+GROVE_COLD bool SocketStream::HasArrived() const {
+  pollfd own = {descriptor_.fd(), POLLIN, 0};
+  return poll(&own, 1, 0) != 0;
 }
 
 // One try; -1 with errno if it failed.
@@ -197,7 +204,10 @@ absl::StatusOr<size_t> SocketStream::SendFrom(int file, uint64_t offset, size_t 
       green_internal::NoSigpipe no_sigpipe;
       n = no_sigpipe.Wrote(sendfile(descriptor_.fd(), file, &from, count), count);
     }
-    if (n >= 0) return static_cast<size_t>(n);
+    if (n >= 0) {
+      bytes_written_ += n;
+      return static_cast<size_t>(n);
+    }
     if (errno == EINTR) continue;
     if (!WouldBlock(errno)) return Failed(errno, "write to ", *this);
     const WaitResult result = descriptor_.WaitWritable(deadline);

@@ -54,12 +54,16 @@ class SocketStream : public Stream {
   ~SocketStream() override = default;
 
   Descriptor& descriptor() { return descriptor_; }
+  // For reads and writes that go beside those of here: see activity().
+  void CountRead(size_t n) { bytes_read_ += n; }
+  void CountWritten(size_t n) { bytes_written_ += n; }
 
  private:
   absl::StatusOr<size_t> DoRead(absl::Span<char> buffer, Deadline deadline) final;
   absl::StatusOr<size_t> DoReadScatter(absl::Span<const absl::Span<char>> buffers,
                                        Deadline deadline) final;
   absl::Status DoWaitReadable(Deadline deadline) final;
+  bool HasArrived() const;
   absl::Status DoWrite(absl::string_view data, Deadline deadline) final;
   absl::Status DoWriteGather(absl::Span<const absl::string_view> pieces,
                              Deadline deadline) final;

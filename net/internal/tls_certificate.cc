@@ -248,12 +248,17 @@ absl::Status AddRoots(X509_STORE* store, const std::string& text,
 absl::Status AddSystemRoots(X509_STORE* store) {
   std::vector<std::string> tried;
   bool found = false;
-  if (const char* file = getenv("SSL_CERT_FILE")) {
+  // Empty is as good as unset.
+  const auto setting = [](const char* name) {
+    const char* value = getenv(name);
+    return value && *value ? value : nullptr;
+  };
+  if (const char* file = setting("SSL_CERT_FILE")) {
     const absl::Status s = AddRoots(store, "", file);
     if (!s.ok()) return Annotate(s, "SSL_CERT_FILE");
     found = true;
   }
-  if (const char* folders = getenv("SSL_CERT_DIR")) {
+  if (const char* folders = setting("SSL_CERT_DIR")) {
     for (const std::string& folder :
          std::vector<std::string>(absl::StrSplit(folders, ':', absl::SkipEmpty()))) {
       found |= AddFolder(store, folder) > 0;
@@ -261,7 +266,7 @@ absl::Status AddSystemRoots(X509_STORE* store) {
     }
     if (!found) tried.insert(tried.begin(), "SSL_CERT_DIR:");
   }
-  const bool told = getenv("SSL_CERT_FILE") || getenv("SSL_CERT_DIR");
+  const bool told = setting("SSL_CERT_FILE") || setting("SSL_CERT_DIR");
   for (size_t i = 0; !told && !found && i < std::size(kBundles); ++i) {
     if (access(kBundles[i], R_OK) == 0) {
       if (absl::Status s = AddRoots(store, "", kBundles[i]); !s.ok()) return s;

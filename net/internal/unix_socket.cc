@@ -84,7 +84,8 @@ absl::Status ConnectUnix(int fd, const UnixAddress& address, absl::string_view o
 BoundFile::BoundFile(BoundFile&& other) noexcept
     : path_(std::move(other.path_)),
       device_(other.device_),
-      inode_(std::exchange(other.inode_, 0)) {}
+      inode_(std::exchange(other.inode_, 0)),
+      process_(other.process_) {}
 
 BoundFile& BoundFile::operator=(BoundFile&& other) noexcept {
   if (this == &other) return *this;
@@ -92,12 +93,13 @@ BoundFile& BoundFile::operator=(BoundFile&& other) noexcept {
   path_ = std::move(other.path_);
   device_ = other.device_;
   inode_ = std::exchange(other.inode_, 0);
+  process_ = other.process_;
   return *this;
 }
 
 void BoundFile::Remove() {
   const ino_t made = std::exchange(inode_, 0);
-  if (made == 0) return;
+  if (made == 0 || process_ != getpid()) return;
   struct stat file;
   if (lstat(path_.c_str(), &file) == 0 && file.st_dev == device_ && file.st_ino == made) {
     unlink(path_.c_str());

@@ -1,6 +1,7 @@
 #ifndef GROVE_NET_INTERNAL_UNIX_SOCKET_H_
 #define GROVE_NET_INTERNAL_UNIX_SOCKET_H_
 
+#include <unistd.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 #include <sys/un.h>
@@ -55,7 +56,8 @@ class BoundFile {
   BoundFile& operator=(BoundFile&& other) noexcept;
   ~BoundFile() { Remove(); }
 
-  // Removes the file, if it is still the one that was made.
+  // Removes the file, if it is still the one that was made; in a forked child it is the
+  // parent's, and stays.
   void Remove();
   // Leaves it where it is.
   void Forget() { inode_ = 0; }
@@ -67,6 +69,7 @@ class BoundFile {
   std::string path_;
   dev_t device_ = 0;
   ino_t inode_ = 0;  // 0: nothing is to be removed
+  pid_t process_ = getpid();
 };
 
 // BindUnix()
