@@ -28,11 +28,13 @@ function show(line) {
   const div = document.createElement("div");
   div.textContent = line;
   $("lines").append(div);
+  while ($("lines").childElementCount > 1000) $("lines").firstChild.remove();
   div.scrollIntoView();
 }
 $("enter").onsubmit = event => {
   event.preventDefault();
   if (ws) ws.close(1000);
+  $("text").disabled = true;
   const url = new URL("/chat", location.href);
   url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
   url.search = "?room=" + encodeURIComponent($("room").value) +
@@ -47,6 +49,7 @@ $("enter").onsubmit = event => {
 };
 $("say").onsubmit = event => {
   event.preventDefault();
+  if (!ws || ws.readyState !== WebSocket.OPEN) return;
   if ($("text").value) ws.send($("text").value);
   $("text").value = "";
 };

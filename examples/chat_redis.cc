@@ -102,9 +102,25 @@ absl::Status ChatRedis::Subscribe() {
     return s;
   }
   net::StreamReader reader(**stream, 2 * kMaxBulk);
+  bool asked = false;
   for (;;) {
+    // A server whose machine has gone says nothing, for ever: so it is asked now and then.
+    if (reader.buffered().empty()) {
+      const absl::Status s = (*stream)->WaitReadable(kPatience);
+      if (absl::IsDeadlineExceeded(s) && !asked) {
+        asked = true;
+        if (absl::Status w = (*stream)->Write(Command({"PING"}), kPatience); !w.ok()) {
+          return w;
+        }
+        continue;
+      }
+      if (!s.ok()) return s;
+    }
+    asked = false;
+    (*stream)->set_timeout(kPatience);  // for what has begun
     const absl::StatusOr<std::vector<std::string>> words = ReadArray(reader);
     if (!words.ok()) return words.status();
+    if (words->size() == 2 && words->front() == "pong") continue;
     if (words->size() == 3 && words->front() == "psubscribe") {
       subscribed_.Set();
     } else if (words->size() == 4 && words->front() == "pmessage") {
@@ -117,8 +133,9 @@ absl::Status ChatRedis::Subscribe() {
 }
 
 bool ChatRedis::Publish(absl::string_view room, absl::string_view line) {
-  const std::lock_guard lock(publisher_);
-  const Deadline deadline(kPatience);
+  const Deadline deadline(kPatience);  // for those before it, too
+  if (!publisher_.try_lock_until(deadline)) return false;
+  const std::lock_guard holds(publisher_, std::adopt_lock);
   // A connection that stood may have been closed meanwhile: once more with a new one.
   for (int attempt = 0; attempt < 2; ++attempt) {
     // Whoever fails, or is killed, leaves none that is out of step.

@@ -37,6 +37,8 @@
 ABSL_FLAG(std::string, listen, "127.0.0.1:7005", "address to listen at");
 ABSL_FLAG(int, max_clients, 10'000, "more wait until one leaves");
 ABSL_FLAG(int, backlog, 100, "lines that a slow reader may be behind");
+ABSL_FLAG(absl::Duration, name_timeout, absl::Minutes(1),
+          "how long a client may take to say its name");
 ABSL_FLAG(absl::Duration, stall, absl::Seconds(30),
           "who takes nothing of what is said for so long is cut off");
 ABSL_FLAG(absl::Duration, grace, absl::Seconds(5),
@@ -77,16 +79,31 @@ class Room {
     names_.erase(name);
     Say("", absl::StrCat(name, " has left"));
   }
-  // Nobody can say anything any more; what was said is still read.
+  // Nobody can say anything any more; what was said is still read. Who has not come in
+  // has nothing to wait for.
   void Close() {
     Say("", "the server ends");
     lines_.Close();
+    for (TcpStream* client : at_the_door_) client->ShutdownRead().IgnoreError();
   }
+  // While a client says its name.
+  class Door {
+   public:
+    Door(Room& room, TcpStream& client) : room_(room), client_(client) {
+      room_.at_the_door_.insert(&client);
+    }
+    ~Door() { room_.at_the_door_.erase(&client_); }
+
+   private:
+    Room& room_;
+    TcpStream& client_;
+  };
   Broadcast<Line>& lines() { return lines_; }
 
  private:
   Broadcast<Line> lines_;
   std::set<std::string> names_;
+  std::set<TcpStream*> at_the_door_;
 };
 
 // What others say, until the room is closed or the client is gone.
@@ -110,13 +127,23 @@ absl::Status Show(BroadcastSubscription<Line>& lines, TcpStream& client,
   }
 }
 
-// A line, with nothing in it that a terminal would take for a command; none at the end.
-std::optional<std::string> ReadLine(StreamReader& reader) {
-  const absl::StatusOr<std::optional<absl::string_view>> line = reader.ReadLine(kMaxLine);
+// A line, with nothing in it that a terminal would take for a command: neither those of
+// ASCII nor, in UTF-8 or without, U+0080 to U+009F. None at the end.
+std::optional<std::string> ReadLine(StreamReader& reader, grove::Deadline deadline = {}) {
+  const absl::StatusOr<std::optional<absl::string_view>> line =
+      reader.ReadLine(kMaxLine, deadline);
   if (!line.ok() || !line->has_value()) return std::nullopt;
   std::string text(**line);
-  for (char& c : text) {
-    if (absl::ascii_iscntrl(static_cast<unsigned char>(c))) c = ' ';
+  size_t follow = 0;  // how many bytes of a character of UTF-8 are still to come
+  for (size_t i = 0; i < text.size(); ++i) {
+    const auto c = static_cast<unsigned char>(text[i]);
+    const bool c1 = c >= 0x80 && c < 0xa0 && (follow == 0 || text[i - 1] == '\xc2');
+    if (follow > 0 && c >= 0x80 && c < 0xc0) {
+      --follow;
+    } else {
+      follow = c >= 0xf0 ? 3 : c >= 0xe0 ? 2 : c >= 0xc2 ? 1 : 0;
+    }
+    if (absl::ascii_iscntrl(c) || c1) text[i] = ' ';
   }
   return text;
 }
@@ -124,7 +151,11 @@ std::optional<std::string> ReadLine(StreamReader& reader) {
 void Chat(TcpStream& client, Room& room) {
   StreamReader reader(client, kMaxLine + 2);
   if (!client.Write("Your name?\n").ok()) return;
-  const std::optional<std::string> name = ReadLine(reader);
+  std::optional<std::string> name;
+  {
+    const Room::Door door(room, client);
+    name = ReadLine(reader, absl::GetFlag(FLAGS_name_timeout));
+  }
   if (!name) return;
   if (name->empty() || name->find(' ') != name->npos || !room.Enter(*name)) {
     client.Write("* that is no name, or somebody has it\n").IgnoreError();
@@ -161,7 +192,7 @@ int main(int argc, char** argv) {
   ParseFlags(argc, argv,
              "A chat by lines.\n"
              "  chat_server [--listen=127.0.0.1:7005] [--max_clients=10000] "
-             "[--backlog=100] [--stall=30s] [--grace=5s]");
+             "[--backlog=100] [--name_timeout=1m] [--stall=30s] [--grace=5s]");
   const int max_clients = absl::GetFlag(FLAGS_max_clients);
   const int backlog = absl::GetFlag(FLAGS_backlog);
   if (max_clients < 1) Refuse("--max_clients: at least one is needed");

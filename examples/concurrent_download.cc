@@ -104,7 +104,7 @@ absl::Status Fetch(HttpClient& client, const std::string& path, Progress& p) {
     return absl::NotFoundError(absl::StrCat("the server says ", response->status()));
   }
   p.total = response->length();
-  absl::StatusOr<File> file = File::Open(path, OpenMode::kTruncate);
+  absl::StatusOr<File> file = File::Open(path, OpenMode::kCreateNew);
   if (!file.ok()) return file.status();
   std::vector<char> buffer(256 << 10);
   for (;;) {
@@ -118,7 +118,9 @@ absl::Status Fetch(HttpClient& client, const std::string& path, Progress& p) {
 
 void Download(HttpClient& client, Progress& p, bool tell) {
   const std::string path = absl::StrCat(absl::GetFlag(FLAGS_folder), "/", p.name);
-  const std::string part = path + ".part";
+  // Nobody else's: URLs give no names that begin with a dot.
+  const std::string part = absl::StrCat(absl::GetFlag(FLAGS_folder), "/.", p.name, ".",
+                                        getpid(), ".part");
   // What is left of it goes, however this ends: also by a kill.
   struct Removal {
     const std::string& part;
@@ -173,6 +175,7 @@ HttpClient MakeClient() {
 }  // namespace
 
 int main(int argc, char** argv) {
+  setvbuf(stdout, nullptr, _IOLBF, 0);  // each as it comes, to a pipe too
   const std::vector<std::string> urls =
       ParseWords(argc, argv,
                  "Downloads URLs into files, several at once.\n"

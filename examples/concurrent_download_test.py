@@ -3,6 +3,7 @@
 Usage: concurrent_download_test.py CONCURRENT_DOWNLOAD
 """
 
+import glob
 import os
 import pty
 import re
@@ -100,7 +101,7 @@ class ConcurrentDownloadTest(testing.ExampleTest):
     def test_a_signal_leaves_nothing(self):
         with Slow(b"") as slow, Process(PROGRAM, f"--folder={self.folder}", slow.url) as p:
             testing.wait_until(
-                lambda: os.path.exists(self.folder + "/slow.bin.part"), "it has begun")
+                lambda: glob.glob(self.folder + "/.slow.bin.*.part"), "it has begun")
             self.assertEqual(p.stop(), (128 + 15, "", ""))
             self.assertEqual(os.listdir(self.folder), [])
 

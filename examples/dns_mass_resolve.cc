@@ -70,6 +70,7 @@ void LookUp(AresResolver& resolver, const std::string& name, Counts& counts) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  setvbuf(stdout, nullptr, _IOLBF, 0);  // each as it comes, to a pipe too
   ParseFlags(
       argc, argv,
       "Looks up the names that it reads, one a line.\n"

@@ -17,8 +17,10 @@
 
 #include <stdio.h>
 
+#include <cstdint>
 #include <memory>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
@@ -89,7 +91,9 @@ void Echo(Request& request, ResponseWriter& response) {
   std::vector<char> buffer(16 << 10);
   for (;;) {
     const absl::StatusOr<size_t> n = request.body().Read(absl::MakeSpan(buffer));
-    if (!n.ok() || *n == 0) return;
+    // Half a request is no whole response: what a handler throws spoils it.
+    if (!n.ok()) throw std::runtime_error(n.status().ToString());
+    if (*n == 0) return;
     if (!response.Write({buffer.data(), *n}).ok()) return;
   }
 }
@@ -103,15 +107,19 @@ void Events(Request& request, ResponseWriter& response) {
     const bool good = (absl::ConsumePrefix(&part, "count=") &&
                        absl::SimpleAtoi(part, &count) && count >= 0) ||
                       (absl::ConsumePrefix(&part, "every=") &&
-                       absl::ParseDuration(std::string(part), &every));
+                       absl::ParseDuration(std::string(part), &every) &&
+                       every >= absl::ZeroDuration());
     if (!good) {
       response.Send(400, "text/plain", "?count=NUMBER&every=DURATION\n").IgnoreError();
       return;
     }
   }
   grove::http::ServeEvents(request, response, [&](EventStream& events) {
-    int seen = -1;
-    if (!absl::SimpleAtoi(events.last_event_id().value_or("-1"), &seen)) seen = -1;
+    int64_t seen = -1;
+    if (!absl::SimpleAtoi(events.last_event_id().value_or("-1"), &seen) || seen < -1 ||
+        seen > int64_t{1} << 53) {
+      seen = -1;
+    }
     for (int i = 0; i < count; ++i) {
       if (i > 0) grove::Sleep(every);
       const std::string number = absl::StrCat(seen + 1 + i);

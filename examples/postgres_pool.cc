@@ -14,6 +14,7 @@
 #include <postgresql/libpq-fe.h>
 #include <stdio.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <set>
@@ -54,8 +55,16 @@ using Connection = std::unique_ptr<PGconn, Free>;
 using Result = std::unique_ptr<PGresult, Free>;
 using Pool = grove::net::ConnectionPool<Connection>;
 
-absl::StatusOr<Connection> Connect() {
-  Connection c(PQconnectdb(absl::GetFlag(FLAGS_connection).c_str()));
+// libpq has no deadline, but for connect_timeout, which the connection string may have: so
+// it goes before.
+absl::StatusOr<Connection> Connect(grove::Deadline deadline) {
+  const absl::Duration left = std::min(deadline.Remaining(), absl::Hours(1));
+  const std::string seconds =
+      absl::StrCat(std::max<int64_t>(2, absl::ToInt64Seconds(left)));
+  const std::string connection = absl::GetFlag(FLAGS_connection);
+  const char* const names[] = {"connect_timeout", "dbname", nullptr};
+  const char* const values[] = {seconds.c_str(), connection.c_str(), nullptr};
+  Connection c(PQconnectdbParams(names, values, /*expand_dbname=*/1));
   // What the server remarks without being asked would go to stderr.
   PQsetNoticeProcessor(
       c.get(), [](void*, const char*) {}, nullptr);
@@ -116,8 +125,10 @@ int main(int argc, char** argv) {
     if (value < 1) Refuse(absl::StrCat(name, ": at least one is needed"));
   }
 
+  if (absl::GetFlag(FLAGS_queries) < 0) Refuse("--queries: less than none");
+
   Pool pool({
-      .connect = [](grove::Deadline) { return Connect(); },
+      .connect = &Connect,
       // What the server has said meanwhile, its end most likely, is looked at first.
       .is_alive =
           [](Connection& c) {

@@ -92,10 +92,15 @@ class Crawler {
     if (found_.size() >= static_cast<size_t>(absl::GetFlag(FLAGS_max_pages))) return;
     if (!found_.insert(url.target()).second) return;
     // Waits while the pool is full.
-    pool_.Spawn([this, url, from] { Fetch(url, from); });
+    pool_.Spawn([this, url, from] {
+      // The page itself is gone by the time that this waits for a place.
+      for (const Url& next : Fetch(url, from)) Find(next, url.ToString());
+    });
   }
 
-  void Fetch(const Url& url, const std::string& from) {
+  // What the page links to, and where a redirect leads: looked at as any other.
+  std::vector<Url> Fetch(const Url& url, const std::string& from) {
+    std::vector<Url> next;
     absl::StatusOr<ClientResponse> response = client_.Get(url.ToString());
     const absl::StatusOr<std::string> body =
         response.ok() ? response->ReadAll(absl::GetFlag(FLAGS_max_bytes))
@@ -104,31 +109,37 @@ class Crawler {
       ++failed_;
       printf("%s (in %s): %s\n", url.ToString().c_str(), from.c_str(),
              body.status().ToString().c_str());
-      return;
+      return next;
     }
-    ++fetched_;
-    if (response->ok()) {
-      printf("%d %8zu %s\n", response->status(), body->size(), url.ToString().c_str());
+    const auto location = response->headers().Get("Location");
+    const bool redirect = response->status() / 100 == 3 && location.has_value();
+    printf("%d %8zu %s", response->status(), body->size(), url.ToString().c_str());
+    if (response->ok() || redirect) {
+      ++fetched_;
+      printf("\n");
     } else {
       ++failed_;
-      printf("%d %8zu %s (in %s)\n", response->status(), body->size(),
-             url.ToString().c_str(), from.c_str());
-      return;
+      printf(" (in %s)\n", from.c_str());
+      return next;
     }
-    if (!absl::StartsWith(response->headers().Get("Content-Type").value_or(""),
-                          "text/html")) {
-      return;
+    std::vector<std::string> links;
+    if (redirect) {
+      links.emplace_back(*location);
+    } else if (absl::StartsWith(response->headers().Get("Content-Type").value_or(""),
+                                "text/html")) {
+      links = Links(*body);
     }
-    for (const std::string& link : Links(*body)) {
-      // Relative to where redirects have led. What is no URL of http (mailto:) is passed
-      // over.
-      if (absl::StatusOr<Url> next = response->url().Resolve(link); next.ok()) {
-        Find(*next, url.ToString());
-      }
+    for (const std::string& link : links) {
+      // What is no URL of http (mailto:) is passed over.
+      const absl::StatusOr<Url> to = url.Resolve(link);
+      if (!to.ok()) continue;
+      next.push_back(*to);
+      if (redirect && url.ToString() == start_.ToString()) start_ = *to;  // it is there
     }
+    return next;
   }
 
-  const Url start_;
+  Url start_;
   HttpClient client_;
   std::set<std::string> found_;
   size_t fetched_ = 0;
@@ -157,12 +168,11 @@ int main(int argc, char** argv) {
   options.max_connections = static_cast<size_t>(absl::GetFlag(FLAGS_at_once));
   options.max_idle = options.max_connections;
   options.proxy_from_environment = true;
-  if (start->secure()) {
-    const absl::StatusOr<grove::net::TlsClientContext> tls =
-        grove::net::TlsClientContext::Make({.alpn = {"http/1.1"}});
-    if (!tls.ok()) Refuse(std::string(tls.status().message()));
-    options.secure = grove::http::SecureByTls(*tls);
-  }
+  options.max_redirects = 0;  // they are found as links are
+  const absl::StatusOr<grove::net::TlsClientContext> tls =
+      grove::net::TlsClientContext::Make({.alpn = {"http/1.1"}});
+  if (!tls.ok()) Refuse(std::string(tls.status().message()));
+  options.secure = grove::http::SecureByTls(*tls);
   Crawler crawler(*start, std::move(options));
   const auto stop = [&](const grove::SignalInfo&) { crawler.Stop(); };
   const grove::SignalHandler on_int = grove::OnSignal(SIGINT, stop);

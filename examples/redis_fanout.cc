@@ -79,6 +79,8 @@ std::string Subscribe(Broadcast<std::string>& messages, absl::Duration& delay) {
                                absl::GetFlag(FLAGS_redis_port)));
   if (!c) return "out of memory";
   if (c->err != 0) return c->errstr;
+  // A server whose machine has gone says nothing: the kernel asks, and gives up.
+  redisEnableKeepAlive(c.get());
   redisAppendCommand(c.get(), "SUBSCRIBE %s", absl::GetFlag(FLAGS_channel).c_str());
   while (const Reply reply = NextReply(c.get())) {
     if (reply->type != REDIS_REPLY_ARRAY || reply->elements != 3) {
@@ -103,7 +105,8 @@ void SubscribeForEver(Broadcast<std::string>& messages) {
     const std::string why = Subscribe(messages, delay);
     // A kill ends the call of hiredis, and is thrown here.
     grove::CheckInterrupt();
-    delay = std::clamp(delay * 2, absl::Milliseconds(50), absl::GetFlag(FLAGS_max_delay));
+    delay = std::min(std::max(delay * 2, absl::Milliseconds(50)),
+                     absl::GetFlag(FLAGS_max_delay));
     fprintf(stderr, "redis_fanout: Redis: %s; again in %s\n", why.c_str(),
             absl::FormatDuration(delay).c_str());
     grove::Sleep(delay);

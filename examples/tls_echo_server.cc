@@ -67,8 +67,7 @@ TlsServerContext MakeContext() {
   return *std::move(context);
 }
 
-void ReloadOnHangup(const TlsServerContext& context) {
-  grove::SignalListener hangup({SIGHUP});
+void ReloadOnHangup(grove::SignalListener& hangup, const TlsServerContext& context) {
   for (;;) {
     hangup.Wait();
     // It reads files, which is for a thread that may block.
@@ -101,7 +100,9 @@ int main(int argc, char** argv) {
   StreamServer server(TlsListener(*std::move(listener), context), [](TlsStream& stream) {
     grove::net::Copy(stream, stream).IgnoreError();
   });
-  const grove::Greenlet<> reload = grove::Spawn([&] { ReloadOnHangup(context); });
+  grove::SignalListener hangup({SIGHUP});
+  const grove::Greenlet<> reload =
+      grove::Spawn([&] { ReloadOnHangup(hangup, context); });
   const grove::ShutdownHook drain =
       grove::OnShutdown(grove::ShutdownPhase::kDrain, "echo", [&](grove::Deadline d) {
         reload.Kill();

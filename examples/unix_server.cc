@@ -17,7 +17,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <charconv>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -64,11 +66,13 @@ std::string Describe(int fd) {
   return absl::StrCat(kind, " of ", file.st_size, " bytes");
 }
 
+constexpr int kAll = -1;
+
 absl::Status Serve(UnixStream& client) {
   const absl::StatusOr<PeerCredentials> who = client.peer_credentials();
   if (!who.ok()) return who.status();
   if (const int uid = absl::GetFlag(FLAGS_allow_uid);
-      uid >= 0 && who->uid != static_cast<uid_t>(uid)) {
+      uid != kAll && who->uid != static_cast<uid_t>(uid)) {
     return client.Write("you may not\n");
   }
   if (absl::Status s = client.Write(
@@ -102,10 +106,14 @@ int main(int argc, char** argv) {
   const absl::StatusOr<UnixAddress> listen =
       UnixAddress::Parse(absl::GetFlag(FLAGS_listen));
   if (!listen.ok()) Refuse(absl::StrCat("--listen: ", listen.status().message()));
-  unsigned mode;
-  if (sscanf(absl::GetFlag(FLAGS_mode).c_str(), "%o", &mode) != 1 || mode > 0777) {
+  const std::string digits = absl::GetFlag(FLAGS_mode);
+  unsigned mode = 0;
+  const auto [end, error] =
+      std::from_chars(digits.data(), digits.data() + digits.size(), mode, 8);
+  if (error != std::errc() || end != digits.data() + digits.size() || mode > 0777) {
     Refuse("--mode: an octal number up to 0777 is wanted");
   }
+  if (absl::GetFlag(FLAGS_allow_uid) < kAll) Refuse("--allow_uid: there is none below 0");
 
   grove::ShutdownScope shutdown({.grace = absl::GetFlag(FLAGS_grace)});
   absl::StatusOr<UnixListener> listener = UnixListener::Listen(*listen, {.mode = mode});

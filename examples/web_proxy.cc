@@ -5,10 +5,10 @@
 //   curl -x http://127.0.0.1:7004 https://example.org/
 //
 // Look at Serve(): it reads the head of a request (RFC 9112), decides whom to dial, and
-// then only carries bytes in both directions. So one connection carries one request: the
-// origin is told "Connection: close" (RFC 9110, 7.6.1), and by its end the client sees
-// where the response ends. Bodies of any length pass with no more in memory than is on
-// their way.
+// carries bytes: in both directions for a tunnel, else one request and one response. Both
+// sides are told "Connection: close" (RFC 9110, 7.6.1), and what a client sends behind its
+// request goes nowhere: the next one may be for somebody else. Bodies of any length pass
+// with no more in memory than is on their way.
 //
 // Whoever can reach it can reach what this machine can: it listens on loopback unless
 // told otherwise, and tunnels to --connect_ports only. SIGINT and SIGTERM end it cleanly.
@@ -16,6 +16,7 @@
 #include <stdio.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <string>
 #include <utility>
 #include <vector>
@@ -33,6 +34,7 @@
 #include "grove/examples/listen.h"
 #include "grove/examples/parse_flags.h"
 #include "grove/green/shutdown.h"
+#include "grove/green/task_group.h"
 #include "grove/net/buffered_stream.h"
 #include "grove/net/dial.h"
 #include "grove/net/relay.h"
@@ -53,6 +55,7 @@ ABSL_FLAG(absl::Duration, grace, absl::Seconds(10),
 
 namespace {
 
+using grove::TaskGroup;
 using grove::examples::ListenAt;
 using grove::examples::ParseFlags;
 using grove::examples::Refuse;
@@ -69,6 +72,9 @@ struct Wanted {
   HostAndPort to;
   bool tunnel = false;
   std::string head;
+  // Its body: chunked, or so many bytes (RFC 9112, 6).
+  bool chunked = false;
+  uint64_t length = 0;
 };
 
 // "http://example.org:8080/a?b" is "example.org:8080" and "/a?b".
@@ -121,6 +127,31 @@ absl::StatusOr<std::string> EndToEndFields(absl::Span<const absl::string_view> l
   return fields;
 }
 
+// Where the body ends, of which the client and the origin must think alike.
+absl::Status ReadFraming(absl::Span<const absl::string_view> lines, Wanted& wanted) {
+  int lengths = 0;
+  for (const absl::string_view line : lines) {
+    const absl::string_view name = line.substr(0, line.find(':'));
+    const absl::string_view value =
+        absl::StripAsciiWhitespace(line.substr(std::min(line.size(), name.size() + 1)));
+    if (absl::EqualsIgnoreCase(name, "Content-Length")) {
+      const bool digits = !value.empty() && value.find_first_not_of("0123456789") == value.npos;
+      if (!digits || ++lengths > 1 || !absl::SimpleAtoi(value, &wanted.length)) {
+        return absl::InvalidArgumentError("a length that is none");
+      }
+    } else if (absl::EqualsIgnoreCase(name, "Transfer-Encoding")) {
+      if (wanted.chunked || !absl::EqualsIgnoreCase(value, "chunked")) {
+        return absl::InvalidArgumentError("an encoding of the body that is not known");
+      }
+      wanted.chunked = true;
+    }
+  }
+  if (wanted.chunked && lengths > 0) {
+    return absl::InvalidArgumentError("a length and an encoding of the body");
+  }
+  return absl::OkStatus();
+}
+
 bool MayTunnelTo(int port) {
   for (const std::string& allowed : absl::GetFlag(FLAGS_connect_ports)) {
     if (allowed == "any" || allowed == absl::StrCat(port)) return true;
@@ -152,12 +183,15 @@ absl::StatusOr<Wanted> ParseHead(absl::string_view head) {
       EndToEndFields(absl::MakeSpan(lines).subspan(1));
   if (!fields.ok()) return fields.status();
   // The client's version stays: what one of HTTP/1.0 could not read is not sent to it.
-  return Wanted{.to = *std::move(to),
-                .tunnel = false,
+  Wanted wanted{.to = *std::move(to),
                 .head = absl::StrCat(words[0], " ", url->second, " ", words[2],
                                      "\r\nHost: ", absl::StripSuffix(url->first, ":80"),
                                      "\r\nConnection: close\r\nVia: 1.1 grove\r\n",
                                      *fields, "\r\n")};
+  if (absl::Status s = ReadFraming(absl::MakeSpan(lines).subspan(1), wanted); !s.ok()) {
+    return s;
+  }
+  return wanted;
 }
 
 void Answer(TcpStream& client, absl::string_view status, absl::string_view why) {
@@ -172,6 +206,141 @@ void Answer(TcpStream& client, absl::string_view status, absl::string_view why) 
     n = client.Read(absl::MakeSpan(rest), linger);
   }
 }
+
+// One request and one response, between two that may send at the same time.
+class Exchange {
+ public:
+  Exchange(TcpStream& client, StreamReader& from_client, TcpStream& server)
+      : client_(client), from_client_(from_client), server_(server) {}
+
+  absl::Status Run(const Wanted& wanted) {
+    TaskGroup both({.name = "exchange"});
+    both.Spawn([&]() -> absl::Status {
+      if (absl::Status s = SendBody(wanted); !s.ok()) return s;
+      return WatchClient();
+    });
+    both.Spawn([&] {
+      absl::Status s = CarryResponse();
+      both.Cancel();
+      return s;
+    });
+    return both.Join();
+  }
+
+ private:
+  absl::Status SendBody(const Wanted& wanted) {
+    if (!wanted.chunked) return SendBytes(wanted.length);
+    for (uint64_t size = 1; size > 0;) {
+      const absl::StatusOr<absl::string_view> line =
+          from_client_.ReadUntil("\r\n", 1024, limit_);
+      if (!line.ok()) return line.status();
+      absl::string_view digits = line->substr(0, line->find_first_of(";\r \t"));
+      if (digits.empty() || digits.size() > 15 ||
+          !absl::SimpleHexAtoi(digits, &size)) {
+        return absl::InvalidArgumentError("a chunk that is none");
+      }
+      if (absl::Status s = server_.Write(*line, limit_); !s.ok()) return s;
+      if (size == 0) break;
+      if (absl::Status s = SendBytes(size); !s.ok()) return s;
+      const absl::StatusOr<absl::string_view> end =
+          from_client_.ReadUntil("\r\n", 2, limit_);
+      if (!end.ok()) return end.status();
+      if (absl::Status s = server_.Write(*end, limit_); !s.ok()) return s;
+    }
+    for (;;) {  // the trailers, and an empty line
+      const absl::StatusOr<absl::string_view> line =
+          from_client_.ReadUntil("\r\n", kMaxHead, limit_);
+      if (!line.ok()) return line.status();
+      const bool last = line->size() == 2;
+      if (absl::Status s = server_.Write(*line, limit_); !s.ok()) return s;
+      if (last) return absl::OkStatus();
+    }
+  }
+
+  absl::Status SendBytes(uint64_t left) {
+    while (left > 0) {
+      if (from_client_.buffered().empty()) {
+        const absl::StatusOr<absl::string_view> more = from_client_.ReadMore(limit_);
+        if (!more.ok()) return more.status();
+        if (more->empty()) return absl::DataLossError("the request ends too early");
+      }
+      const absl::string_view part = from_client_.buffered().substr(0, left);
+      if (absl::Status s = server_.Write(part, limit_); !s.ok()) return s;
+      left -= part.size();
+      from_client_.Consume(part.size());
+    }
+    return absl::OkStatus();
+  }
+
+  // Its end is passed on. Anything else is for another connection.
+  absl::Status WatchClient() {
+    if (!from_client_.buffered().empty()) return absl::OkStatus();
+    const absl::StatusOr<absl::string_view> more = from_client_.ReadMore();
+    if (!more.ok()) return more.status();
+    return more->empty() ? server_.ShutdownWrite() : absl::OkStatus();
+  }
+
+  // The origin may be silent for as long as it is sent something.
+  absl::Status AwaitServer() {
+    for (;;) {
+      const uint64_t before = server_.activity().bytes_written;
+      absl::Status s = server_.WaitReadable(limit_);
+      if (!absl::IsDeadlineExceeded(s) || server_.activity().bytes_written == before) {
+        return s;
+      }
+    }
+  }
+
+  absl::Status CarryResponse() {
+    StreamReader from_server(server_, kMaxHead);
+    for (bool final = false; !final;) {
+      if (from_server.buffered().empty()) {
+        if (absl::Status s = AwaitServer(); !s.ok()) return NoResponse(s);
+      }
+      const absl::StatusOr<absl::string_view> head =
+          from_server.ReadUntil("\r\n\r\n", kMaxHead, limit_);
+      if (!head.ok()) return NoResponse(head.status());
+      const std::vector<absl::string_view> lines =
+          absl::StrSplit(absl::StripSuffix(*head, "\r\n\r\n"), "\r\n");
+      const auto fields = EndToEndFields(absl::MakeSpan(lines).subspan(1));
+      if (!absl::StartsWith(lines[0], "HTTP/1.") || lines[0].size() < 12 || !fields.ok()) {
+        return NoResponse(absl::InvalidArgumentError("that is no response"));
+      }
+      final = lines[0][9] != '1';  // "HTTP/1.1 100 Continue" comes before another one
+      absl::Status s = client_.Write(
+          absl::StrCat(lines[0], "\r\n", *fields,
+                       final ? "Connection: close\r\nVia: 1.1 grove\r\n" : "", "\r\n"),
+          limit_);
+      if (!s.ok()) return s;
+      answered_ = true;
+    }
+    for (;;) {
+      if (!from_server.buffered().empty()) {
+        const absl::string_view part = from_server.buffered();
+        if (absl::Status s = client_.Write(part, limit_); !s.ok()) return s;
+        from_server.Consume(part.size());
+      }
+      if (absl::Status s = AwaitServer(); !s.ok()) return s;
+      const absl::StatusOr<absl::string_view> more = from_server.ReadMore(limit_);
+      if (!more.ok()) return more.status();
+      if (more->empty()) return client_.ShutdownWrite();
+    }
+  }
+
+  absl::Status NoResponse(absl::Status why) {
+    if (answered_ || absl::IsCancelled(why)) return why;
+    Answer(client_,
+           absl::IsDeadlineExceeded(why) ? "504 Gateway Timeout" : "502 Bad Gateway",
+           why.message());
+    return absl::OkStatus();
+  }
+
+  const absl::Duration limit_ = absl::GetFlag(FLAGS_idle_limit);
+  TcpStream& client_;
+  StreamReader& from_client_;
+  TcpStream& server_;
+  bool answered_ = false;
+};
 
 void Serve(TcpStream& client) {
   StreamReader reader(client, kMaxHead);
@@ -200,14 +369,20 @@ void Serve(TcpStream& client) {
                                                             : "502 Bad Gateway",
                   server.status().message());
   }
-  const bool begun = server
-                         ->WriteGather({wanted->head, reader.buffered()},
-                                       absl::GetFlag(FLAGS_connect_timeout))
-                         .ok() &&
-                     (!wanted->tunnel ||
-                      client.Write("HTTP/1.1 200 Connection established\r\n\r\n").ok());
-  if (!begun) return client.Abort();
-  Relay(client, *server, {.idle_limit = absl::GetFlag(FLAGS_idle_limit)}).IgnoreError();
+  const absl::Duration patience = absl::GetFlag(FLAGS_connect_timeout);
+  if (wanted->tunnel) {
+    if (!server->Write(reader.buffered(), patience).ok() ||
+        !client.Write("HTTP/1.1 200 Connection established\r\n\r\n").ok()) {
+      return client.Abort();
+    }
+    return Relay(client, *server, {.idle_limit = absl::GetFlag(FLAGS_idle_limit)})
+        .IgnoreError();
+  }
+  if (!server->Write(wanted->head, patience).ok() ||
+      !Exchange(client, reader, *server).Run(*wanted).ok()) {
+    client.Abort();
+    server->Abort();
+  }
 }
 
 }  // namespace

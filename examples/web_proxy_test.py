@@ -117,6 +117,73 @@ $http_connection $http_x_kept $http_x_named $http_proxy_authorization.\\n"; }}
                 self.assertTrue(got["body"] == self.data)
                 self.assertTrue(answer == self.data[::-1])
 
+    def test_a_second_request_goes_to_nobody(self):
+        """It may be for another origin; and the first one would like to answer it."""
+        for first in [b"GET http://127.0.0.1:%d/a HTTP/1.1\r\nHost: x\r\n\r\n",
+                      b"PUT http://127.0.0.1:%d/a HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n"
+                      b"\r\nbody",
+                      b"PUT http://127.0.0.1:%d/a HTTP/1.1\r\nHost: x\r\n"
+                      b"Transfer-Encoding: chunked\r\n\r\n4;x=y\r\nbody\r\n0\r\nA: b\r\n\r\n"]:
+            with self.subTest(first[:3]), self.proxy() as proxy, \
+                    socket.create_server(("127.0.0.1", 0)) as listener, \
+                    connect(proxy.port) as s:
+                s.sendall(first % listener.getsockname()[1] +
+                          b"GET http://bank/ HTTP/1.1\r\nCookie: secret\r\n\r\n")
+                c, _ = listener.accept()
+                with c:
+                    # Says that it stays, and does not close.
+                    c.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n"
+                              b"Connection: keep-alive\r\nKeep-Alive: timeout=5\r\n\r\nok")
+                    answer = b""
+                    while not answer.endswith(b"ok"):
+                        answer += s.recv(4096)
+                    self.assertIn(b"\r\nConnection: close\r\n", answer)
+                    self.assertNotIn(b"eep-", answer)
+                    s.shutdown(socket.SHUT_WR)
+                    seen = b""
+                    c.settimeout(0.3)  # only there for what must not come
+                    try:
+                        while part := c.recv(4096):
+                            seen += part
+                    except TimeoutError:
+                        pass
+                    self.assertNotIn(b"secret", seen)
+                    self.assertNotIn(b"bank", seen)
+
+    def test_an_origin_may_ask_for_the_body(self):
+        def origin(listener):
+            c, _ = listener.accept()
+            with c:
+                head = b""
+                while not head.endswith(b"\r\n\r\n"):
+                    head += c.recv(1)
+                c.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
+                body = c.recv(4, socket.MSG_WAITALL)
+                c.sendall(b"HTTP/1.1 201 Created\r\nContent-Length: 4\r\n\r\n" + body)
+
+        with self.proxy() as proxy, socket.create_server(("127.0.0.1", 0)) as listener:
+            t = threading.Thread(target=origin, args=(listener,))
+            t.start()
+            answer = self.curl(proxy, "--header", "Expect: 100-continue", "--data", "asks",
+                               "--expect100-timeout", "30",
+                               f"http://127.0.0.1:{listener.getsockname()[1]}/")
+            t.join()
+            self.assertEqual(answer, b"asks")
+
+    def test_what_is_no_response(self):
+        for said in [b"", b"nonsense\r\n\r\n", b"HTTP/1.1 200 OK\r\na : b\r\n\r\n",
+                     b"HTTP/1.1 200 OK\r\n" + b"x" * 70_000]:
+            with self.subTest(said[:20]), self.proxy() as proxy, \
+                    socket.create_server(("127.0.0.1", 0)) as listener, \
+                    connect(proxy.port) as s:
+                s.sendall(b"GET http://127.0.0.1:%d/ HTTP/1.1\r\n\r\n"
+                          % listener.getsockname()[1])
+                c, _ = listener.accept()
+                with c:
+                    c.sendall(said)
+                    c.shutdown(socket.SHUT_WR)
+                    self.assertTrue(read_to_end(s).startswith(b"HTTP/1.1 502 "))
+
     def test_refusals(self):
         nobody = free_port()
         with self.proxy() as proxy:
@@ -131,6 +198,14 @@ $http_connection $http_x_kept $http_x_named $http_proxy_authorization.\\n"; }}
                 (b"GET http://127.0.0.1:%d/ HTTP/1.1\r\na: b\r\n c\r\n\r\n" % self.plain, 400),
                 (b"CONNECT 127.0.0.1:%d HTTP/1.1\r\n\r\n" % self.plain, 403),
                 (b"CONNECT 127.0.0.1 HTTP/1.1\r\n\r\n", 400),
+                (b"PUT http://127.0.0.1:%d/ HTTP/1.1\r\nContent-Length: 1\r\n"
+                 b"Content-Length: 2\r\n\r\nab" % self.plain, 400),
+                (b"PUT http://127.0.0.1:%d/ HTTP/1.1\r\nContent-Length: +1\r\n\r\na"
+                 % self.plain, 400),
+                (b"PUT http://127.0.0.1:%d/ HTTP/1.1\r\nContent-Length: 1\r\n"
+                 b"Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n" % self.plain, 400),
+                (b"PUT http://127.0.0.1:%d/ HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n"
+                 % self.plain, 400),
                 (b"GET http://127.0.0.1:%d/ HTTP/1.1\r\n\r\n" % nobody, 502),
                 (b"GET http://a..b/ HTTP/1.1\r\n\r\n", 502),
                 (b"GET / HTTP/1.1\r\nx: " + b"y" * 70_000, 431),

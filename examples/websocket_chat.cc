@@ -18,6 +18,7 @@
 #include <string>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/flags/flag.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
@@ -30,6 +31,7 @@
 #include "grove/green/greenlet.h"
 #include "grove/green/shutdown.h"
 #include "grove/green/task_group.h"
+#include "grove/green/timeout.h"
 #include "grove/net/http/router.h"
 #include "grove/net/http/server.h"
 #include "grove/net/http/websocket.h"
@@ -148,8 +150,12 @@ class Chat {
       grove::TaskGroup group;
       group.Spawn([&] { Show(place, *ws); });
       Say(*room, absl::StrCat("* ", *name, " has come"));
+      // However it is left: also by an exception, which is what a kill is.
+      const absl::Cleanup leaving = [&] {
+        const grove::Shield shield;
+        Say(*room, absl::StrCat("* ", *name, " has left"));
+      };
       Listen(*room, *name, *ws);
-      Say(*room, absl::StrCat("* ", *name, " has left"));
     }
     ws->Close().IgnoreError();
   }

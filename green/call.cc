@@ -53,7 +53,7 @@ class RemoteCall final : public Observer, public Scheduler::Visitor {
   // --- over there ---
   void Fulfilled(ListedWaiter*) override {
     host_->RemoveVisitor(this);
-    TakeError();
+    if (!callee_->expired) TakeError();  // that is told by its outcome
     callee_outcome_ =
         callee_->expired ? OutcomeOf(callee_)
         : callee_->killed

@@ -8,6 +8,8 @@
 #include <thread>
 #include <vector>
 
+#include "grove/green/call.h"
+#include "grove/green/hub_group.h"
 #include "grove/green/hub_scope.h"
 #include "grove/green/sleep.h"
 
@@ -338,6 +340,16 @@ TEST_F(DeadlineScopeTest, ATimeoutAtAMomentKeepsItWhenRestarted) {
   timeout.Restart();
   EXPECT_THROW(SleepForEver(), TimeoutExpired);
   EXPECT_TRUE(HasTaken(absl::Seconds(2)));
+}
+
+TEST(InheritedDeadline, ACallThatRunsOutOfItReturnsThat) {
+  const HubScope scope;
+  HubGroup hubs({.hubs = 1});
+  const absl::Status status = WithDeadline(absl::Milliseconds(1), [&] {
+    const Shield shield;
+    return Call(hubs.handle(0), [] { Sleep(absl::InfiniteDuration()); });
+  });
+  EXPECT_TRUE(absl::IsDeadlineExceeded(status)) << status;
 }
 
 }  // namespace

@@ -424,5 +424,40 @@ TEST_F(KillDeathTest, OneThatSwallowsEveryKillDoesNotFreezeTheOthers) {
               ExitedWithCode(0), "");
 }
 
+// Its end blocks, which in a callback must not be.
+struct Lingers {
+  explicit Lingers(bool* e) : ended(e) {}
+  Lingers(Lingers&& other) noexcept : ended(std::exchange(other.ended, nullptr)) {}
+  ~Lingers() {
+    if (ended == nullptr) return;
+    Sleep(absl::Seconds(1));
+    *ended = true;
+  }
+  bool* ended;
+};
+
+TEST(Kill, InACallbackOfOneThatHasNotBegunMayLeaveWhatBlocks) {
+  ManualClock clock;
+  const HubScope scope({.clock = &clock});
+  bool ended = false;
+  const Greenlet<> g =
+      SpawnLater(absl::Hours(1), [lingers = Lingers(&ended)] { FAIL() << "runs"; });
+  ThisHub().RunCallback([&] { g.KillSoon(); });
+  g.Join();
+  EXPECT_TRUE(ended);
+  EXPECT_TRUE(g.killed());
+  EXPECT_FALSE(g.started());
+}
+
+TEST(SpawnLater, WithoutAnEndItWaitsToBeKilled) {
+  ManualClock clock;
+  const HubScope scope({.clock = &clock});
+  const Greenlet<> g = SpawnLater(absl::InfiniteDuration(), [] { FAIL() << "runs"; });
+  Sleep(absl::Hours(1));
+  EXPECT_FALSE(g.started());
+  g.Kill();
+  EXPECT_TRUE(g.killed());
+}
+
 }  // namespace
 }  // namespace grove

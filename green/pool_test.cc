@@ -459,5 +459,30 @@ TEST_F(PoolDeathTest, DestructionWhileSomebodyWaitsForAPlaceIsFatal) {
       "a Pool is destroyed while greenlet");
 }
 
+TEST(Pool, ACallbackAndWhoGetsBothHaveTheResult) {
+  ManualClock clock;
+  const HubScope scope({.clock = &clock});
+  Pool pool(1);
+  std::string told;
+  const std::string value(100, 'x');
+  const std::string got =
+      *pool.ApplyAsync([&] { return value; }, [&](const std::string& s) { told = s; })
+           .Get();
+  EXPECT_EQ(got, value);
+  JoinHub();
+  EXPECT_EQ(told, value);
+}
+
+TEST_F(PoolDeathTest, DestroyingItBeforeWhatWasAppliedHasAPlaceIsFatal) {
+  EXPECT_DEATH(
+      {
+        Pool pool(1);
+        pool.Spawn([] { Sleep(absl::InfiniteDuration()); });
+        pool.ApplyAsync([] {});
+        pool.~Pool();
+      },
+      "1 of those that were applied wait for a place");
+}
+
 }  // namespace
 }  // namespace grove

@@ -9,7 +9,11 @@
 #include <thread>
 #include <vector>
 
+#include "grove/green/dag_pool.h"
 #include "grove/green/hub_scope.h"
+#include "grove/green/imap.h"
+#include "grove/green/pile.h"
+#include "grove/green/pool.h"
 #include "grove/green/sleep.h"
 
 namespace grove {
@@ -183,6 +187,22 @@ TEST_F(SpawnHookTest, HooksBelongToTheirHub) {
     EXPECT_FALSE(RemoveSpawnHook(1));
   }).join();
   EXPECT_THAT(events_, IsEmpty());
+}
+
+// What a hook kills has ended by the time that it would be watched.
+TEST_F(SpawnHookTest, MayKillWhatGroupsAndPilesSpawn) {
+  const std::vector<int> items = {1, 2, 3};
+  Pool pool(2);
+  const SpawnHookId id = AddSpawnHook([](const AnyGreenlet& g) { g.KillSoon(); });
+  EXPECT_THROW((void)pool.Map([](int i) { return i; }, items), ItemKilled);
+  GreenPile<int> pile;
+  pile.Spawn([] { return 1; });
+  EXPECT_THROW((void)pile.Next(), ItemKilled);
+  DagPool<std::string, int> dag;
+  EXPECT_TRUE(dag.Spawn("a", {}, [](const std::string&, auto&) { return 1; }).ok());
+  EXPECT_ANY_THROW((void)dag.Get("a"));
+  EXPECT_TRUE(RemoveSpawnHook(id));
+  EXPECT_EQ(pool.size(), 0u);
 }
 
 }  // namespace

@@ -695,5 +695,16 @@ TEST(TaskGroupDeathTest, UseOnAnotherThreadIsFatal) {
       "Spawn of TaskGroup 'g' of hub 'here', from a thread without a hub");
 }
 
+TEST(TaskGroupDeathTest, EndingItInOneOfItsTasksIsFatal) {
+  EXPECT_DEATH(
+      {
+        const HubScope scope;
+        auto group = std::make_shared<TaskGroup>();
+        group->Spawn([&group] { group.reset(); });
+        Sleep(absl::Seconds(1));
+      },
+      "ends a TaskGroup, of which it is a task");
+}
+
 }  // namespace
 }  // namespace grove

@@ -766,5 +766,22 @@ TEST(TimeoutDeathTest, RestartByAnotherGreenletIsFatal) {
       "a Timeout of greenlet 'main' is started by another greenlet");
 }
 
+TEST(CheckInterrupt, LetsATimeoutEndALoopThatComputes) {
+  const HubScope scope;
+  EXPECT_TRUE(absl::IsDeadlineExceeded(WithTimeout(absl::Milliseconds(5), [] {
+    for (;;) CheckInterrupt();
+  })));
+}
+
+TEST(CheckInterrupt, LetsAnotherKillALoopThatComputes) {
+  const HubScope scope;
+  const Greenlet<> loop = Spawn([] {
+    for (;;) CheckInterrupt();
+  });
+  Yield();
+  loop.Kill();
+  EXPECT_TRUE(loop.killed());
+}
+
 }  // namespace
 }  // namespace grove

@@ -10,6 +10,8 @@
 
 #include <atomic>
 #include <fstream>
+#include <functional>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -359,6 +361,22 @@ TEST(Loop, TheBackendIsChosenByLibevFlags) {
   } else {
     unsetenv("LIBEV_FLAGS");
   }
+}
+
+TEST(LoopTimer, MayStartItselfAnewInItsCallback) {
+  Loop loop;
+  int calls = 0;
+  LoopTimer timer(&loop, absl::Milliseconds(1));
+  std::string captured(100, 'x');
+  std::function<void()> arm = [&] {
+    timer.Start([&, text = captured] {
+      if (++calls < 3) arm();
+      EXPECT_EQ(text, captured);
+    });
+  };
+  arm();
+  while (calls < 3) loop.Poll(/*wait=*/true);
+  EXPECT_FALSE(timer.active());
 }
 
 }  // namespace

@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <stdio.h>
 
 #include <algorithm>
 #include <vector>
@@ -78,7 +79,11 @@ void DatagramServerBase::ReceiveLoop() {
       delay = std::min(delay * 2, kMaxDelay);
       continue;
     }
-    if (!stopping_) failure_ = status;
+    if (!stopping_) {
+      failure_ = status;
+      fprintf(stderr, "grove: a DatagramServer receives no more: %s\n",
+              std::string(status.message()).c_str());
+    }
     WakeAll(stop_waiters_);
     return;
   }

@@ -106,6 +106,27 @@ GREENLET_TEST_F(DatagramServerTest, AStopWithAGraceAnswersWhatHasArrived) {
   EXPECT_EQ(ErrnoOf(client.ReceiveFrom(absl::MakeSpan(&c, 1)).status()), ECONNREFUSED);
 }
 
+GREENLET_TEST_F(DatagramServerTest, TwoThatStopItBothWaitForWhatHasArrived) {
+  int answered = 0;
+  DatagramServer server(Bind(), [&](absl::string_view data, const Address& peer,
+                                     DatagramServer::Sender& socket) {
+    Sleep(absl::Seconds(1));
+    Echo(data, peer, socket);
+    ++answered;
+  });
+  server.Start();
+  Yield();
+  UdpSocket client = Client(server);
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(client.Send("x").ok());
+  const Greenlet<> first = Spawn([&] { server.Stop(absl::Seconds(60)); });
+  const Greenlet<> second = Spawn([&] {
+    server.Stop(absl::Seconds(60));
+    EXPECT_EQ(answered, 3);
+  });
+  first.Join();
+  second.Join();
+}
+
 GREENLET_TEST_F(DatagramServerTest, AnExceptionEndsItsHandlerAndNothingElse) {
   int reported = 0;
   SetErrorHandler([&](const UnhandledException&) { ++reported; });

@@ -18,14 +18,16 @@ absl::Status CopyAll(Stream& from, Stream& to, uint64_t& bytes, Deadline deadlin
 }
 
 // Looks at what has gone now and then, which costs what is carried nothing.
-absl::Status JoinUnlessIdle(TaskGroup& both, const RelayedBytes& bytes,
-                            absl::Duration limit) {
+absl::Status JoinUnlessIdle(TaskGroup& both, const Stream& a, const Stream& b,
+                            const RelayedBytes& bytes, absl::Duration limit) {
   const absl::Duration period = std::max(limit / 8, absl::Milliseconds(1));
   uint64_t before = 0;
   MonotonicNanos since = ThisHub().Now();
   while (both.running() > 0) {
     if (both.Join(period).ok()) break;
-    const uint64_t now = bytes.a_to_b + bytes.b_to_a;
+    // The streams know of what is under way, too.
+    const uint64_t now = bytes.a_to_b + bytes.b_to_a + a.activity().bytes_written +
+                         b.activity().bytes_written;
     if (std::exchange(before, now) != now) since = ThisHub().Now();
     if (absl::Nanoseconds(ThisHub().Now() - since) >= limit) {
       return absl::DeadlineExceededError(
@@ -52,7 +54,7 @@ absl::Status Relay(Stream& a, Stream& b, const RelayOptions& options,
   both.Spawn([&] { return CopyAll(b, a, count.b_to_a, options.deadline); });
   absl::Status s = options.idle_limit == absl::InfiniteDuration()
                        ? both.Join()
-                       : JoinUnlessIdle(both, count, options.idle_limit);
+                       : JoinUnlessIdle(both, a, b, count, options.idle_limit);
   whole = s.ok();
   return s;
 }

@@ -157,6 +157,29 @@ GREENLET_TEST_F(RelayTest, TheIdleLimitCutsBoth) {
   BothAreReset();
 }
 
+GREENLET_TEST_F(RelayTest, WhoReadsSlowlyIsNotIdle) {
+  const auto relay = Relaying({.idle_limit = absl::Seconds(30)});
+  const Greenlet<> writer = Spawn([&] {
+    // More than all that lies in between has room for.
+    EXPECT_TRUE(client().Write(std::string(200'000, 'x')).ok());
+    EXPECT_TRUE(client().ShutdownWrite().ok());
+  });
+  // The other direction is over, so that all is once this one is.
+  EXPECT_TRUE(server().ShutdownWrite().ok());
+  size_t got = 0;
+  for (char buffer[1000];;) {
+    const absl::StatusOr<size_t> n = server().Read(absl::MakeSpan(buffer));
+    ASSERT_TRUE(n.ok()) << n.status() << " after " << got;
+    if (*n == 0) break;
+    got += *n;
+    Sleep(absl::Seconds(10));
+  }
+  EXPECT_EQ(got, 200'000u);
+  writer.Join();
+  EXPECT_TRUE(relay.Get().ok());
+  EXPECT_EQ(bytes_.a_to_b, 200'000u);
+}
+
 GREENLET_TEST_F(RelayTest, AnEndIsSeenAtOnceWithALimitToo) {
   const auto relay = Relaying({.idle_limit = absl::Hours(1)});
   ASSERT_TRUE(client().ShutdownWrite().ok());

@@ -89,6 +89,7 @@ GREENLET_TEST_F(SendFileTest, ASlowReaderGetsEveryByte) {
     const absl::StatusOr<uint64_t> n = SendFile(server, fd_, 0, kToTheEnd);
     EXPECT_TRUE(n.ok()) << n.status();
     EXPECT_EQ(n.value_or(0), content.size());
+    EXPECT_EQ(server.activity().bytes_written, content.size()) << "limits look at this";
     server.Close();
   });
   EXPECT_EQ(ReadAll(client, 5000), content);

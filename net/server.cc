@@ -93,7 +93,12 @@ void StreamServer::AcceptLoop() {
       Sleep(delay);
       delay = std::min(delay * 2, options_.max_delay);
     } else {
-      if (!stopping_) failure_ = status;
+      if (!stopping_) {
+        failure_ = status;
+        // Not everybody is in Serve(), to be told.
+        fprintf(stderr, "grove: %s accepts no more: %s\n", options_.name.c_str(),
+                std::string(status.message()).c_str());
+      }
       endpoint_->Close();
       WakeAll(stop_waiters_);
       return;

@@ -60,7 +60,8 @@ absl::StatusOr<TcpStream> TcpStream::Connect(const Address& address,
   }
   // The kernel may take just the port for this side at which it was to be answered, and
   // two such SYNs are a connection (RFC 9293, 3.5): nobody listens there.
-  if (options.source == Address() && stream.local_address() == address) {
+  const absl::StatusOr<Address> local = stream.local_address();
+  if (options.source == Address() && local.ok() && *local == address) {
     return ErrnoStatus(ECONNREFUSED, operation());
   }
   return stream;

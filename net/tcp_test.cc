@@ -118,6 +118,13 @@ TEST_F(Tcp, APassedDeadlineReadsWhatIsThere) {
   ASSERT_TRUE(p.server.Read(absl::MakeSpan(buffer_)).ok());
   EXPECT_EQ(p.server.Read(absl::MakeSpan(buffer_), absl::ZeroDuration()).status().code(),
             absl::StatusCode::kDeadlineExceeded);
+  ASSERT_TRUE(p.client.Write("yz").ok());
+  EXPECT_EQ(p.server.Read(absl::MakeSpan(buffer_), absl::ZeroDuration()).value_or(0), 2u);
+  EXPECT_EQ(p.server.Read(absl::MakeSpan(buffer_), absl::ZeroDuration()).status().code(),
+            absl::StatusCode::kDeadlineExceeded);
+  p.client.Close();
+  EXPECT_EQ(p.server.Read(absl::MakeSpan(buffer_), absl::ZeroDuration()).value_or(1), 0u)
+      << "the end is there as well";
 }
 
 TEST_F(Tcp, TheStreamsOwnTimeoutHoldsForEachCall) {

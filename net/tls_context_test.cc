@@ -179,6 +179,11 @@ GREENLET_TEST(TlsRootsTest, TheEnvironmentNamesFilesAndFolders) {
     const Environment set("SSL_CERT_DIR", "/nonexistent:" + testing::TempDir());
     EXPECT_TRUE(verify().ok());
   }
+  {
+    const Environment empty("SSL_CERT_FILE", "");
+    const auto client = TlsClientContext::Make();
+    EXPECT_TRUE(client.ok()) << "as if it were not set: " << client.status();
+  }
   const Environment set("SSL_CERT_FILE", "/nonexistent");
   EXPECT_TRUE(Says(verify(), "SSL_CERT_FILE: read /nonexistent")) << verify();
 }

@@ -102,6 +102,23 @@ TEST_F(UnixTest, CloseRemovesTheSocketsFileAndWakesWhoAccepts) {
   EXPECT_EQ(waiting.Get().code(), absl::StatusCode::kCancelled);
 }
 
+TEST_F(UnixTest, AForkedChildThatClosesItLeavesTheFile) {
+  UnixListener listener = *UnixListener::Listen(Path());
+  const pid_t child = fork();
+  ASSERT_GE(child, 0);
+  if (child == 0) {
+    listener.Close();
+    _exit(0);
+  }
+  int status = -1;
+  ASSERT_EQ(waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  EXPECT_TRUE(Exists(Path()));
+  EXPECT_TRUE(UnixStream::Connect(Path()).ok());
+  listener.Close();
+  EXPECT_FALSE(Exists(Path()));
+}
+
 TEST_F(UnixTest, TheSocketsFileHasItsModeWhateverTheUmask) {
   const mode_t before = umask(077);
   for (mode_t mode : {0600u, 0666u, 0620u}) {

@@ -14,6 +14,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "grove/green/deadline_scope.h"
 #include "grove/green/greenlet.h"
 #include "grove/green/hub_scope.h"
 #include "grove/green/sleep.h"
@@ -308,6 +309,30 @@ TEST(AsyncResultSeeds, EachValueIsTakenOnce) {
     std::sort(taken.begin(), taken.end());
     for (int i = 0; i < next; ++i) EXPECT_EQ(taken[i], i);
   });
+}
+
+GREENLET_TEST(AsyncResult, TakesOverThatAGreenletRanOutOfItsTime) {
+  AsyncResult<> result;
+  WithDeadline(absl::Seconds(1), [&] {
+    Spawn([] { Sleep(absl::Hours(1)); }).RawLink(std::ref(result));
+  }).IgnoreError();
+  EXPECT_TRUE(absl::IsDeadlineExceeded(result.Get()));
+}
+
+// No GREENLET_TEST: what never ends is never freed.
+TEST(AsyncResultHome, TakesOverThatAHubEndedBeforeItsGreenlet) {
+  const HubScope scope;
+  AsyncResult<int> result;
+  AnyGreenlet left;
+  OnThread([&] {
+    left = Spawn([] {
+      Sleep(absl::Hours(1));
+      return 1;
+    });
+    Yield();
+  });
+  left.RawLink(std::ref(result));
+  EXPECT_TRUE(absl::IsCancelled(result.Get().status()));
 }
 
 }  // namespace

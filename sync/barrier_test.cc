@@ -6,6 +6,7 @@
 #include <atomic>
 #include <memory>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -408,6 +409,28 @@ TEST(BarrierDeathTest, DestroyingOneThatIsWaitedForIsFatalAndNamesWhoWaits) {
       },
       "Barrier 0x[0-9a-f]+ is destroyed while 2 wait for it:\n  greenlet 'one' \\(#1\\)\n"
       "  greenlet 'two' \\(#2\\)");
+}
+
+GREENLET_TEST(Barrier, WhoIsKilledWhileItTripsDoesNotCountTwice) {
+  Greenlet<> victim;
+  bool kill = true;
+  Barrier barrier(3, [&] {
+    if (std::exchange(kill, false)) victim.KillSoon();
+  });
+  victim = Spawn([&] { barrier.arrive_and_wait(); });
+  const Greenlet<> other = Spawn([&] { barrier.arrive_and_wait(); });
+  Yield();
+  barrier.arrive_and_wait();
+  other.Join();
+  victim.Join();
+  EXPECT_EQ(barrier.waiting(), 0u);
+  const Greenlet<> a = Spawn([&] { barrier.arrive_and_wait(); });
+  Yield();
+  EXPECT_EQ(barrier.waiting(), 1u);
+  const Greenlet<> b = Spawn([&] { barrier.arrive_and_wait(); });
+  barrier.arrive_and_wait();
+  a.Join();
+  b.Join();
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 #include "grove/sync/broadcast.h"
 
 #include <gtest/gtest.h>
+#include <stdexcept>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -344,6 +345,24 @@ TEST(BroadcastSeeds, WithDroppingEachValueIsReceivedOrMissed) {
     broadcast.Close();
     for (const Greenlet<>& g : subscribers) g.Join();
   });
+}
+
+struct FailsToCopyTwice {
+  FailsToCopyTwice() = default;
+  FailsToCopyTwice(FailsToCopyTwice&&) noexcept = default;
+  FailsToCopyTwice(const FailsToCopyTwice&) { throw std::runtime_error("no copies"); }
+};
+
+GREENLET_TEST(Broadcast, WhatACopyThrowsIsForItsReceiver) {
+  Broadcast<FailsToCopyTwice> broadcast(1);
+  BroadcastSubscription<FailsToCopyTwice> first(broadcast);
+  BroadcastSubscription<FailsToCopyTwice> second(broadcast);
+  const Greenlet<> receiver = Spawn([&] { (void)first.Receive(); });
+  Yield();
+  EXPECT_TRUE(broadcast.Send({}).ok());
+  EXPECT_THROW((void)receiver.Get(), std::runtime_error);
+  EXPECT_TRUE(second.Receive().ok()) << "the last one has the value itself";
+  EXPECT_TRUE(broadcast.Send({}).ok()) << "there is room again";
 }
 
 }  // namespace

@@ -318,5 +318,16 @@ TEST(OnceDeathTest, DestroyingOneThatIsWaitedForIsFatalAndNamesWhoWaits) {
       "Once 0x[0-9a-f]+ is destroyed while 1 wait for it:\n  greenlet 'two' \\(#2\\)");
 }
 
+TEST(OnceDeathTest, CallingItFromWithinIsFatalWhateverTheDeadline) {
+  EXPECT_DEATH(
+      {
+        const HubScope scope;
+        Once once;
+        WithTimeout(absl::Hours(1), [&] { once.Call([&] { once.Call([] {}); }); })
+            .IgnoreError();
+      },
+      "it holds that itself");
+}
+
 }  // namespace
 }  // namespace grove

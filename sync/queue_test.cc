@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <utility>
@@ -533,6 +534,81 @@ TEST(QueueSeeds, ItemsOfOneComeInItsOrder) {
     }
     for (const Greenlet<>& g : putters) g.Join();
   });
+}
+
+// --- items that do more than lie there ---
+
+GREENLET_TEST(Queue, WhoWaitedMayFindItGone) {
+  auto queue = std::make_unique<Queue<int>>(1);
+  const Greenlet<absl::StatusOr<int>> getter = Spawn([&] { return queue->Get(); });
+  Yield();
+  queue->Shutdown();
+  queue.reset();
+  EXPECT_TRUE(absl::IsOutOfRange(getter.Get().status()));
+  queue = std::make_unique<Queue<int>>(1);
+  ASSERT_TRUE(queue->Put(1).ok());
+  const Greenlet<absl::Status> putter = Spawn([&] { return queue->Put(2); });
+  Yield();
+  queue->Shutdown();
+  queue.reset();
+  EXPECT_TRUE(absl::IsFailedPrecondition(putter.Get()));
+}
+
+// Its end looks at the queue in which it was.
+template <typename Q>
+struct Nosy {
+  Nosy(Q** q, int n) : queue(q), number(n) {}
+  Nosy(Nosy&& other) noexcept
+      : queue(std::exchange(other.queue, nullptr)), number(other.number) {}
+  Nosy& operator=(Nosy&& other) noexcept {
+    std::swap(queue, other.queue);
+    std::swap(number, other.number);
+    return *this;
+  }
+  ~Nosy() {
+    if (queue == nullptr || *queue == nullptr) return;
+    while ((*queue)->TryGet()) {
+    }
+    Yield();
+  }
+  bool operator<(const Nosy& other) const { return number < other.number; }
+  Q** queue;
+  int number;
+};
+struct NosyFifo : Queue<Nosy<NosyFifo>> {};
+struct NosyLifo : LifoQueue<Nosy<NosyLifo>> {};
+struct NosyPriority : PriorityQueue<Nosy<NosyPriority>> {};
+
+template <typename Q>
+void DropNosyItems() {
+  Q queue;
+  Q* pointer = &queue;
+  for (int i = 0; i < 5; ++i) ASSERT_TRUE(queue.Put({&pointer, i}).ok());
+  queue.Shutdown(/*drop=*/true);
+  EXPECT_EQ(queue.size(), 0u);
+  pointer = nullptr;
+}
+
+GREENLET_TEST(Queue, ItemsThatAreDroppedMayUseIt) {
+  DropNosyItems<NosyFifo>();
+  DropNosyItems<NosyLifo>();
+  DropNosyItems<NosyPriority>();
+}
+
+struct FailsToCopy {
+  FailsToCopy() = default;
+  FailsToCopy(FailsToCopy&&) noexcept = default;
+  FailsToCopy(const FailsToCopy&) { throw std::runtime_error("no copies"); }
+};
+
+GREENLET_TEST(Queue, WhatTheCopyThrowsIsForWhoLooks) {
+  Queue<FailsToCopy> queue;
+  const Greenlet<> looks = Spawn([&] { (void)queue.Peek(); });
+  Yield();
+  EXPECT_TRUE(queue.Put(FailsToCopy()).ok());
+  EXPECT_THROW((void)looks.Get(), std::runtime_error);
+  EXPECT_THROW((void)queue.Peek(), std::runtime_error);
+  EXPECT_EQ(queue.size(), 1u);
 }
 
 }  // namespace

@@ -15,6 +15,7 @@
 #include "grove/green/sleep.h"
 #include "grove/green/testing/greenlet_test.h"
 #include "grove/green/timeout.h"
+#include "grove/hub/clock.h"
 #include "grove/hub/hub.h"
 #include "grove/sync/blocking_call_tests.h"
 #include "grove/sync/sync_test_util.h"
@@ -230,6 +231,15 @@ TEST(RateLimiterSeeds, NoMoreIsTakenThanCameAndNothingIsLost) {
     Sleep(absl::Microseconds(8));
     EXPECT_TRUE(limiter.TryAcquire(8));
   });
+}
+
+TEST(RateLimiter, CountsFromTheBeginningOfTimeToo) {
+  ManualClock clock(0);
+  const HubScope scope({.clock = &clock});
+  RateLimiter limiter({.tokens = 1, .per = absl::Seconds(1)});
+  EXPECT_TRUE(limiter.TryAcquire());
+  clock.Advance(absl::Seconds(1));
+  EXPECT_TRUE(limiter.TryAcquire());
 }
 
 }  // namespace

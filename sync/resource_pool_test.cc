@@ -358,5 +358,46 @@ TEST(ResourcePoolSeeds, NoMoreAreLentThanThereMayBeAndAllComeBack) {
   });
 }
 
+// The end of one lets others run.
+struct SaysGoodbye {
+  explicit SaysGoodbye(int* e) : ended(e) {}
+  SaysGoodbye(SaysGoodbye&& other) noexcept : ended(std::exchange(other.ended, nullptr)) {}
+  SaysGoodbye& operator=(SaysGoodbye&& other) noexcept {
+    std::swap(ended, other.ended);
+    return *this;
+  }
+  ~SaysGoodbye() {
+    if (ended == nullptr) return;
+    Yield();
+    ++*ended;
+  }
+  int* ended;
+};
+
+GREENLET_TEST(ResourcePool, WhatIsDroppedMayBlockAndIsNotLentMeanwhile) {
+  int ended = 0;
+  int made = 0;
+  {
+    ResourcePool<SaysGoodbye> pool({.create = [&]() -> absl::StatusOr<SaysGoodbye> {
+                                      ++made;
+                                      return SaysGoodbye(&ended);
+                                    },
+                                    .max_size = 3});
+    {
+      const auto a = pool.Get();
+      const auto b = pool.Get();
+      const auto c = pool.Get();
+    }
+    const Greenlet<> borrower = Spawn([&] { EXPECT_TRUE(pool.Get().ok()); });
+    pool.Resize(1);
+    borrower.Join();
+    EXPECT_EQ(pool.usage().count, 1u);
+    EXPECT_EQ(ended, 2);
+    // From another hub, where it must not block.
+    OnHub([&] { pool.Resize(1); });
+  }
+  EXPECT_EQ(ended, made);
+}
+
 }  // namespace
 }  // namespace grove

@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <thread>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -675,6 +676,23 @@ TEST(SelectSeeds, ExactlyOneIsDone) {
     EXPECT_EQ(sent, received + static_cast<int>(b.size()));
     EXPECT_EQ(semaphore.available(), permits);
   });
+}
+
+static_assert(!std::is_copy_constructible_v<SendCase<Channel<int>>>);
+static_assert(!std::is_move_constructible_v<SendCase<Channel<int>>>);
+
+TEST(SelectDeathTest, PermitsThatCannotBeAndGreenletsThatCannotBeJoinedAreFatal) {
+  Semaphore semaphore;
+  EXPECT_DEATH(AcquireCase(semaphore, -1), "acquiring -1 permits");
+  BoundedSemaphore bounded(2);
+  EXPECT_DEATH(AcquireCase(bounded, 3), "acquiring 3 permits .* which has 2 at most");
+  EXPECT_DEATH(
+      {
+        const HubScope scope;
+        Greenlet<> g = Spawn([&] { Select({JoinCase(CurrentGreenlet())}); });
+        g.Join();
+      },
+      "joins itself");
 }
 
 }  // namespace

@@ -123,15 +123,18 @@ bool Many(Demo::Stub& stub, int calls, absl::Duration time) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  using grove::examples::Refuse;
   grove::examples::ParseFlags(
       argc, argv,
       "Calls a demo server.\n"
       "  client [--server=127.0.0.1:50051] [--calls=N | --seconds=N] "
       "[--in_flight=100] [--wait_ms=0] [--deadline=10m]");
+  if (absl::GetFlag(FLAGS_in_flight) < 1) Refuse("--in_flight: at least one is needed");
   const std::unique_ptr<Demo::Stub> stub = Demo::NewStub(grpc::CreateChannel(
       absl::GetFlag(FLAGS_server), grpc::InsecureChannelCredentials()));
   const int calls = absl::GetFlag(FLAGS_calls);
   const int seconds = absl::GetFlag(FLAGS_seconds);
+  if (calls < 0 || seconds < 0) Refuse("--calls, --seconds: less than none");
   const absl::StatusOr<bool> ok = grove::WithDeadline(absl::GetFlag(FLAGS_deadline), [&] {
     if (seconds > 0) return Many(*stub, 0, absl::Seconds(seconds));
     return calls > 0 ? Many(*stub, calls, absl::InfiniteDuration()) : OfEach(*stub);

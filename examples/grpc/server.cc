@@ -23,6 +23,7 @@
 #include <string>
 
 #include "absl/flags/flag.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "grove/examples/grpc/demo_service.h"
@@ -38,6 +39,7 @@ ABSL_FLAG(int, hubs, static_cast<int>(grove::AllowedCores().size()),
           "use");
 ABSL_FLAG(std::string, backend, "127.0.0.1:7000",
           "who answers what is asked, a line for a line; examples:echo_server does");
+ABSL_FLAG(int, max_calls, 10'000, "on one connection at a time; more wait at the client");
 ABSL_FLAG(bool, batch, true, "threads are SCHED_BATCH: less CPU per call under load");
 ABSL_FLAG(absl::Duration, drain_delay, absl::ZeroDuration(),
           "how long it takes more after SIGINT or SIGTERM, while it is NOT_SERVING");
@@ -60,8 +62,13 @@ int main(int argc, char** argv) {
       argc, argv,
       "Serves demo.proto by gRPC, without TLS.\n"
       "  server [--host=127.0.0.1] [--port=50051] [--hubs=N] [--backend=ADDRESS] "
-      "[--nobatch] [--drain_delay=0s] [--grace=5s]");
+      "[--max_calls=10000] [--nobatch] [--drain_delay=0s] [--grace=5s]");
   const int hubs = absl::GetFlag(FLAGS_hubs);
+  const int wanted = absl::GetFlag(FLAGS_port);
+  // gRPC would take the rest of a division by 65536.
+  if (wanted < 0 || wanted > 65535) Refuse(absl::StrCat("--port: ", wanted, " is none"));
+  const int max_calls = absl::GetFlag(FLAGS_max_calls);
+  if (max_calls < 1) Refuse("--max_calls: at least one is needed");
   if (hubs < 1) Refuse(absl::StrCat("--hubs=", hubs, ": at least one is needed"));
 
   if (absl::GetFlag(FLAGS_batch)) PreferLongTurns();
@@ -75,9 +82,13 @@ int main(int argc, char** argv) {
   grpc::EnableDefaultHealthCheckService(true);
   grpc::reflection::InitProtoReflectionServerBuilderPlugin();
   grpc::ServerBuilder builder;
+  // Each call is a greenlet, and of stacks there may be no more than the system gives.
+  builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, max_calls);
   int port = 0;
+  const std::string host = absl::GetFlag(FLAGS_host);
+  const bool brackets = absl::StrContains(host, ':') && !absl::StartsWith(host, "[");
   builder.AddListeningPort(
-      absl::StrCat(absl::GetFlag(FLAGS_host), ":", absl::GetFlag(FLAGS_port)),
+      absl::StrCat(brackets ? absl::StrCat("[", host, "]") : host, ":", wanted),
       grpc::InsecureServerCredentials(), &port);
   builder.RegisterService(&service);
   const std::unique_ptr<grpc::Server> server = builder.BuildAndStart();

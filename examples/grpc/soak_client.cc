@@ -142,10 +142,12 @@ class Caller {
 }  // namespace
 
 int main(int argc, char** argv) {
+  using grove::examples::Refuse;
   grove::examples::ParseFlags(argc, argv,
                               "Calls a demo server in all ways, in rounds.\n"
                               "  soak_client [--server=127.0.0.1:50051] [--rounds=6] "
                               "[--round_time=10s | --round_calls=N] [--in_flight=20]");
+  if (absl::GetFlag(FLAGS_in_flight) < 1) Refuse("--in_flight: at least one is needed");
   const std::unique_ptr<Demo::Stub> stub = Demo::NewStub(grpc::CreateChannel(
       absl::GetFlag(FLAGS_server), grpc::InsecureChannelCredentials()));
   const int round_calls = absl::GetFlag(FLAGS_round_calls);

@@ -168,14 +168,16 @@ TEST(ServerCall, AHubThatEndsEndsThem) {
   EXPECT_EQ(grpc.alive, 0);
 }
 
-// Its end has come before the spawn returns, and OnDone() maybe too.
+// Its end comes as soon as the spawn has returned, and OnDone() maybe too.
 TEST(ServerCall, ASpawnHookMayKillIt) {
   HubGroup group({.hubs = 1, .pin = false});
   group.Spawn(0, [] { AddSpawnHook([](const AnyGreenlet& g) { g.KillSoon(); }); })
       ->Join();
   const std::vector<int> codes =
       PlayMany(HubsOf(group), true, [](FakeCall&) { ADD_FAILURE() << "it has run"; });
-  EXPECT_EQ(codes[grpc::StatusCode::UNAVAILABLE], kThreads * kCalls);
+  EXPECT_EQ(codes[grpc::StatusCode::UNAVAILABLE] + codes[grpc::StatusCode::CANCELLED],
+            kThreads * kCalls)
+      << "or the client's cancel was first";
   group.Drain();
 }
 

@@ -45,6 +45,8 @@ bool WriteAll(Descriptor& connection, const std::string& text) {
   return true;
 }
 
+constexpr size_t kMaxLine = 64 << 10;
+
 }  // namespace
 
 ShoutService::ShoutService(int fd)
@@ -62,7 +64,8 @@ int ShoutService::Join() {
 
 void ShoutService::Serve() {
   std::string pending;
-  for (;;) {
+  // A line without an end ends it: else a peer could fill the memory.
+  while (pending.size() <= kMaxLine) {
     const std::string more = ReadSome(connection_);
     if (more.empty()) break;
     pending += more;
@@ -70,7 +73,10 @@ void ShoutService::Serve() {
       std::string line = pending.substr(0, end + 1);
       pending.erase(0, end + 1);
       for (char& c : line) c = std::toupper(static_cast<unsigned char>(c));
-      if (!WriteAll(connection_, line)) return;
+      if (!WriteAll(connection_, line)) {
+        connection_.Close();
+        return;
+      }
       ++lines_;
     }
   }
