@@ -104,7 +104,8 @@ absl::Status ChatRedis::Subscribe() {
   net::StreamReader reader(**stream, 2 * kMaxBulk);
   bool asked = false;
   for (;;) {
-    // A server whose machine has gone says nothing, for ever: so it is asked now and then.
+    // A server whose machine has gone says nothing, for ever: so it is asked now and
+    // then.
     if (reader.buffered().empty()) {
       const absl::Status s = (*stream)->WaitReadable(kPatience);
       if (absl::IsDeadlineExceeded(s) && !asked) {

@@ -119,8 +119,8 @@ absl::Status Fetch(HttpClient& client, const std::string& path, Progress& p) {
 void Download(HttpClient& client, Progress& p, bool tell) {
   const std::string path = absl::StrCat(absl::GetFlag(FLAGS_folder), "/", p.name);
   // Nobody else's: URLs give no names that begin with a dot.
-  const std::string part = absl::StrCat(absl::GetFlag(FLAGS_folder), "/.", p.name, ".",
-                                        getpid(), ".part");
+  const std::string part =
+      absl::StrCat(absl::GetFlag(FLAGS_folder), "/.", p.name, ".", getpid(), ".part");
   // What is left of it goes, however this ends: also by a kill.
   struct Removal {
     const std::string& part;

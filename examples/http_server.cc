@@ -12,8 +12,8 @@
 // (docs/deployment.md); then it accepts no more, and requests that it has are answered
 // within --grace.
 //
-// Look at the table of routes, at Echo(), which sends an upload back piece by piece, and at
-// the phases of the shutdown.
+// Look at the table of routes, at Echo(), which sends an upload back piece by piece, and
+// at the phases of the shutdown.
 
 #include <stdio.h>
 
@@ -104,11 +104,11 @@ void Events(Request& request, ResponseWriter& response) {
   int count = 10;
   absl::Duration every = absl::Milliseconds(100);
   for (absl::string_view part : absl::StrSplit(request.query(), '&', absl::SkipEmpty())) {
-    const bool good = (absl::ConsumePrefix(&part, "count=") &&
-                       absl::SimpleAtoi(part, &count) && count >= 0) ||
-                      (absl::ConsumePrefix(&part, "every=") &&
-                       absl::ParseDuration(std::string(part), &every) &&
-                       every >= absl::ZeroDuration());
+    const bool good =
+        (absl::ConsumePrefix(&part, "count=") && absl::SimpleAtoi(part, &count) &&
+         count >= 0) ||
+        (absl::ConsumePrefix(&part, "every=") &&
+         absl::ParseDuration(std::string(part), &every) && every >= absl::ZeroDuration());
     if (!good) {
       response.Send(400, "text/plain", "?count=NUMBER&every=DURATION\n").IgnoreError();
       return;

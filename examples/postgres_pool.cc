@@ -55,8 +55,8 @@ using Connection = std::unique_ptr<PGconn, Free>;
 using Result = std::unique_ptr<PGresult, Free>;
 using Pool = grove::net::ConnectionPool<Connection>;
 
-// libpq has no deadline, but for connect_timeout, which the connection string may have: so
-// it goes before.
+// libpq has no deadline, but for connect_timeout, which the connection string may have:
+// so it goes before.
 absl::StatusOr<Connection> Connect(grove::Deadline deadline) {
   const absl::Duration left = std::min(deadline.Remaining(), absl::Hours(1));
   const std::string seconds =

@@ -101,8 +101,7 @@ int main(int argc, char** argv) {
     grove::net::Copy(stream, stream).IgnoreError();
   });
   grove::SignalListener hangup({SIGHUP});
-  const grove::Greenlet<> reload =
-      grove::Spawn([&] { ReloadOnHangup(hangup, context); });
+  const grove::Greenlet<> reload = grove::Spawn([&] { ReloadOnHangup(hangup, context); });
   const grove::ShutdownHook drain =
       grove::OnShutdown(grove::ShutdownPhase::kDrain, "echo", [&](grove::Deadline d) {
         reload.Kill();

@@ -6,9 +6,9 @@
 //
 // Look at Serve(): it reads the head of a request (RFC 9112), decides whom to dial, and
 // carries bytes: in both directions for a tunnel, else one request and one response. Both
-// sides are told "Connection: close" (RFC 9110, 7.6.1), and what a client sends behind its
-// request goes nowhere: the next one may be for somebody else. Bodies of any length pass
-// with no more in memory than is on their way.
+// sides are told "Connection: close" (RFC 9110, 7.6.1), and what a client sends behind
+// its request goes nowhere: the next one may be for somebody else. Bodies of any length
+// pass with no more in memory than is on their way.
 //
 // Whoever can reach it can reach what this machine can: it listens on loopback unless
 // told otherwise, and tunnels to --connect_ports only. SIGINT and SIGTERM end it cleanly.
@@ -135,7 +135,8 @@ absl::Status ReadFraming(absl::Span<const absl::string_view> lines, Wanted& want
     const absl::string_view value =
         absl::StripAsciiWhitespace(line.substr(std::min(line.size(), name.size() + 1)));
     if (absl::EqualsIgnoreCase(name, "Content-Length")) {
-      const bool digits = !value.empty() && value.find_first_not_of("0123456789") == value.npos;
+      const bool digits =
+          !value.empty() && value.find_first_not_of("0123456789") == value.npos;
       if (!digits || ++lengths > 1 || !absl::SimpleAtoi(value, &wanted.length)) {
         return absl::InvalidArgumentError("a length that is none");
       }
@@ -235,8 +236,7 @@ class Exchange {
           from_client_.ReadUntil("\r\n", 1024, limit_);
       if (!line.ok()) return line.status();
       absl::string_view digits = line->substr(0, line->find_first_of(";\r \t"));
-      if (digits.empty() || digits.size() > 15 ||
-          !absl::SimpleHexAtoi(digits, &size)) {
+      if (digits.empty() || digits.size() > 15 || !absl::SimpleHexAtoi(digits, &size)) {
         return absl::InvalidArgumentError("a chunk that is none");
       }
       if (absl::Status s = server_.Write(*line, limit_); !s.ok()) return s;
@@ -303,7 +303,8 @@ class Exchange {
       const std::vector<absl::string_view> lines =
           absl::StrSplit(absl::StripSuffix(*head, "\r\n\r\n"), "\r\n");
       const auto fields = EndToEndFields(absl::MakeSpan(lines).subspan(1));
-      if (!absl::StartsWith(lines[0], "HTTP/1.") || lines[0].size() < 12 || !fields.ok()) {
+      if (!absl::StartsWith(lines[0], "HTTP/1.") || lines[0].size() < 12 ||
+          !fields.ok()) {
         return NoResponse(absl::InvalidArgumentError("that is no response"));
       }
       final = lines[0][9] != '1';  // "HTTP/1.1 100 Continue" comes before another one

@@ -7,8 +7,8 @@
 // Everybody has a queue of 64 lines; who is slower than the room misses the oldest, and
 // is told. SIGINT and SIGTERM close all with 1001.
 //
-// Look at Room, a broadcast channel that drops the oldest lines of who is slow, and at the
-// two greenlets that each connection has.
+// Look at Room, a broadcast channel that drops the oldest lines of who is slow, and at
+// the two greenlets that each connection has.
 
 #include <stdio.h>
 

@@ -97,7 +97,8 @@ absl::Status OutcomeOf(Core* core) {
 
 bool IsShared(const Core* core) {
   if (core->refs.load(std::memory_order_acquire) > 1) return true;
-  return core->scheduler->on_home_thread() && core->extras && !core->extras->links.empty();
+  return core->scheduler->on_home_thread() && core->extras &&
+         !core->extras->links.empty();
 }
 
 Extras& ExtrasOf(Core* core) {

@@ -248,8 +248,8 @@ class AnyGreenlet {
   // AnyGreenlet::Throw()
   //
   // Lets the greenlet's blocking call, or its next one, throw `error`, once. Does not
-  // wait. One that has not begun ends by it without running. A second one before the first
-  // was thrown replaces it.
+  // wait. One that has not begun ends by it without running. A second one before the
+  // first was thrown replaces it.
   void Throw(std::exception_ptr error) const {
     green_internal::Throw(core_, std::move(error));
   }

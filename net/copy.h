@@ -24,7 +24,8 @@ namespace grove::net {
 // peer that does not read stops the other from sending.
 //
 // `copied`, if not null, is added to as bytes are written, so that others can watch it,
-// and it is right after an error too; after a kill up to 4 KiB more may have been written.
+// and it is right after an error too; after a kill up to 4 KiB more may have been
+// written.
 //
 // Blocks: until `from` ends.
 // Deadline: for all of it; the streams' own timeouts apply to each wait. Returns

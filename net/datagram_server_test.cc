@@ -109,7 +109,7 @@ GREENLET_TEST_F(DatagramServerTest, AStopWithAGraceAnswersWhatHasArrived) {
 GREENLET_TEST_F(DatagramServerTest, TwoThatStopItBothWaitForWhatHasArrived) {
   int answered = 0;
   DatagramServer server(Bind(), [&](absl::string_view data, const Address& peer,
-                                     DatagramServer::Sender& socket) {
+                                    DatagramServer::Sender& socket) {
     Sleep(absl::Seconds(1));
     Echo(data, peer, socket);
     ++answered;

@@ -125,9 +125,9 @@ absl::StatusOr<Answer> RecordsOf(const Question& question, RecordType type) {
   message.resize(static_cast<size_t>(size));
   DnsReply reply = ParseReply(message, type);
   if (reply.failure == LookupFailure::kNone) return std::move(reply.answer);
-  absl::Status failed =
-      LookupError(reply.failure, absl::StrCat("look up ", question.ToString(),
-                                              ": libc's server says ", reply.code));
+  absl::Status failed = LookupError(
+      reply.failure,
+      absl::StrCat("look up ", question.ToString(), ": libc's server says ", reply.code));
   if (reply.negative_ttl == absl::InfiniteDuration()) return failed;
   return WithNegativeTtl(std::move(failed), reply.negative_ttl);
 }

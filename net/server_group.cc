@@ -63,17 +63,16 @@ absl::StatusOr<std::unique_ptr<ServerGroup>> ServerGroup::Start(HubGroup& hubs,
       }
       const std::string name = absl::StrCat(member->server->options_.name, " of hub ", i);
       WithoutDeadline([&] {
-        member->serving =
-            Spawn({.name = name}, [member, server = member->server] {
-              struct AtEnd {
-                ~AtEnd() {
-                  member->statistics = member->server->statistics();
-                  member->server = nullptr;
-                }
-                Member* member;
-              } at_end{member};
-              return server->WaitForEnd();
-            });
+        member->serving = Spawn({.name = name}, [member, server = member->server] {
+          struct AtEnd {
+            ~AtEnd() {
+              member->statistics = member->server->statistics();
+              member->server = nullptr;
+            }
+            Member* member;
+          } at_end{member};
+          return server->WaitForEnd();
+        });
       });
       return absl::OkStatus();
     });

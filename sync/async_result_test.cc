@@ -198,7 +198,8 @@ GREENLET_TEST(AsyncResult, TakesOverThatAGreenletWasKilled) {
   g.Link(std::ref(result));
   Settle();
   g.Kill();
-  EXPECT_EQ(result.Get().status(), absl::CancelledError("greenlet 'victim' (#3) was killed"));
+  EXPECT_EQ(result.Get().status(),
+            absl::CancelledError("greenlet 'victim' (#3) was killed"));
 }
 
 // --- homes ---

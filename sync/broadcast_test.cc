@@ -1,13 +1,13 @@
 #include "grove/sync/broadcast.h"
 
 #include <gtest/gtest.h>
-#include <stdexcept>
 #include <stdlib.h>
 #include <unistd.h>
 
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <vector>

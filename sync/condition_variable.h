@@ -28,7 +28,8 @@ namespace grove {
 //   changed.wait(lock, [&] { return !jobs.empty(); });
 //
 // Those who wait are notified in the order in which they came; nobody wakes without a
-// reason, but who comes from elsewhere and sees the home's hub end. Between greenlets of one hub an Event, a Queue or a Channel is often clearer.
+// reason, but who comes from elsewhere and sees the home's hub end. Between greenlets of
+// one hub an Event, a Queue or a Channel is often clearer.
 //
 // Threads: any; see docs/sync.md. From elsewhere notifying does not wait.
 class ConditionVariable {

@@ -1,5 +1,5 @@
-// What a hub that ends, and with it greenlets that were never told, leaves in the lines of
-// objects: nothing that is given later is lost to them.
+// What a hub that ends, and with it greenlets that were never told, leaves in the lines
+// of objects: nothing that is given later is lost to them.
 #include <gtest/gtest.h>
 
 #include <memory>
@@ -49,7 +49,8 @@ void LeaveWaiting(Wait wait, Ask ask) {
 
 TEST_F(HubEnd, AnItemGoesToTheNext) {
   Queue<int> queue;
-  LeaveWaiting([&] { (void)queue.Get(); }, [&] { EXPECT_EQ(queue.waiting_to_get(), 1u); });
+  LeaveWaiting([&] { (void)queue.Get(); },
+               [&] { EXPECT_EQ(queue.waiting_to_get(), 1u); });
   ASSERT_TRUE(queue.Put(1).ok());
   EXPECT_EQ(queue.TryGet(), 1);
   Settle();
@@ -58,14 +59,16 @@ TEST_F(HubEnd, AnItemGoesToTheNext) {
 
 TEST_F(HubEnd, OnceThisHubKnowsNobodyStandsInLine) {
   Queue<int> queue;
-  LeaveWaiting([&] { (void)queue.Get(); }, [&] { EXPECT_EQ(queue.waiting_to_get(), 1u); });
+  LeaveWaiting([&] { (void)queue.Get(); },
+               [&] { EXPECT_EQ(queue.waiting_to_get(), 1u); });
   Settle();
   EXPECT_EQ(queue.waiting_to_get(), 0u);
 }
 
 TEST_F(HubEnd, AnItemGoesToOneWhoWaitsBehind) {
   Queue<int> queue;
-  LeaveWaiting([&] { (void)queue.Get(); }, [&] { EXPECT_EQ(queue.waiting_to_get(), 1u); });
+  LeaveWaiting([&] { (void)queue.Get(); },
+               [&] { EXPECT_EQ(queue.waiting_to_get(), 1u); });
   const Greenlet<absl::StatusOr<int>> live = Spawn([&] { return queue.Get(); });
   Yield();
   ASSERT_TRUE(queue.Put(1).ok());
@@ -150,7 +153,8 @@ TEST_F(HubEnd, AValueBetweenHubsGoesToTheNext) {
   EXPECT_EQ(*live.Get(), 1);
 }
 
-// The home's own greenlets end with it, and let nobody else go on in their place who does.
+// The home's own greenlets end with it, and let nobody else go on in their place who
+// does.
 TEST(HubEndHome, PermitsAreNotGivenToThoseWhoEndToo) {
   Semaphore* semaphore = nullptr;
   std::thread([&] {

@@ -323,8 +323,9 @@ TEST(OnceDeathTest, CallingItFromWithinIsFatalWhateverTheDeadline) {
       {
         const HubScope scope;
         Once once;
-        WithTimeout(absl::Hours(1), [&] { once.Call([&] { once.Call([] {}); }); })
-            .IgnoreError();
+        WithTimeout(absl::Hours(1), [&] {
+          once.Call([&] { once.Call([] {}); });
+        }).IgnoreError();
       },
       "it holds that itself");
 }

@@ -76,8 +76,8 @@ double RateLimiter::available() {
 void RateLimiter::Refill() {
   const MonotonicNanos now = hub_internal::ThreadClock().Now();
   if (filled_at_.has_value() && now > *filled_at_) {
-    tokens_ = std::min(burst_,
-                       tokens_ + static_cast<double>(now - *filled_at_) * per_nanosecond_);
+    tokens_ = std::min(
+        burst_, tokens_ + static_cast<double>(now - *filled_at_) * per_nanosecond_);
   }
   filled_at_ = now;
 }
@@ -109,7 +109,8 @@ void RateLimiter::SetTimer() {
   if (first == nullptr) return;
   const double wait = std::ceil((first->n_ - tokens_) / per_nanosecond_);
   constexpr double kLongest = 1e18;  // 30 years
-  timers.Arm(&timer_, *filled_at_ + static_cast<MonotonicNanos>(std::min(wait, kLongest)));
+  timers.Arm(&timer_,
+             *filled_at_ + static_cast<MonotonicNanos>(std::min(wait, kLongest)));
 }
 
 void RateLimiter::RefillTimer::OnFire(Timer* timer) {

@@ -361,7 +361,8 @@ TEST(ResourcePoolSeeds, NoMoreAreLentThanThereMayBeAndAllComeBack) {
 // The end of one lets others run.
 struct SaysGoodbye {
   explicit SaysGoodbye(int* e) : ended(e) {}
-  SaysGoodbye(SaysGoodbye&& other) noexcept : ended(std::exchange(other.ended, nullptr)) {}
+  SaysGoodbye(SaysGoodbye&& other) noexcept
+      : ended(std::exchange(other.ended, nullptr)) {}
   SaysGoodbye& operator=(SaysGoodbye&& other) noexcept {
     std::swap(ended, other.ended);
     return *this;

@@ -124,8 +124,8 @@ class EndWatch : public Operation {
   // Takes it back.
   ~EndWatch() { Stop(); }
 
-  // The watch needs no handle: it ends before the block does. If `core` has ended (a spawn
-  // hook may have killed it), the observer is told at once.
+  // The watch needs no handle: it ends before the block does. If `core` has ended (a
+  // spawn hook may have killed it), the observer is told at once.
   void Start(Core* core, Observer* observer) {
     target_ = core;
     list_ = &core->joiners;

@@ -1,10 +1,10 @@
 #ifndef GROVE_NET_INTERNAL_UNIX_SOCKET_H_
 #define GROVE_NET_INTERNAL_UNIX_SOCKET_H_
 
-#include <unistd.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 #include <sys/un.h>
+#include <unistd.h>
 
 #include <string>
 

@@ -2,6 +2,7 @@
 #define GROVE_SYNC_INTERNAL_CROSS_LINE_H_
 
 #include <atomic>
+
 #include "absl/functional/function_ref.h"
 #include "grove/green/internal/process_mutex.h"
 #include "grove/hub/deadline.h"

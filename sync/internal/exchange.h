@@ -55,8 +55,8 @@ class Exchange {
     }
 
     std::optional<T> item;
-    bool closed = false;  // there is none, and none will come
-    std::exception_ptr error;  // of the copy, where it was to look only
+    bool closed = false;         // there is none, and none will come
+    std::exception_ptr error;    // of the copy, where it was to look only
     const char* type = nullptr;  // of what was closed, and may be no more
 
    private:
