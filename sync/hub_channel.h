@@ -149,7 +149,7 @@ class HubChannel {
   alignas(64) std::atomic<uint64_t> head_{0};
   alignas(64) std::atomic<uint64_t> tail_{0};
   alignas(64) sync_internal::CrossLine senders_;
-  sync_internal::CrossLine receivers_;
+  alignas(64) sync_internal::CrossLine receivers_;
 };
 
 // For a range-based for.

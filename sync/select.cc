@@ -135,8 +135,13 @@ class SelectOperation final : public Operation, public green_internal::Observer 
 int Select(absl::Span<const SelectCase> cases, Deadline deadline, SelectOrder order) {
   // Where each hub's next look begins.
   static constinit thread_local hub_internal::PerThread<size_t> turn;
-  const size_t first =
-      order == SelectOrder::kFair && !cases.empty() ? ++turn.get() % cases.size() : 0;
+  size_t first = 0;
+  if (order == SelectOrder::kFair) {
+    // No remainder, for which to divide: that takes as long as three cases.
+    size_t& next = turn.get();
+    if (next < cases.size()) first = next;
+    next = first + 1;
+  }
   Scheduler& s = Scheduler::Get();
   Home* away = nullptr;
   if (ABSL_PREDICT_FALSE(!AreHere(cases, s))) {

@@ -239,6 +239,8 @@ class Scheduler {
   // Whether exit() was called: static objects are destroyed, and greenlets stay where
   // they are.
   static bool process_exits();
+  // Another one in each forked child.
+  static uint8_t process_mark() { return process_park_mark; }
   // Whether the hub has ended; then nothing posted to it is executed any more.
   bool ended() const { return ended_.load(std::memory_order_acquire); }
 

@@ -1,8 +1,10 @@
 #include "grove/sync/internal/cross_line.h"
 
 #include <mutex>
+#include <new>
 #include <string>
 
+#include "grove/green/internal/process_mutex.h"
 #include "grove/green/internal/scheduler.h"
 #include "grove/hub/hub.h"
 
@@ -26,7 +28,7 @@ class CrossLine::Place final : public green_internal::Waiter, public Letter {
   std::string Describe() const override { return what_; }
 
   void Enter() {
-    std::lock_guard lock(line_->mutex());
+    const auto lock = line_->Lock();
     prev_ = line_->last_;
     (prev_ ? prev_->next_ : line_->first_) = this;
     line_->last_ = this;
@@ -36,7 +38,8 @@ class CrossLine::Place final : public green_internal::Waiter, public Letter {
 
   // False if it has been woken.
   bool Leave() {
-    std::lock_guard lock(line_->mutex());
+    const auto lock = line_->Lock();
+    if (process_ != Scheduler::process_mark()) return true;  // it is in no line any more
     if (!in_line_) return false;
     Unlink();
     return true;
@@ -73,9 +76,10 @@ class CrossLine::Place final : public green_internal::Waiter, public Letter {
   Scheduler* const scheduler_;
   Core* const core_;
   const char* const what_;
+  const uint8_t process_ = Scheduler::process_mark();
   Place* prev_ = nullptr;
   Place* next_ = nullptr;
-  bool in_line_ = false;  // guarded by the line's lock
+  bool in_line_ = false;  // guarded by the line's mutex
   bool arrived_ = false;  // its own hub's
 };
 
@@ -104,14 +108,26 @@ bool CrossLine::Wait(absl::FunctionRef<bool()> ready, Deadline deadline,
   return true;
 }
 
-// One of several, chosen by the line's address: taken only where somebody waits.
-green_internal::ProcessMutex& CrossLine::mutex() const {
-  static auto* const mutexes = new green_internal::ProcessMutex[64];
-  return mutexes[reinterpret_cast<uintptr_t>(this) / 64 % 64];
+CrossLine::CrossLine() : process_(Scheduler::process_mark()) {}
+
+// In a forked child none of those who stood in line lives, and whoever held the lock may
+// have been left behind: it begins anew.
+std::unique_lock<std::mutex> CrossLine::Lock() {
+  if (process_.load(std::memory_order_acquire) != Scheduler::process_mark()) {
+    static auto* const anew = new green_internal::ProcessMutex;
+    const std::lock_guard lock(*anew);
+    if (process_.load(std::memory_order_relaxed) != Scheduler::process_mark()) {
+      ::new (&mutex_) std::mutex;
+      first_ = last_ = nullptr;
+      waiting_.store(0, std::memory_order_relaxed);
+      process_.store(Scheduler::process_mark(), std::memory_order_release);
+    }
+  }
+  return std::unique_lock(mutex_);
 }
 
 void CrossLine::Wake(int n) {
-  std::lock_guard lock(mutex());
+  const auto lock = Lock();
   while (first_ && n != 0) {
     if (first_->Wake()) --n;
   }

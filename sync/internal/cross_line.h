@@ -2,9 +2,10 @@
 #define GROVE_SYNC_INTERNAL_CROSS_LINE_H_
 
 #include <atomic>
+#include <cstdint>
+#include <mutex>
 
 #include "absl/functional/function_ref.h"
-#include "grove/green/internal/process_mutex.h"
 #include "grove/hub/deadline.h"
 
 namespace grove::sync_internal {
@@ -18,7 +19,7 @@ namespace grove::sync_internal {
 // Threads: any.
 class CrossLine {
  public:
-  CrossLine() = default;
+  CrossLine();
   CrossLine(const CrossLine&) = delete;
   CrossLine& operator=(const CrossLine&) = delete;
 
@@ -46,10 +47,12 @@ class CrossLine {
 
  private:
   class Place;
-  green_internal::ProcessMutex& mutex() const;
+  std::unique_lock<std::mutex> Lock();
   void Wake(int n);
 
   std::atomic<int> waiting_{0};
+  std::atomic<uint8_t> process_;  // see Lock()
+  std::mutex mutex_;
   Place* first_ = nullptr;
   Place* last_ = nullptr;
 };
