@@ -178,6 +178,11 @@ class HubDump {
                         absl::FormatDuration(absl::Trunc(
                             absl::Nanoseconds(now_ - Since(c)), absl::Milliseconds(1))));
       }
+      if (c->stack.valid()) {
+        absl::StrAppend(&out_, "; ", green_internal::TouchedBytes(c->stack) / 1024,
+                        " of ", (c->stack.top() - c->stack.usable_low()) / 1024,
+                        " KiB of stack touched");
+      }
       out_ += '\n';
     }
     if (listed < members->size()) {

@@ -58,9 +58,9 @@ GREENLET_TEST_F(DumpTest, GreenletsWithTheSameStackAreListedTogether) {
   EXPECT_THAT(dump, ContainsRegex("  @ .*WaitsForever"));
   EXPECT_THAT(dump,
               ContainsRegex("spawned at .*dump_test.cc:[0-9]+: waits for the end of "
-                            "a sleep.*, for 0\n"));
-  EXPECT_THAT(dump, HasSubstr("has not started\n"));
-  EXPECT_THAT(dump, HasSubstr(": runs\n"));
+                            "a sleep.*, for 0; [0-9]+ of [0-9]+ KiB of stack touched\n"));
+  EXPECT_THAT(dump, HasSubstr("has not started; "));
+  EXPECT_THAT(dump, HasSubstr(": runs"));
   EXPECT_THAT(dump, HasSubstr("greenlet 'main': waits for "));
   EXPECT_THAT(dump, HasSubstr("\nspawn tree:\n"));
   // Once, with the stack of all.
@@ -79,6 +79,29 @@ GREENLET_TEST_F(DumpTest, SaysForHowLongEachHasWaitedTheLongestFirst) {
   EXPECT_LT(dump.find("'first'"), dump.find("'second'"));
   first.Kill();
   second.Kill();
+}
+
+[[gnu::noinline]] void UseALot() {
+  volatile char room[100 * 1024];
+  for (size_t i = 0; i < sizeof room; i += 512) room[i] = 1;
+}
+
+GREENLET_TEST_F(DumpTest, SaysHowMuchOfItsStackEachHasTouched) {
+  const auto touched = [](const std::string& dump, const std::string& name) {
+    const size_t at = dump.find("; ", dump.find("'" + name + "'"));
+    return at == dump.npos ? -1 : atoi(dump.c_str() + at + 2);
+  };
+  const Greenlet<> little = Spawn({.name = "little"}, [] { WaitsForever(); });
+  const Greenlet<> much = Spawn({.name = "much"}, [] {
+    UseALot();
+    WaitsForever();
+  });
+  Yield();
+  const std::string dump = DumpHub();
+  EXPECT_GE(touched(dump, "little"), 4) << dump;
+  EXPECT_GE(touched(dump, "much"), 100) << dump;
+  little.Kill();
+  much.Kill();
 }
 
 GREENLET_TEST_F(DumpTest, OfManyGreenletsIsShort) {

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -279,5 +280,16 @@ bool FindStackByGuard(const void* address, Stack* stack) {
 }
 
 void DisableLightweightGuards() { SharedPool::Get().DisableLightweightGuards(); }
+
+// Of anonymous memory, mincore(2) says which pages there are.
+size_t TouchedBytes(Stack stack) {
+  const size_t page = static_cast<size_t>(getpagesize());
+  std::vector<unsigned char> pages(static_cast<size_t>(stack.top() - stack.usable_low()) /
+                                   page);
+  if (mincore(stack.usable_low(), pages.size() * page, pages.data()) != 0) return 0;
+  size_t touched = 0;
+  for (const unsigned char p : pages) touched += p & 1;
+  return touched * page;
+}
 
 }  // namespace grove::green_internal

@@ -132,6 +132,10 @@ struct StackStats {
 };
 StackStats GetStackStats();
 
+// How many bytes of it have ever been touched, by whole pages, since its memory was last
+// given to the system: by those who had it before, too.
+size_t TouchedBytes(Stack stack);
+
 // What stack, if any, has this address in its guard. Takes no lock: for signal handlers.
 bool FindStackByGuard(const void* address, Stack* stack);
 // The stack that contains an address, guard included.
