@@ -282,8 +282,10 @@ GREENLET_TEST(Shutdown, AHookThatComesLateHasItsTimeAndIsInTheReport) {
 // Whoever has registered a hook that refuses to end is not held up by that for ever.
 TEST(Shutdown, WhoseHookIsGivenUpGoesOn) {
   HubScope hub;
-  ShutdownScope scope(
-      {.signals = {}, .grace = absl::Milliseconds(1), .overtime = absl::Milliseconds(1)});
+  // Long enough for the hook to have begun by its end.
+  ShutdownScope scope({.signals = {},
+                       .grace = absl::Milliseconds(500),
+                       .overtime = absl::Milliseconds(1)});
   std::promise<void> registered, gone;
   std::atomic<bool> enough{false};
   HubGroup group({.hubs = 1, .pin = false}, [&](int) {

@@ -4,7 +4,9 @@
 //   thread_server [CONNECTIONS]
 //
 // Says where it listens, serves that many connections, and then says how many bytes those
-// were. Without a number it serves until it is ended.
+// were, and on stderr how many threads it had when all but the last were being served (all
+// of them, if each client stays until all have been). Without a number it serves until it
+// is ended.
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -40,6 +42,18 @@ static void* Serve(void* arg) {
   return NULL;
 }
 
+// The process's, as the kernel counts them.
+static int CountThreads(void) {
+  int threads = 0;
+  FILE* status = fopen("/proc/self/status", "r");
+  char line[200];
+  while (status != NULL && fgets(line, sizeof line, status) != NULL) {
+    if (sscanf(line, "Threads: %d", &threads) == 1) break;
+  }
+  if (status != NULL) fclose(status);
+  return threads;
+}
+
 int main(int argc, char** argv) {
   const int connections = argc > 1 ? atoi(argv[1]) : 0;
   const int listener = socket(AF_INET, SOCK_STREAM, 0);
@@ -54,12 +68,14 @@ int main(int argc, char** argv) {
   }
   printf("listening on 127.0.0.1:%d\n", ntohs(address.sin_port));
   fflush(stdout);
+  int threads = 0;
   for (int i = 0; connections <= 0 || i < connections; ++i) {
     const int fd = accept(listener, NULL, NULL);
     if (fd < 0) {
       perror("accept");
       return 1;
     }
+    if (i == connections - 1) threads = CountThreads();
     pthread_mutex_lock(&mutex);
     ++running;
     pthread_mutex_unlock(&mutex);
@@ -74,13 +90,7 @@ int main(int argc, char** argv) {
   pthread_mutex_lock(&mutex);
   while (running > 0) pthread_cond_wait(&ended, &mutex);
   pthread_mutex_unlock(&mutex);
-  FILE* status = fopen("/proc/self/status", "r");
-  char line[200];
-  while (status != NULL && fgets(line, sizeof line, status) != NULL) {
-    int threads;
-    if (sscanf(line, "Threads: %d", &threads) == 1)
-      fprintf(stderr, "threads %d\n", threads);
-  }
+  fprintf(stderr, "threads %d\n", threads);
   printf("served %d connections and %lld bytes\n", connections, bytes);
   return 0;
 }
