@@ -87,7 +87,7 @@ void OnEvent(DescriptorSlot* slot, int direction) {
     Core* core = d.core;
     d.core = nullptr;
     d.woken = true;
-    slot->scheduler->Wake(core);
+    slot->scheduler->WakeByEvent(core);
   } else if (!d.woken) {
     // Nobody waits just now. While there is an event per wait, as in a conversation, the
     // watcher stays started and costs nothing; here it would call for ever.

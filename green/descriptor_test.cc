@@ -225,6 +225,26 @@ TEST_F(DescriptorTest, ManyAreWaitedForAtOnce) {
 
 // --- CountOperation ---
 
+// Or of a thousand clients, now one and now another would wait for two rounds.
+TEST_F(DescriptorTest, ManyThatBecomeReadyTogetherRunInTheOrderInWhichTheyDid) {
+  constexpr int kMany = 100;
+  std::vector<Pair> pairs(kMany);
+  std::vector<int> order;
+  std::vector<Greenlet<>> readers;
+  for (int i = 0; i < kMany; ++i) {
+    readers.push_back(Spawn([&, i] {
+      pairs[i].near.WaitReadable();
+      order.push_back(i);
+    }));
+  }
+  Sleep(absl::Milliseconds(1));  // the loop has been told of all of them
+  std::vector<int> sent;
+  for (int i = 0; i < kMany; ++i) sent.push_back(i * 37 % kMany);
+  for (const int i : sent) pairs[i].Send();
+  for (const Greenlet<>& r : readers) r.Join();
+  EXPECT_EQ(order, sent);
+}
+
 TEST_F(DescriptorTest, OperationsThatSucceedAtOnceLetOthersRunNowAndThen) {
   Pair pair;
   int operations = 0;

@@ -77,7 +77,7 @@ void Throw(Core* core, std::exception_ptr error) {
     return;
   }
   core->thrown = std::move(error);
-  core->pending |= kPendingThrow;
+  core->special |= kPendingThrow;
   s->Interrupt(core);
 }
 

@@ -198,7 +198,7 @@ void HubGroup::RunMember(int index, const HubGroupOptions& options) {
     }
     member.left = LiveGreenlets();
     // Even if its function has swallowed Drain()'s kill.
-    if (main_ && draining_ && (s->main()->pending & green_internal::kPendingKill))
+    if (main_ && draining_ && (s->main()->special & green_internal::kPendingKill))
       ++member.left;
   }
   // What was posted before is delivered before: the thread touches nothing after this.

@@ -59,7 +59,7 @@ std::vector<AnyGreenlet> green_internal::KillOthers(
     std::vector<AnyGreenlet> others;
     s.ForEach([&](Core* core) {
       if (core == s.current() || core == s.main()) return;
-      if (!(core->pending & kPendingKill)) before_kill(core);
+      if (!(core->special & kPendingKill)) before_kill(core);
       others.push_back(AnyGreenlet::FromCore(core, /*add_ref=*/true));
     });
     if (others.empty()) {

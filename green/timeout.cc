@@ -52,13 +52,13 @@ void Timeout::Cancel() {
   for (Timeout* t = core_->timeouts; t; t = t->outer_) {
     if (t->expired_) return;
   }
-  core_->pending &= ~green_internal::kPendingTimeout;
+  core_->special &= ~green_internal::kPendingTimeout;
 }
 
 void Timeout::OnFire(Timer* timer) {
   Timeout* scope = static_cast<ScopeTimer*>(timer)->scope;
   scope->expired_ = true;
-  scope->core_->pending |= green_internal::kPendingTimeout;
+  scope->core_->special |= green_internal::kPendingTimeout;
   scope->core_->scheduler->Interrupt(scope->core_);
 }
 
@@ -74,7 +74,7 @@ void Timeout::ThrowExpired() {
   first->expired_ = false;
   bool more = false;
   for (Timeout* t = core->timeouts; t; t = t->outer_) more |= t->expired_;
-  if (!more) core->pending &= ~green_internal::kPendingTimeout;
+  if (!more) core->special &= ~green_internal::kPendingTimeout;
   if (first->options_.error) std::rethrow_exception(first->options_.error);
   throw TimeoutExpired(first, first->after_);
 }

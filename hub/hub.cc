@@ -118,12 +118,13 @@ void Hub::RunCallback(absl::AnyInvocable<void()> fn) {
 }
 
 bool Hub::HasReady() const {
-  if (shuffled_ && !shuffled_->empty()) return true;
+  if (!arrived_.empty() || (shuffled_ && !shuffled_->empty())) return true;
   const Runnable* first = ready_.front();
   return first != nullptr && (first != &mark_ || first->next != nullptr);
 }
 
 RunQueue Hub::TakeReadyQueue() {
+  ready_.Append(&arrived_);
   RunQueue all = std::exchange(ready_, RunQueue());
   if (shuffled_) {
     shuffled_->TakeFrom(&all);
@@ -158,7 +159,7 @@ bool Hub::Turn(bool wait) {
     // What can be read wins against its own deadline: look before a timer fires.
     if (timers_.armed() > 0 && *timers_.NextLook() <= Now()) {
       ++meter_.polls;
-      loop_.Poll(false);
+      Look(false);
     }
     FireTimers();
     return true;
@@ -323,7 +324,7 @@ void Hub::Poll(bool wait) {
       if (clock->auto_advance()) {
         // Time does not pass by itself: look for I/O and mail, and if there is none go
         // to the next timer.
-        loop_.Poll(false);
+        Look(false);
         wait = false;
         if (ready_.empty() && mailbox_->empty()) clock->AdvanceTo(next);
       } else {
@@ -339,11 +340,16 @@ void Hub::Poll(bool wait) {
   }
   ++meter_.polls;
   if (wait) wait = mailbox_->PrepareToSleep();
-  loop_.Poll(wait);
+  Look(wait);
   if (wait) mailbox_->FinishSleep();
   // I/O first: what became ready in the same turn wins against its own timeout.
   mailbox_->DeliverAll();
   FireTimers();
+}
+
+void Hub::Look(bool wait) {
+  loop_.Poll(wait);
+  ready_.Append(&arrived_);
 }
 
 void Hub::FireTimers() {

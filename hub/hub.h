@@ -56,8 +56,8 @@ class HubHandle {
   // As Post(), without allocating: from signal handlers too. See Mailbox.
   bool PostLetter(Letter* letter) const { return mailbox_->PostLetter(letter); }
 
-  // Whether nothing can be posted any more, as the hub has ended or is about to. It may be
-  // so a moment later.
+  // Whether nothing can be posted any more, as the hub has ended or is about to. It may
+  // be so a moment later.
   bool closed() const { return mailbox_->closed(); }
 
   const std::string& name() const { return mailbox_->hub_name(); }
@@ -135,6 +135,12 @@ class Hub {
   // Lets `r` run behind all that is ready now. It must not be in the queue yet.
   void MakeReady(Runnable* r) { ready_.PushBack(r); }
 
+  // Hub::MakeReadyByEvent()
+  //
+  // As MakeReady(), from a callback of the loop, which tells of what came last first: in
+  // the order in which it came. Behind it is what others make ready meanwhile.
+  void MakeReadyByEvent(Runnable* r) { arrived_.PushFront(r); }
+
   // Hub::RunCallback()
   //
   // Runs `fn` once, on the hub's stack, behind all that is ready now.
@@ -205,7 +211,9 @@ class Hub {
   // RotateReady() is TakeReady() with MakeReady(r) at once; null: neither was done.
   [[gnu::always_inline]] Runnable* RotateReady(Runnable* r, Runnable::Run kind) {
     Runnable* first = ready_.front();
-    if (first == nullptr || first->run != kind || budget_ == 0) return nullptr;
+    if (ABSL_PREDICT_FALSE(first == nullptr || first->run != kind || budget_ == 0)) {
+      return nullptr;
+    }
     return ready_.Rotate(r);
   }
   void CountRun() { --budget_; }
@@ -279,6 +287,7 @@ class Hub {
   void AddUpRuns();
   void AdaptBudget(MonotonicNanos took);
   void Poll(bool wait);
+  void Look(bool wait);
   void FireTimers();
   void WatchMailbox();
 
@@ -287,6 +296,7 @@ class Hub {
   Loop loop_;
   TimerQueue timers_;
   RunQueue ready_;
+  RunQueue arrived_;  // by events of this look; then all of it is ready
   // How many Runnables may still run in this slice, and how many a slice gets: a count,
   // so that a switch does not read the clock; adapted so that it takes about a slice.
   // With a seed there is no budget, so that each switch comes back to the hub's stack.

@@ -43,6 +43,14 @@ class RunQueue {
     head_ = r;
   }
 
+  // Puts all of `other` behind all of this.
+  void Append(RunQueue* other) {
+    if (other->empty()) return;
+    (head_ == nullptr ? head_ : tail_->next) = other->head_;
+    tail_ = other->tail_;
+    other->head_ = nullptr;
+  }
+
   // PopFront() of a queue that is not empty, and PushBack(r) behind it; in one, so that
   // of two that take turns neither reads back what was just written.
   Runnable* Rotate(Runnable* r) {

@@ -196,12 +196,18 @@ class ListedWaiter : public Waiter {
   };
 };
 
-// Why a greenlet is to be interrupted, as bits.
-enum Pending : uint8_t {
+// What makes a greenlet special, as bits of one byte: whoever stops or goes on as most do
+// has looked at all of it at once.
+enum Special : uint8_t {
+  // It is to be interrupted.
   kPendingKill = 1,
   kPendingThrow = 2,
   kPendingTimeout = 4,
   kPendingLoopExit = 8,
+  kPending = 15,
+  kInterrupted = 16,       // an interrupt has ended its wait
+  kOwnThreadPointer = 32,  // see Core::thread_pointer
+  kLoop = 64,              // is the hub's loop, which must not block
 };
 
 enum class LinkOn : uint8_t { kAlways, kValue, kException };
@@ -249,14 +255,12 @@ class alignas(64) Core : public WaitNode {
 
   // --- one cache line, with the base class: what a wait and a switch touch ---
   Context context;
-  uint8_t pending = 0;              // Pending bits
-  uint8_t parked = 0;               // waits; somebody has to wake it (see park_mark_)
-  bool interruptible = false;       // while parked: an interrupt may end the wait
-  bool interrupted = false;         // an interrupt has ended the wait
-  bool timed_out = false;           // the wait's own deadline has ended it
-  bool own_thread_pointer = false;  // see thread_pointer
-  uint16_t shields = 0;             // Shields in force
-  Waiter* waiting_on = nullptr;     // while parked or in a line; else what it was last
+  uint8_t special = 0;           // Special bits
+  uint8_t parked = 0;            // waits; somebody has to wake it (see park_mark_)
+  bool interruptible = false;    // while parked: an interrupt may end the wait
+  bool timed_out = false;        // the wait's own deadline has ended it
+  uint16_t shields = 0;          // Shields in force
+  Waiter* waiting_on = nullptr;  // while parked or in a line; else what it was last
 
   // --- the rest ---
   alignas(64) Body* const body;  // null for the main greenlet and the hub's loop
@@ -290,9 +294,12 @@ class alignas(64) Core : public WaitNode {
   // Of patch: the thread that it is to the program, and the values of its keys.
   void* patched_thread = nullptr;
   void* patched_values = nullptr;
-  // And where its thread-local variables are, if own_thread_pointer says that they are
-  // not the hub's thread's.
+  // And where its thread-local variables are, if kOwnThreadPointer says that they are not
+  // the hub's thread's.
   void* thread_pointer = nullptr;
+
+  uint8_t pending() const { return special & kPending; }
+  bool has_own_thread_pointer() const { return (special & kOwnThreadPointer) != 0; }
 
   // Only in builds without NDEBUG, where a greenlet that ends and still holds a lock is a
   // fatal error: counting up and down again costs as much as all else that a lock does,

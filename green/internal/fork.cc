@@ -59,7 +59,7 @@ void Scheduler::ForgetOthersInChild() {
     // Out of the line that it stands in, so that nothing is given to it.
     if (core->parked) core->waiting_on->Abandon();
     core->parked = 0;
-    core->pending = 0;
+    core->special &= ~kPending;
     core->killed = !core->finished;
     core->finished = true;
   };

@@ -112,6 +112,7 @@ Scheduler::Scheduler(HubOptions options)
   // The loop's own stack: libev's frames, and whatever callbacks need.
   const Stack stack = TakeStack(0);
   loop_ = new (cores_.Take()) Core(this, nullptr);
+  loop_->special = kLoop;
   loop_->stack = stack;
   SanitizerNewStack(&loop_->context.sanitizer, stack.usable_low(),
                     stack.top() - stack.usable_low());
@@ -227,7 +228,7 @@ void Scheduler::RanDry() {
   GROVE_CHECK(main_->parked && main_->interruptible,
               "the main greenlet waits for ever, and may not be interrupted. ",
               loop_exit_report_);
-  main_->pending |= kPendingLoopExit;
+  main_->special |= kPendingLoopExit;
   Interrupt(main_);
 }
 
@@ -351,7 +352,7 @@ void Scheduler::MarkFinished(Core* core) {
   }
   if (ABSL_PREDICT_FALSE(core->locks != 0)) EndedWithLocks(core);
   core->finished.store(true, std::memory_order_release);
-  core->pending = 0;
+  core->special &= ~kPending;
   (core->all_prev ? core->all_prev->all_next : all_) = core->all_next;
   if (core->all_next) core->all_next->all_prev = core->all_prev;
   --live_;
@@ -468,7 +469,7 @@ void Scheduler::Free(Core* core) {
 void Scheduler::Interrupt(Core* core) {
   if (!core->parked || !core->interruptible) return;
   core->waiting_on->Cancel();
-  core->interrupted = true;
+  core->special |= kInterrupted;
   Wake(core);
 }
 
@@ -478,34 +479,74 @@ void Scheduler::Kill(Core* core, std::exception_ptr error) {
     FinishUnstarted(core, std::move(error));
     return;
   }
-  if (!(core->pending & kPendingKill)) core->kill_error = std::move(error);
-  core->pending |= kPendingKill;
+  if (!(core->special & kPendingKill)) core->kill_error = std::move(error);
+  core->special |= kPendingKill;
   Interrupt(core);
 }
 
 void Scheduler::ThrowPending() {
   Core* self = current_;
-  if (self->pending & kPendingKill) {  // sticky: the bit stays
+  if (self->special & kPendingKill) {  // sticky: the bit stays
     // One that swallows it again and again must not keep the others from running.
     if (self->kill_thrown) YieldUninterrupted();
     self->kill_thrown = true;
     if (self->kill_error) std::rethrow_exception(self->kill_error);
     throw GreenletExit();
   }
-  if (self->pending & kPendingThrow) {
-    self->pending &= ~kPendingThrow;
+  if (self->special & kPendingThrow) {
+    self->special &= ~kPendingThrow;
     std::rethrow_exception(std::exchange(self->thrown, nullptr));
   }
-  if (self->pending & kPendingTimeout) Timeout::ThrowExpired();
-  self->pending &= ~kPendingLoopExit;
+  if (self->special & kPendingTimeout) Timeout::ThrowExpired();
+  self->special &= ~kPendingLoopExit;
   throw LoopExit(std::move(loop_exit_report_));
 }
+
+// --- the special ones -------------------------------------------------------------
 
 [[gnu::noinline]] Scheduler* Scheduler::SwitchInHandler(Core* self, Core* next) {
   const ExceptionState state = std::exchange(*exception_state_, {});
   Scheduler* s = SwitchOutsideOfHandlers(self, next);
   *s->exception_state_ = state;
   return s;
+}
+
+void Scheduler::Switch(Core* self, Core* next) {
+  if (next == self) return;
+  // Between greenlets the thread pointer is the hub's.
+  if (self->has_own_thread_pointer()) SetThreadPointer(thread_pointer_);
+  Scheduler* s = SwitchPlainly(self, next);
+  const Core* now = s->current_;
+  if (now->has_own_thread_pointer()) SetThreadPointer(now->thread_pointer);
+}
+
+bool Scheduler::GoOn() {
+  Core* self = current_;
+  if (self->has_own_thread_pointer()) SetThreadPointer(self->thread_pointer);
+  const bool interrupted = (self->special & kInterrupted) != 0;
+  self->special &= ~kInterrupted;
+  return interrupted;
+}
+
+bool Scheduler::ParkSpecial(Waiter* waiter) {
+  Core* self = current_;
+  if (self == loop_) BlockedOnLoopStack(waiter);
+  self->interruptible = MayThrow();
+  if (self->pending() != 0 && self->interruptible) {
+    waiter->Cancel();
+    return true;
+  }
+  BeginWait(self, waiter);
+  if (self->has_own_thread_pointer()) SetThreadPointer(thread_pointer_);
+  return SwitchPlainly(self, Next())->GoOn();
+}
+
+void Scheduler::YieldSpecial() {
+  if (current_ == loop_) BlockedOnLoopStack(nullptr);
+  DeliverPending();
+  operations_left_ = operations_per_turn_;
+  YieldUninterrupted();
+  current_scheduler->DeliverPending();
 }
 
 void Scheduler::YieldUninterrupted() {

@@ -32,7 +32,7 @@ struct ExceptionState {
   void* caught = nullptr;
   unsigned int uncaught = 0;
 
-  bool any() const { return caught != nullptr || uncaught != 0; }
+  bool any() const { return (reinterpret_cast<uintptr_t>(caught) | uncaught) != 0; }
 };
 
 // Scheduler
@@ -95,6 +95,16 @@ class Scheduler {
     return true;
   }
 
+  // Scheduler::WakeByEvent()
+  //
+  // As Wake(), from a callback of the loop: those that it wakes run in the order in which
+  // their events came.
+  void WakeByEvent(Core* core) {
+    if (core->parked != park_mark_) return;
+    core->parked = 0;
+    hub_->MakeReadyByEvent(core);
+  }
+
   // Scheduler::PrefetchSecondNext()
   //
   // For waits that end a long piece of work: asks the cache for the stack of the greenlet
@@ -129,7 +139,7 @@ class Scheduler {
   void Kill(Core* core, std::exception_ptr error);
   // Throws what is pending for the current greenlet, if it may be thrown now.
   void DeliverPending() {
-    if (ABSL_PREDICT_FALSE(current_->pending != 0) && MayThrow()) ThrowPending();
+    if (ABSL_PREDICT_FALSE(current_->pending() != 0) && MayThrow()) ThrowPending();
   }
 
   // --- life ---
@@ -294,17 +304,22 @@ class Scheduler {
 
   // Scheduler::Switch()
   //
-  // Stops the current greenlet, which is `self`, and lets `next` run. Returns this: no
-  // register survives, and a caller's `this` would have to be fetched from the stack.
-  Scheduler* Switch(Core* self, Core* next);
+  // Stops the current greenlet, which is `self`, and lets `next` run.
+  void Switch(Core* self, Core* next);
 
  private:
   friend class Core;
   friend struct DebuggerTable;
 
+  // Switch() of one that is not special, to another one. Who goes on may have become
+  // special meanwhile, and has to call GoOn(). Returns this: no register survives, and a
+  // caller's `this` would have to be fetched from the stack.
+  [[gnu::always_inline]] inline Scheduler* SwitchPlainly(Core* self, Core* next);
   [[gnu::always_inline]] inline Scheduler* SwitchOutsideOfHandlers(Core* self,
                                                                    Core* next);
   Scheduler* SwitchInHandler(Core* self, Core* next);
+  // For a special one that goes on. True if an interrupt has ended its wait.
+  bool GoOn();
 
   explicit Scheduler(HubOptions options);
   ~Scheduler();
@@ -312,12 +327,15 @@ class Scheduler {
 
   // True if an interrupt has ended the wait, and is still to be thrown.
   [[gnu::always_inline]] inline bool ParkUnlessPending(Waiter* waiter);
+  [[gnu::always_inline]] inline void BeginWait(Core* self, Waiter* waiter);
+  bool ParkSpecial(Waiter* waiter);
+  void YieldSpecial();
   [[gnu::always_inline]] inline Core* Next();
   [[gnu::always_inline]] static inline void PrefetchFrom(const Runnable* next);
   bool MayThrow() const {
     if (current_->shields != 0) return false;
     // Who has variables of its own has these, too.
-    return ABSL_PREDICT_FALSE(current_->own_thread_pointer)
+    return ABSL_PREDICT_FALSE(current_->has_own_thread_pointer())
                ? std::uncaught_exceptions() == 0
                : exception_state_->uncaught == 0;
   }
@@ -453,43 +471,37 @@ inline void Scheduler::PrefetchFrom(const Runnable* next) {
 // What is caught or in flight belongs to the greenlet. There hardly ever is something, so
 // whoever stops with something takes it along (SwitchInHandler()), and whoever goes on
 // finds nothing.
-[[gnu::always_inline]] inline Scheduler* Scheduler::Switch(Core* self, Core* next) {
+[[gnu::always_inline]] inline Scheduler* Scheduler::SwitchPlainly(Core* self,
+                                                                  Core* next) {
   if (ABSL_PREDICT_FALSE(exception_state_->any())) return SwitchInHandler(self, next);
   return SwitchOutsideOfHandlers(self, next);
 }
 
 [[gnu::always_inline]] inline Scheduler* Scheduler::SwitchOutsideOfHandlers(Core* self,
                                                                             Core* next) {
-  if (next == self) return this;
   current_ = next;
   const int saved_errno = *errno_;
-  // Between greenlets the thread pointer is the hub's.
-  if (ABSL_PREDICT_FALSE(self->own_thread_pointer)) SetThreadPointer(thread_pointer_);
   SwitchContext(&self->context, &next->context);
   // This thread's scheduler is nearer in thread-local storage than on the stack.
   Scheduler* s = current_scheduler;
   *s->errno_ = saved_errno;
-  const Core* now = s->current_;
-  if (ABSL_PREDICT_FALSE(now->own_thread_pointer)) SetThreadPointer(now->thread_pointer);
   return s;
 }
 
-inline bool Scheduler::ParkUnlessPending(Waiter* waiter) {
-  Core* self = current_;
-  if (ABSL_PREDICT_FALSE(self == loop_)) BlockedOnLoopStack(waiter);
-  self->interruptible = MayThrow();
-  if (ABSL_PREDICT_FALSE(self->pending != 0) && self->interruptible) {
-    waiter->Cancel();
-    return true;
-  }
+[[gnu::always_inline]] inline void Scheduler::BeginWait(Core* self, Waiter* waiter) {
   self->waiting_on = waiter;
   waiter->since_ = hub_->slice_began();
   self->parked = park_mark_;
   operations_left_ = operations_per_turn_;
-  self = Switch(self, Next())->current_;
-  if (ABSL_PREDICT_TRUE(!self->interrupted)) return false;
-  self->interrupted = false;
-  return true;
+}
+
+inline bool Scheduler::ParkUnlessPending(Waiter* waiter) {
+  Core* self = current_;
+  if (ABSL_PREDICT_FALSE(self->special != 0)) return ParkSpecial(waiter);
+  self->interruptible = self->shields == 0 && exception_state_->uncaught == 0;
+  BeginWait(self, waiter);
+  Scheduler* s = SwitchPlainly(self, Next());
+  return ABSL_PREDICT_FALSE(s->current_->special != 0) && s->GoOn();
 }
 
 [[gnu::always_inline]] inline void Scheduler::Park(Waiter* waiter) {
@@ -498,8 +510,7 @@ inline bool Scheduler::ParkUnlessPending(Waiter* waiter) {
 
 [[gnu::always_inline]] inline void Scheduler::Yield() {
   Core* self = current_;
-  if (ABSL_PREDICT_FALSE(self == loop_)) BlockedOnLoopStack(nullptr);
-  DeliverPending();
+  if (ABSL_PREDICT_FALSE(self->special != 0)) return YieldSpecial();
   operations_left_ = operations_per_turn_;
   Core* next = static_cast<Core*>(hub_->RotateReady(self, &Core::RunOnHub));
   if (ABSL_PREDICT_TRUE(next != nullptr)) {
@@ -509,8 +520,13 @@ inline bool Scheduler::ParkUnlessPending(Waiter* waiter) {
   } else {
     hub_->MakeReady(self);
     next = Next();
+    if (next == self) return;
   }
-  Switch(self, next)->DeliverPending();
+  Scheduler* s = SwitchPlainly(self, next);
+  if (ABSL_PREDICT_FALSE(s->current_->special != 0)) {
+    s->GoOn();
+    s->DeliverPending();
+  }
 }
 
 }  // namespace grove::green_internal

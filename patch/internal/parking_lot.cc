@@ -177,7 +177,7 @@ class ParkedGreenlet final : public Parked, public Waiter {
         signal = nullptr;
       }
       Scheduler::ParkEnd end = Scheduler::ParkEnd::kInterrupted;
-      if (!cancellable || core_->pending == 0 || core_->shields != 0) {
+      if (!cancellable || core_->pending() == 0 || core_->shields != 0) {
         core_->shields += !cancellable;
         end = signal ? signal->Park(this, deadline)
                      : scheduler_.ParkQuietly(this, deadline);

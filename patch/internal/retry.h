@@ -20,7 +20,7 @@ namespace grove::patch::patch_internal {
 // At the beginning of a call that is a cancellation point (pthreads(7)), whether it waits
 // or not; others have run just before.
 inline void ActOnCancel(green_internal::Scheduler& s) {
-  if (ABSL_PREDICT_FALSE(s.current()->pending != 0)) ThrowIfCancelled();
+  if (ABSL_PREDICT_FALSE(s.current()->pending() != 0)) ThrowIfCancelled();
 }
 
 // Waits, after an attempt has said EAGAIN, until it may succeed. False if the call is

@@ -340,21 +340,21 @@ void ThreadStorage::Run(absl::FunctionRef<void()> fn) {
   Scheduler& s = Scheduler::Get();
   Core* const core = s.current();
   core->thread_pointer = block_;
-  core->own_thread_pointer = true;
+  core->special |= green_internal::kOwnThreadPointer;
   SetThreadPointer(block_);
   BeginThread();
   fn();
   EndThread(block_);
-  core->own_thread_pointer = false;
+  core->special &= ~green_internal::kOwnThreadPointer;
   SetThreadPointer(s.thread_pointer());
   core->thread_pointer = nullptr;
 }
 
 HubStorage::HubStorage() : own_(nullptr) {
   Scheduler* const s = Scheduler::GetIfExists();
-  if (s == nullptr || !s->current()->own_thread_pointer) return;
+  if (s == nullptr || !s->current()->has_own_thread_pointer()) return;
   own_ = static_cast<char*>(s->current()->thread_pointer);
-  s->current()->own_thread_pointer = false;
+  s->current()->special &= ~green_internal::kOwnThreadPointer;
   SetThreadPointer(s->thread_pointer());
 }
 
@@ -364,7 +364,7 @@ HubStorage::~HubStorage() {
   // After a fork the thread has another number.
   CopyTid(own_, static_cast<char*>(s->thread_pointer()));
   const int error = errno;
-  s->current()->own_thread_pointer = true;
+  s->current()->special |= green_internal::kOwnThreadPointer;
   SetThreadPointer(own_);
   SetErrno(error);
 }
