@@ -625,6 +625,29 @@ GREENLET_TEST_F(AresResolverTimeTest, EndsAtTheDeadline) {
   EXPECT_TRUE(HasTaken(absl::Seconds(11)));
 }
 
+GREENLET_TEST_F(AresResolverTimeTest, AnAnswerThatComesTooLateIsNoOnes) {
+  std::optional<TestQuery> late;
+  TestDnsServer server([&](const TestQuery& q) -> std::vector<std::string> {
+    if (!late) {
+      late = q;
+      clock().Advance(absl::Seconds(11));
+      return {};
+    }
+    const TestReply reply = {.answers = {TestA("slow.test", "192.0.2.66")}};
+    EXPECT_TRUE(server.udp().SendTo(reply.To(*late), late->from).ok());
+    return Friendly(q);
+  });
+  AresResolver resolver(Asking({server.address()}));
+  const auto look_up = [&](absl::string_view name) {
+    return resolver.LookupHost(
+        name, {.family = AddressFamily::kV4, .deadline = absl::Seconds(10)});
+  };
+  EXPECT_TRUE(absl::IsDeadlineExceeded(look_up("slow.test").status()));
+  const auto host = look_up("example.test");
+  ASSERT_TRUE(host.ok()) << host.status();
+  EXPECT_THAT(host->addresses, ElementsAre(Ip("192.0.2.1")));
+}
+
 GREENLET_TEST_F(AresResolverTimeTest, AtTheDeadlineHalfAnAnswerIsOne) {
   TestDnsServer server([&](const TestQuery& q) -> std::vector<std::string> {
     return q.type == kA ? Friendly(q) : std::vector<std::string>();

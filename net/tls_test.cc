@@ -214,8 +214,7 @@ GREENLET_TEST(TlsTest, ReadsAndWritesHaveDeadlines) {
   EXPECT_EQ(*pair.client.TryRead(absl::MakeSpan(b)), std::nullopt);
 }
 
-GREENLET_TEST(TlsTest, AWriteThatStallsSaysHowMuchIsInRecordsAndGoesOn) {
-  TlsPair pair = TlsPair::Connected();
+void TestAWriteThatStalls(TlsPair pair) {
   const std::string data = Pattern(8 << 20);
   const absl::Status late = pair.client.Write(data, absl::Seconds(1));
   EXPECT_EQ(late.code(), StatusCode::kDeadlineExceeded);
@@ -230,6 +229,10 @@ GREENLET_TEST(TlsTest, AWriteThatStallsSaysHowMuchIsInRecordsAndGoesOn) {
   const absl::StatusOr<std::string> got = reader.Get();
   ASSERT_TRUE(got.ok()) << got.status();
   EXPECT_TRUE(*got == data);
+}
+
+GREENLET_TEST(TlsTest, AWriteThatStallsSaysHowMuchIsInRecordsAndGoesOn) {
+  TestAWriteThatStalls(TlsPair::Connected());
 }
 
 GREENLET_TEST(TlsTest, AKilledReadLosesNothing) {
@@ -518,6 +521,15 @@ GREENLET_TEST(TlsTest, WorksOverTls) {
   EXPECT_TRUE(*got == data);
   writer.Join();
   echo.Join();
+}
+
+// What was sealed twice, and had no room in the transport's transport.
+GREENLET_TEST(TlsTest, AWriteOverTlsThatStallsSaysHowMuchIsInRecordsAndGoesOn) {
+  TlsPair outer = TlsPair::Connected();
+  TlsPair pair{TlsStream(std::move(outer.client), ClientContext(), "a.test"),
+               TlsStream(std::move(outer.server), ServerContext())};
+  pair.MustHandshake();
+  TestAWriteThatStalls(std::move(pair));
 }
 
 GREENLET_TEST(TlsTest, GarbageInsteadOfAHandshakeIsSaidToBeNone) {

@@ -9,6 +9,7 @@
 #include "grove/green/status.h"
 #include "grove/net/internal/retry.h"
 #include "grove/net/internal/socket.h"
+#include "grove/net/internal/uncancelled.h"
 
 namespace grove::net {
 
@@ -16,6 +17,7 @@ using net_internal::ReceiveOrWait;
 using net_internal::SendOrWait;
 using net_internal::SetFlag;
 using net_internal::WasClosed;
+namespace uncancelled = net_internal::uncancelled;
 
 // So many at once come from a sender who does not wait for each answer.
 constexpr size_t kManyDatagrams = 8;
@@ -128,7 +130,7 @@ absl::StatusOr<UdpSocket::Datagram> UdpSocket::ReceiveFrom(absl::Span<char> buff
         message.msg_namelen = sizeof from;
         message.msg_iov = &bytes;
         message.msg_iovlen = 1;
-        return recvmsg(fd, &message, 0);
+        return uncancelled::recvmsg(fd, &message, 0);
       },
       [] { return "receive from UDP"; });
   if (!n.ok()) return n.status();
@@ -143,8 +145,8 @@ absl::Status UdpSocket::SendTo(absl::string_view data, const Address& peer,
   return SendOrWait(
              descriptor_, deadline,
              [&](int fd) {
-               return sendto(fd, data.data(), data.size(), MSG_NOSIGNAL, peer.raw(),
-                             peer.raw_size());
+               return uncancelled::sendto(fd, data.data(), data.size(), MSG_NOSIGNAL,
+                                          peer.raw(), peer.raw_size());
              },
              [&] { return absl::StrCat("send to UDP ", peer.ToString()); })
       .status();
@@ -153,7 +155,9 @@ absl::Status UdpSocket::SendTo(absl::string_view data, const Address& peer,
 absl::Status UdpSocket::Send(absl::string_view data, Deadline deadline) {
   return SendOrWait(
              descriptor_, deadline,
-             [&](int fd) { return send(fd, data.data(), data.size(), MSG_NOSIGNAL); },
+             [&](int fd) {
+               return uncancelled::send(fd, data.data(), data.size(), MSG_NOSIGNAL);
+             },
              [] { return "send to the connected UDP peer"; })
       .status();
 }
@@ -169,8 +173,8 @@ absl::StatusOr<size_t> UdpSocket::ReceiveBatch(DatagramBatch& batch, Deadline de
   absl::StatusOr<size_t> n = ReceiveOrWait(
       descriptor_, deadline,
       [&](int fd) -> ssize_t {
-        return recvmmsg(fd, batch.headers_.data(),
-                        static_cast<unsigned>(batch.capacity()), 0, nullptr);
+        return uncancelled::recvmmsg(fd, batch.headers_.data(),
+                                     static_cast<unsigned>(batch.capacity()), 0, nullptr);
       },
       [] { return "receive from UDP"; });
   if (!n.ok()) return n;
@@ -185,8 +189,9 @@ absl::Status UdpSocket::SendBatch(const DatagramBatch& batch, Deadline deadline)
     const absl::StatusOr<size_t> n = SendOrWait(
         descriptor_, deadline,
         [&](int fd) -> ssize_t {
-          return sendmmsg(fd, const_cast<mmsghdr*>(&batch.headers_[done]),
-                          static_cast<unsigned>(batch.size() - done), MSG_NOSIGNAL);
+          return uncancelled::sendmmsg(fd, const_cast<mmsghdr*>(&batch.headers_[done]),
+                                       static_cast<unsigned>(batch.size() - done),
+                                       MSG_NOSIGNAL);
         },
         [&] {
           return absl::StrCat("send datagram ", done + 1, " of ", batch.size(), " to ",

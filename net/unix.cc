@@ -7,6 +7,7 @@
 #include "grove/green/status.h"
 #include "grove/net/internal/passengers.h"
 #include "grove/net/internal/socket.h"
+#include "grove/net/internal/uncancelled.h"
 #include "grove/net/internal/unix_socket.h"
 
 namespace grove::net {
@@ -74,7 +75,7 @@ absl::Status UnixStream::SendDescriptors(absl::string_view data,
     if (!descriptor().CountOperation()) {
       return net_internal::WasClosed("send descriptors");
     }
-    const ssize_t n = sendmsg(fd(), &message, MSG_NOSIGNAL);
+    const ssize_t n = net_internal::uncancelled::sendmsg(fd(), &message, MSG_NOSIGNAL);
     if (n >= 0) {
       CountWritten(n);
       if (static_cast<size_t>(n) == data.size()) return absl::OkStatus();
@@ -105,7 +106,8 @@ absl::StatusOr<UnixStream::Received> UnixStream::ReceiveDescriptors(
     message.msg_iov = &bytes;
     message.msg_iovlen = 1;
     net_internal::IncomingPassengers passengers(message, /*take_fds=*/true);
-    const ssize_t n = recvmsg(fd(), &message, MSG_CMSG_CLOEXEC);
+    const ssize_t n =
+        net_internal::uncancelled::recvmsg(fd(), &message, MSG_CMSG_CLOEXEC);
     if (n < 0) {
       if (errno == EINTR) continue;
       if (!WouldBlock(errno)) return ErrnoStatus(errno, operation());

@@ -62,7 +62,7 @@ class Event {
 
   class WaitOperation final : public sync_internal::Operation {
    public:
-    explicit WaitOperation(Event* e) : Operation(&e->line_, Line::kPlain), event_(e) {}
+    explicit WaitOperation(Event* e) : Operation(&e->line_), event_(e) {}
     bool Try() override { return event_->set_; }
     std::string Describe() const override {
       return sync_internal::NameOf("Event", event_);
@@ -119,7 +119,7 @@ class AutoResetEvent {
   class WaitOperation final : public sync_internal::Operation {
    public:
     explicit WaitOperation(AutoResetEvent* e)
-        : Operation(&e->line_, Line::kPlain), event_(e) {}
+        : Operation(&e->line_), event_(e) {}
     bool Try() override {
       if (!event_->set_) return false;
       event_->set_ = false;

@@ -59,12 +59,12 @@ class SelectOperation final : public Operation, public green_internal::Observer 
     CheckNoneTwice();
     for (const SelectCase& c : cases_) {
       c.operation->WaitsFor(this);
-      c.operation->EnlistPlainly();
+      c.operation->Enlist();
     }
   }
   // The last first: leaving a line may let those behind go on, who must not be ours.
   void Cancel() override {
-    for (size_t i = cases_.size(); i > 0; --i) cases_[i - 1].operation->CancelPlainly();
+    for (size_t i = cases_.size(); i > 0; --i) cases_[i - 1].operation->Cancel();
   }
   void Abandon() override {
     for (const SelectCase& c : cases_) c.operation->Abandon();
@@ -88,7 +88,7 @@ class SelectOperation final : public Operation, public green_internal::Observer 
       if (c->operation == w) {
         chosen_ = static_cast<int>(c - begin);
       } else {
-        c->operation->CancelPlainly();
+        c->operation->Cancel();
       }
     }
     Notify();

@@ -33,11 +33,6 @@ class Operation : public ListedWaiter {
   // Gives back what it was granted: its greenlet's hub has ended meanwhile.
   virtual void Return() {}
 
-  // Enlist() and Cancel(), without a virtual call where the line is a plain one: for who
-  // does it to many.
-  void EnlistPlainly() { plain_ ? list_->PushBack(this) : Enlist(); }
-  void CancelPlainly() { plain_ ? list_->Remove(this) : Cancel(); }
-
   // Whose wait it is, before Enlist().
   void WaitsFor(Core* core) { BelongsTo(core); }
   void WaitsFor(Observer* observer) { BelongsTo(observer); }
@@ -46,14 +41,8 @@ class Operation : public ListedWaiter {
   size_t tag = 0;
 
  protected:
-  // Whether Enlist() and Cancel() are those of here.
-  enum class Line : bool { kOwn, kPlain };
-  explicit Operation(WaiterList* list, Line line = Line::kOwn)
-      : ListedWaiter(list), plain_(line == Line::kPlain) {}
+  explicit Operation(WaiterList* list) : ListedWaiter(list) {}
   ~Operation() = default;
-
- private:
-  const bool plain_;
 };
 
 }  // namespace grove::green_internal

@@ -16,6 +16,7 @@
 #include "grove/green/os/internal/no_sigpipe.h"
 #include "grove/green/status.h"
 #include "grove/net/internal/socket.h"
+#include "grove/net/internal/uncancelled.h"
 
 namespace grove::net::net_internal {
 namespace {
@@ -47,7 +48,8 @@ GROVE_COLD absl::Status PartlyWaited(WaitResult result, const Stream& stream,
 
 // recv() and not read(), which goes through the file layer first: 0.15 us of 5.
 auto Into(absl::Span<char> buffer) {
-  return [buffer](int fd) { return recv(fd, buffer.data(), buffer.size(), 0); };
+  return
+      [buffer](int fd) { return uncancelled::recv(fd, buffer.data(), buffer.size(), 0); };
 }
 
 }  // namespace
@@ -105,7 +107,8 @@ absl::StatusOr<size_t> SocketStream::TryWrite(absl::string_view data) {
   if (closed()) return WasClosed("write");
   for (;;) {
     // send() and not write(): a peer that is gone is an error here, not a SIGPIPE.
-    const ssize_t n = send(descriptor_.fd(), data.data(), data.size(), MSG_NOSIGNAL);
+    const ssize_t n =
+        uncancelled::send(descriptor_.fd(), data.data(), data.size(), MSG_NOSIGNAL);
     if (ABSL_PREDICT_TRUE(n >= 0)) {
       bytes_written_ += n;
       return static_cast<size_t>(n);
@@ -129,7 +132,9 @@ absl::StatusOr<size_t> SocketStream::DoReadScatter(
     wanted += b.size();
   }
   return ReadWith(
-      [&](int fd) { return readv(fd, vectors.data(), static_cast<int>(vectors.size())); },
+      [&](int fd) {
+        return uncancelled::readv(fd, vectors.data(), static_cast<int>(vectors.size()));
+      },
       wanted, deadline);
 }
 
@@ -140,8 +145,8 @@ absl::Status SocketStream::DoWrite(absl::string_view data, Deadline deadline) {
       return PartlyWaited(WaitResult::kClosed, *this, done);
     }
     // send() and not write(): a peer that is gone is an error here, not a SIGPIPE.
-    const ssize_t n =
-        send(descriptor_.fd(), data.data() + done, data.size() - done, MSG_NOSIGNAL);
+    const ssize_t n = uncancelled::send(descriptor_.fd(), data.data() + done,
+                                        data.size() - done, MSG_NOSIGNAL);
     if (n >= 0) {
       done += n;
       bytes_written_ += n;
@@ -171,7 +176,7 @@ absl::Status SocketStream::DoWriteGather(absl::Span<const absl::string_view> pie
     msghdr message{};
     message.msg_iov = &vectors[first];
     message.msg_iovlen = std::min<size_t>(vectors.size() - first, IOV_MAX);
-    ssize_t n = sendmsg(descriptor_.fd(), &message, MSG_NOSIGNAL);
+    ssize_t n = uncancelled::sendmsg(descriptor_.fd(), &message, MSG_NOSIGNAL);
     if (n >= 0) {
       done += n;
       bytes_written_ += n;

@@ -15,6 +15,7 @@
 #include "grove/green/status.h"
 #include "grove/net/internal/passengers.h"
 #include "grove/net/internal/retry.h"
+#include "grove/net/internal/uncancelled.h"
 #include "grove/net/internal/unix_socket.h"
 
 namespace grove::net::net_internal {
@@ -85,7 +86,9 @@ absl::Status SendUnixMessage(Descriptor& descriptor, absl::string_view data,
     message.msg_name = const_cast<sockaddr*>(raw->get());
     message.msg_namelen = raw->size();
   }
-  const auto send = [&](int fd) { return sendmsg(fd, &message, MSG_NOSIGNAL); };
+  const auto send = [&](int fd) {
+    return uncancelled::sendmsg(fd, &message, MSG_NOSIGNAL);
+  };
   if (to == nullptr) return SendOrWait(descriptor, deadline, send, operation).status();
   const int fd = descriptor.fd();
   return DoOrWait(
@@ -111,7 +114,7 @@ absl::StatusOr<UnixMessage> ReceiveUnixMessage(Descriptor& descriptor,
         message.msg_iov = &bytes;
         message.msg_iovlen = 1;
         message.msg_controllen = control_size;
-        return recvmsg(fd, &message, MSG_CMSG_CLOEXEC);
+        return uncancelled::recvmsg(fd, &message, MSG_CMSG_CLOEXEC);
       },
       operation);
   if (!n.ok()) return n.status();

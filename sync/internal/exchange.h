@@ -45,7 +45,7 @@ class Exchange {
   class GetOperation final : public Operation {
    public:
     explicit GetOperation(Exchange* x, bool peek = false)
-        : Operation(&x->getters_, Line::kPlain), exchange_(x), peek_(peek) {}
+        : Operation(&x->getters_), exchange_(x), peek_(peek) {}
     bool Try() override { return exchange_->Take(*this); }
     void Return() override { exchange_->TakeBack(*this); }
     std::string Describe() const override { return "an item of " + exchange_->Name(); }
@@ -77,7 +77,7 @@ class Exchange {
    public:
     // `item` is moved from once the operation is done, unless `closed`.
     PutOperation(Exchange* x, T* i)
-        : Operation(&x->putters_, Line::kPlain), item(i), exchange_(x) {}
+        : Operation(&x->putters_), item(i), exchange_(x) {}
     bool Try() override { return exchange_->Accept(*this); }
     std::string Describe() const override { return "room in " + exchange_->Name(); }
     void Reset() { closed = false; }

@@ -114,7 +114,7 @@ void RunEchoTwoHubsOneLoad(Run& run) {
 // ---------------------------------------------------------------------------------
 
 void RunIdle(Run& run) {
-  const int connections = run.quick ? 1'000 : 10'000;
+  const int connections = run.quick ? 1'000 : 15'000;
   const double grove = IdleKib(GroveServer(run), EchoLoad(connections), connections);
   const double raw = IdleKib(RawServer(), EchoLoad(connections), connections);
   run.table.Add({.name = absl::StrCat(connections, " idle connections, server's RSS"),

@@ -154,7 +154,7 @@ void RunTlsHandshakesRaw(Run& run) {
 }
 
 void RunTlsIdle(Run& run) {
-  const int connections = run.quick ? 500 : 5000;
+  const int connections = run.quick ? 500 : 15'000;
   const Certificate certificate;
   const auto each = [&](const Start& start) {
     const std::string json = Load(
