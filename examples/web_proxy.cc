@@ -119,6 +119,14 @@ absl::StatusOr<std::string> EndToEndFields(absl::Span<const absl::string_view> l
       absl::StrAppend(&connection, value, ",");
     }
   }
+  for (const absl::string_view named : absl::StrSplit(connection, ',')) {
+    const absl::string_view name = absl::StripAsciiWhitespace(named);
+    if (absl::EqualsIgnoreCase(name, "Content-Length") ||
+        absl::EqualsIgnoreCase(name, "Transfer-Encoding")) {
+      return absl::InvalidArgumentError(
+          "a field that says where the body ends is not for one connection");
+    }
+  }
   for (const absl::string_view line : lines) {
     if (!IsHopByHop(line.substr(0, line.find(':')), connection)) {
       absl::StrAppend(&fields, line, "\r\n");
@@ -128,7 +136,8 @@ absl::StatusOr<std::string> EndToEndFields(absl::Span<const absl::string_view> l
 }
 
 // Where the body ends, of which the client and the origin must think alike.
-absl::Status ReadFraming(absl::Span<const absl::string_view> lines, Wanted& wanted) {
+absl::Status ReadFraming(absl::Span<const absl::string_view> lines, bool http_1_0,
+                         Wanted& wanted) {
   int lengths = 0;
   for (const absl::string_view line : lines) {
     const absl::string_view name = line.substr(0, line.find(':'));
@@ -146,6 +155,9 @@ absl::Status ReadFraming(absl::Span<const absl::string_view> lines, Wanted& want
       }
       wanted.chunked = true;
     }
+  }
+  if (wanted.chunked && http_1_0) {
+    return absl::InvalidArgumentError("an encoding of the body, which HTTP/1.0 has not");
   }
   if (wanted.chunked && lengths > 0) {
     return absl::InvalidArgumentError("a length and an encoding of the body");
@@ -189,7 +201,9 @@ absl::StatusOr<Wanted> ParseHead(absl::string_view head) {
                                      "\r\nHost: ", absl::StripSuffix(url->first, ":80"),
                                      "\r\nConnection: close\r\nVia: 1.1 grove\r\n",
                                      *fields, "\r\n")};
-  if (absl::Status s = ReadFraming(absl::MakeSpan(lines).subspan(1), wanted); !s.ok()) {
+  if (absl::Status s =
+          ReadFraming(absl::MakeSpan(lines).subspan(1), words[2] == "HTTP/1.0", wanted);
+      !s.ok()) {
     return s;
   }
   return wanted;
@@ -217,8 +231,10 @@ class Exchange {
   absl::Status Run(const Wanted& wanted) {
     TaskGroup both({.name = "exchange"});
     both.Spawn([&]() -> absl::Status {
-      if (absl::Status s = SendBody(wanted); !s.ok()) return s;
-      return WatchClient();
+      absl::Status s = SendBody(wanted);
+      // An origin may answer, and close, before it has all: what it says decides.
+      if (refused_) return absl::OkStatus();
+      return s.ok() ? WatchClient() : s;
     });
     both.Spawn([&] {
       absl::Status s = CarryResponse();
@@ -236,23 +252,26 @@ class Exchange {
           from_client_.ReadUntil("\r\n", 1024, limit_);
       if (!line.ok()) return line.status();
       absl::string_view digits = line->substr(0, line->find_first_of(";\r \t"));
-      if (digits.empty() || digits.size() > 15 || !absl::SimpleHexAtoi(digits, &size)) {
+      // SimpleHexAtoi() would take "0x10".
+      if (digits.empty() || digits.size() > 15 ||
+          digits.find_first_not_of("0123456789abcdefABCDEF") != digits.npos ||
+          !absl::SimpleHexAtoi(digits, &size)) {
         return absl::InvalidArgumentError("a chunk that is none");
       }
-      if (absl::Status s = server_.Write(*line, limit_); !s.ok()) return s;
+      if (absl::Status s = ToServer(*line); !s.ok()) return s;
       if (size == 0) break;
       if (absl::Status s = SendBytes(size); !s.ok()) return s;
       const absl::StatusOr<absl::string_view> end =
           from_client_.ReadUntil("\r\n", 2, limit_);
       if (!end.ok()) return end.status();
-      if (absl::Status s = server_.Write(*end, limit_); !s.ok()) return s;
+      if (absl::Status s = ToServer(*end); !s.ok()) return s;
     }
     for (;;) {  // the trailers, and an empty line
       const absl::StatusOr<absl::string_view> line =
           from_client_.ReadUntil("\r\n", kMaxHead, limit_);
       if (!line.ok()) return line.status();
       const bool last = line->size() == 2;
-      if (absl::Status s = server_.Write(*line, limit_); !s.ok()) return s;
+      if (absl::Status s = ToServer(*line); !s.ok()) return s;
       if (last) return absl::OkStatus();
     }
   }
@@ -265,11 +284,17 @@ class Exchange {
         if (more->empty()) return absl::DataLossError("the request ends too early");
       }
       const absl::string_view part = from_client_.buffered().substr(0, left);
-      if (absl::Status s = server_.Write(part, limit_); !s.ok()) return s;
+      if (absl::Status s = ToServer(part); !s.ok()) return s;
       left -= part.size();
       from_client_.Consume(part.size());
     }
     return absl::OkStatus();
+  }
+
+  absl::Status ToServer(absl::string_view data) {
+    absl::Status s = server_.Write(data, limit_);
+    refused_ = refused_ || (!s.ok() && !absl::IsDeadlineExceeded(s));
+    return s;
   }
 
   // Its end is passed on. Anything else is for another connection.

@@ -427,6 +427,19 @@ auto Spawn(const SpawnOptions& options, F&& fn, SpawnSite site = SpawnSite::Here
   return Greenlet<T>(core);
 }
 
+// CanSpawn()
+//
+// Whether there are stacks, of the default size, for one greenlet more and for some that
+// it may need in its turn. Where the system gives no more (before Linux 6.13 it is
+// vm.max_map_count that says so, at some 32,000 greenlets), Spawn() ends the process: who
+// spawns at the bidding of strangers asks before, as grove's servers do.
+//
+// Does not block.
+inline bool CanSpawn() {
+  constexpr size_t kWithHelpers = 16;
+  return green_internal::Scheduler::Get().HasStacks(kWithHelpers);
+}
+
 // SpawnLater()
 //
 // As Spawn(), once `after` has passed. Killed before that, it never runs.

@@ -301,10 +301,11 @@ void HubGroup::Join() {
 
 DrainReport HubGroup::Drain(Deadline deadline) {
   draining_.store(true, std::memory_order_relaxed);
-  PostToAll([this, deadline](int i) {
+  // Each by its own clock.
+  PostToAll([this, left = deadline.Remaining()](int i) {
     Member& m = *members_[i];
     m.draining = true;
-    m.drain_deadline = deadline;
+    m.drain_deadline = left;
     m.waiter.Wake();
   });
   if (!AwaitEnd(deadline)) StopAll();

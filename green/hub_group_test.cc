@@ -514,6 +514,21 @@ TEST(HubGroup, ADrainLetsGoOnWhatEndsInTimeAndCutsTheRest) {
   EXPECT_TRUE(finished);
 }
 
+// Who drains may have another clock than those who are drained.
+TEST(HubGroup, ADrainsTimeIsThatOfEachHub) {
+  ManualClock clock;
+  clock.set_auto_advance(false);
+  HubScope scope({.clock = &clock});
+  HubGroup group({.hubs = 1});
+  bool finished = false;
+  (void)*group.Spawn(0, [&] {
+    Sleep(absl::Milliseconds(1));
+    finished = true;
+  });
+  EXPECT_EQ(group.Drain(absl::Seconds(10)).cut, 0u);
+  EXPECT_TRUE(finished);
+}
+
 TEST(HubGroup, ADrainWaitsForWhatThoseWhoAreThereSpawn) {
   HubScope scope;
   HubGroup group({.hubs = 1, .pin = false});

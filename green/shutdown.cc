@@ -409,8 +409,13 @@ void ShutdownHook::Reset() {
     std::erase(r.hooks, state_);
   }
   state_->removed = true;
-  const AnyGreenlet runner = std::move(state_->runner);
   const std::shared_ptr<HookState> state = std::move(state_);
+  // It stays where a kill finds it while it runs, and no longer.
+  struct Forget {
+    ~Forget() { state.runner = AnyGreenlet(); }
+    HookState& state;
+  } const forget{*state};
+  const AnyGreenlet runner = state->runner;
   if (!runner || runner.core()->scheduler->ended()) return;
   if (runner.core() == Scheduler::Get().current()) return;
   Shield shield;
@@ -464,15 +469,16 @@ ShutdownReport ShutdownScope::Wait() {
   report.exit_code = request.exit_code;
   report.signal = request.signal;
   const Deadline grace = options_.grace;
-  std::vector<HubHandle> others;
+  std::vector<HubHandle> others;  // that have hooks
+  const auto has_hook = [&](const HookState& state) {
+    if (state.home == sequence_->home) return;
+    if (std::find(others.begin(), others.end(), state.home) == others.end()) {
+      others.push_back(state.home);
+    }
+  };
   for (const ShutdownPhase phase : kPhases) {
     std::vector<std::shared_ptr<HookState>> hooks = registry.Begin(phase);
-    for (const auto& state : hooks) {
-      if (state->home == sequence_->home) continue;
-      if (std::find(others.begin(), others.end(), state->home) == others.end()) {
-        others.push_back(state->home);
-      }
-    }
+    for (const auto& state : hooks) has_hook(*state);
     Phase(phase, grace, options_, sequence_, *second_)
         .Run(std::move(hooks), &report.hooks);
   }
@@ -480,6 +486,7 @@ ShutdownReport ShutdownScope::Wait() {
   do {
     std::vector<HookRun> late = registry.TakeLate();
     if (late.empty()) break;
+    for (const HookRun& run : late) has_hook(*run.state);
     Phase(ShutdownPhase::kFlush, late_until, options_, sequence_, *second_)
         .Await(std::move(late), &report.hooks);
   } while (!late_until.HasPassed());

@@ -231,6 +231,30 @@ GREENLET_TEST(Shutdown, TheEndOfARegistrationWaitsForItsHook) {
   EXPECT_EQ(order, "begins ends reset");
 }
 
+GREENLET_TEST(Shutdown, AHookWhoseRegistrationEndsIsKilledLikeOthers) {
+  std::string order;
+  std::optional<ShutdownHook> hook =
+      OnShutdown(ShutdownPhase::kDrain, "hook", [&](Deadline) {
+        order += "begins ";
+        try {
+          Sleep(absl::InfiniteDuration());
+        } catch (const GreenletExit&) {
+          order += "killed ";
+          throw;
+        }
+      });
+  const Greenlet<> owner = Spawn([&] {
+    while (order.empty()) Sleep(absl::Milliseconds(1));
+    hook.reset();
+    order += "reset";
+  });
+  const ShutdownReport report = ShutDown();
+  owner.Join();
+  EXPECT_EQ(order, "begins killed reset");
+  ASSERT_THAT(report.hooks, SizeIs(1));
+  EXPECT_EQ(report.hooks[0].outcome, ShutdownReport::Outcome::kCut);
+}
+
 GREENLET_TEST(Shutdown, AHookMayTakeItselfBack) {
   std::optional<ShutdownHook> hook;
   hook = OnShutdown(ShutdownPhase::kDrain, "hook", [&](Deadline) { hook.reset(); });
@@ -349,6 +373,12 @@ GREENLET_TEST(Shutdown, AThreadWithoutAHubMayAsk) {
   std::thread other([] { RequestShutdown(7); });
   EXPECT_EQ(scope.Wait().exit_code, 7);
   other.join();
+}
+
+GREENLET_TEST(Shutdown, ASignalMayBeNamedTwice) {
+  ShutdownScope scope({.signals = {SIGUSR1, SIGUSR1}});
+  kill(getpid(), SIGUSR1);
+  EXPECT_EQ(scope.Wait().signal, SIGUSR1);
 }
 
 GREENLET_TEST(Shutdown, AWaitThatIsKilledThrowsAndLeavesNothing) {

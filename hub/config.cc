@@ -1,5 +1,6 @@
 #include "grove/hub/config.h"
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/auxv.h>
@@ -38,7 +39,12 @@ struct Registry {
 
   static Registry& Get() {
     // Never destroyed: settings are read to the last.
-    static Registry* const registry = new Registry;
+    static Registry* const registry = [] {
+      // In a forked child no other thread could release the lock.
+      pthread_atfork([] { Get().lock.lock(); }, [] { Get().lock.unlock(); },
+                     [] { Get().lock.unlock(); });
+      return new Registry;
+    }();
     return *registry;
   }
 };

@@ -120,6 +120,8 @@ void CachingResolver::Keep(const Question& question,
   } else {
     return;
   }
+  // Half an answer, say: what there was may still be good enough for bad times.
+  if (answer.ok() && ttl <= absl::ZeroDuration()) return;
   const auto old = by_question_.find(question);
   if (old != by_question_.end()) {
     entries_.erase(old->second);

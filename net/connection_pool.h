@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <exception>
 #include <functional>
 #include <limits>
 #include <optional>
@@ -154,22 +155,39 @@ class ConnectionPool : private net_internal::ConnectionPoolBase {
 //
 // One that is lent; given back at its end. Moves, and does not copy.
 //
+// Where an exception ends it, as a kill or a Timeout does, it is dropped if it was used:
+// nobody knows what was under way, and the next borrower would read the answer to the
+// question of this one.
+//
 // Threads: the pool's hub's.
 template <typename T>
 class ConnectionPool<T>::Lease {
  public:
   Lease(Lease&& other) noexcept
-      : pool_(std::exchange(other.pool_, nullptr)), entry_(std::move(other.entry_)) {}
+      : pool_(std::exchange(other.pool_, nullptr)),
+        entry_(std::move(other.entry_)),
+        used_(other.used_) {}
   Lease& operator=(Lease&& other) noexcept {
     GiveBack();
     pool_ = std::exchange(other.pool_, nullptr);
     entry_ = std::move(other.entry_);
+    used_ = other.used_;
+    exceptions_ = std::uncaught_exceptions();
     return *this;
   }
-  ~Lease() { GiveBack(); }
+  ~Lease() {
+    if (used_ && pool_ != nullptr && std::uncaught_exceptions() > exceptions_) {
+      Discard();
+    } else {
+      GiveBack();
+    }
+  }
 
-  T& operator*() { return entry_->connection; }
-  T* operator->() { return &entry_->connection; }
+  T& operator*() { return *operator->(); }
+  T* operator->() {
+    used_ = true;
+    return &entry_->connection;
+  }
 
   // It is dropped, and not lent again. Does not block, but as T's destructor does. The
   // lease is empty then.
@@ -184,6 +202,8 @@ class ConnectionPool<T>::Lease {
 
   ConnectionPool* pool_;
   std::optional<Entry> entry_;
+  bool used_ = false;
+  int exceptions_ = std::uncaught_exceptions();
 };
 
 }  // namespace grove::net

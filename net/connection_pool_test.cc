@@ -194,6 +194,30 @@ GREENLET_TEST_F(ConnectionPoolTest, AKillThatComesWithALeaseGivesItBack) {
   EXPECT_EQ(pool.statistics().size, 1u);
 }
 
+// Or the next borrower would read the answer to its question.
+GREENLET_TEST_F(ConnectionPoolTest, ABorrowerThatIsKilledLeavesNothingHalfUsed) {
+  Pool pool({.connect = Connect(), .max_size = 1});
+  for (const bool used : {true, false}) {
+    bool has_one = false;
+    const Greenlet<> borrower = Spawn([&] {
+      Lease lease = *pool.Get();
+      if (used) lease->broken = true;
+      has_one = true;
+      Sleep(absl::InfiniteDuration());
+    });
+    while (!has_one) Yield();
+    borrower.Kill();
+    EXPECT_EQ(pool.statistics().size, used ? 0u : 1u);
+  }
+  // One that was caught before its end has nothing to do with it.
+  try {
+    throw std::runtime_error("of something else");
+  } catch (const std::runtime_error&) {
+    (*pool.Get())->broken = false;
+  }
+  EXPECT_EQ(pool.statistics().idle, 1u);
+}
+
 GREENLET_TEST_F(ConnectionPoolTest, IdleOnesAreDroppedAtTheirTime) {
   Pool pool({.connect = Connect(), .max_size = 3, .idle_timeout = absl::Seconds(10)});
   std::optional<Lease> a = *pool.Get();

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "grove/green/deadline_scope.h"
+#include "grove/green/greenlet.h"
 #include "grove/green/sleep.h"
 #include "grove/green/status.h"
 #include "grove/green/timeout.h"
@@ -92,9 +93,9 @@ void DatagramServerBase::ReceiveLoop() {
 bool DatagramServerBase::Admit(bool truncated) {
   ++statistics_.received;
   if (truncated) ++statistics_.truncated;
-  if (options_.max_in_flight == 0 || statistics_.in_flight < options_.max_in_flight) {
-    return true;
-  }
+  const bool room =
+      options_.max_in_flight == 0 || statistics_.in_flight < options_.max_in_flight;
+  if (room && CanSpawn()) return true;
   ++statistics_.dropped;
   return false;
 }

@@ -14,7 +14,10 @@ namespace {
 
 absl::Status CopyAll(Stream& from, Stream& to, uint64_t& bytes, Deadline deadline) {
   if (absl::Status s = Copy(from, to, &bytes, deadline); !s.ok()) return s;
-  return to.ShutdownWrite();
+  // Where it is TLS there is a handshake before the end, and the end may have to wait.
+  if (absl::Status s = to.Write({}, deadline); !s.ok()) return s;
+  if (absl::Status s = to.ShutdownWrite(); !s.ok()) return s;
+  return to.has_unsent() ? to.Write({}, deadline) : absl::OkStatus();
 }
 
 // Looks at what has gone now and then, which costs what is carried nothing.

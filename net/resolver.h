@@ -141,7 +141,8 @@ class Resolver {
   // Resolver::LookupHost()
   //
   // The addresses of a host. If both families are asked for, and the deadline comes when
-  // one is known, that one is the answer.
+  // one is known, that one is the answer; not through a CachingResolver, whose lookup
+  // goes on for others.
   absl::StatusOr<HostAnswer> LookupHost(absl::string_view host,
                                         LookupOptions options = {});
 

@@ -12,6 +12,7 @@
 
 #include "grove/green/greenlet.h"
 #include "grove/green/hub_scope.h"
+#include "grove/green/internal/sanitizer.h"
 #include "grove/green/sleep.h"
 #include "grove/green/status.h"
 
@@ -234,6 +235,34 @@ TEST_F(Server, ItRecoversFromExhaustedDescriptors) {
   setrlimit(RLIMIT_NOFILE, &old_limit);
   EXPECT_EQ(*waiting.Read(absl::MakeSpan(buffer)), 1u);
 }
+
+#if !GROVE_ASAN && !GROVE_TSAN
+// One that has as many greenlets as there are stacks does not end by one connection more.
+TEST_F(Server, ItRecoversFromExhaustedStacks) {
+  StreamServer server(Listen(), &Echo,
+                      {.min_delay = absl::Milliseconds(1),
+                       .max_delay = absl::Milliseconds(2),
+                       .name = "short server"});
+  server.Start();
+  Yield();
+  rlimit old_limit;
+  ASSERT_EQ(getrlimit(RLIMIT_AS, &old_limit), 0);
+  const rlimit low{.rlim_cur = 1 << 20, .rlim_max = old_limit.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_AS, &low), 0);
+  std::vector<Greenlet<>> hoard;
+  while (CanSpawn()) hoard.push_back(Spawn([] { Sleep(absl::InfiniteDuration()); }));
+  TcpStream client = Connect(server);
+  ASSERT_TRUE(client.Write("x").ok());
+  char buffer[1];
+  EXPECT_EQ(client.Read(absl::MakeSpan(buffer), absl::Milliseconds(5)).status().code(),
+            absl::StatusCode::kDeadlineExceeded);
+  EXPECT_GT(server.statistics().shortages, 0u);
+  for (const Greenlet<>& g : hoard) g.Kill();
+  hoard.clear();
+  setrlimit(RLIMIT_AS, &old_limit);
+  EXPECT_EQ(*client.Read(absl::MakeSpan(buffer)), 1u);
+}
+#endif
 
 }  // namespace
 }  // namespace grove::net

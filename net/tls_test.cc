@@ -17,6 +17,7 @@
 #include "grove/green/status.h"
 #include "grove/green/testing/greenlet_test.h"
 #include "grove/net/copy.h"
+#include "grove/net/relay.h"
 #include "grove/net/tls_test_util.h"
 
 namespace grove::net {
@@ -530,6 +531,39 @@ GREENLET_TEST(TlsTest, AWriteOverTlsThatStallsSaysHowMuchIsInRecordsAndGoesOn) {
                TlsStream(std::move(outer.server), ServerContext())};
   pair.MustHandshake();
   TestAWriteThatStalls(std::move(pair));
+}
+
+// Who says that this was all, and who waits until it has gone, are two greenlets.
+GREENLET_TEST(TlsTest, AnEndMayBeSaidWhileAWriteOverTlsStalls) {
+  for (const size_t size : {size_t{100} << 10, size_t{300} << 10, size_t{1} << 20}) {
+    TlsPair outer = TlsPair::Connected();
+    TlsPair pair{TlsStream(std::move(outer.client), ClientContext(), "a.test"),
+                 TlsStream(std::move(outer.server), ServerContext())};
+    pair.MustHandshake();
+    const std::string data = Pattern(size);
+    const Greenlet<absl::Status> writer = Spawn([&] { return pair.client.Write(data); });
+    for (int i = 0; i < 100; ++i) Yield();
+    ASSERT_TRUE(pair.client.ShutdownWrite().ok());
+    const absl::StatusOr<std::string> got = ReadAll(pair.server);
+    ASSERT_TRUE(got.ok()) << got.status();
+    EXPECT_TRUE(data.compare(0, got->size(), *got) == 0);
+    const absl::Status written = writer.Get();
+    EXPECT_EQ(written.ok(), got->size() == size) << written;
+  }
+}
+
+GREENLET_TEST(TlsTest, ARelayOfNothingButAnEndMakesTheHandshake) {
+  auto [near, far] = *UnixStream::Pair();
+  TlsPair pair = TlsPair::Make();
+  const Greenlet<absl::Status> relay =
+      Spawn([&, stream = &far] { return Relay(*stream, pair.client); });
+  ASSERT_TRUE(near.ShutdownWrite().ok());
+  EXPECT_EQ(*ReadAll(pair.server), "");
+  ASSERT_TRUE(pair.server.Write("answer").ok());
+  ASSERT_TRUE(pair.server.ShutdownWrite().ok());
+  EXPECT_EQ(*ReadAll(near), "answer");
+  const absl::Status relayed = relay.Get();
+  EXPECT_TRUE(relayed.ok()) << relayed;
 }
 
 GREENLET_TEST(TlsTest, GarbageInsteadOfAHandshakeIsSaidToBeNone) {

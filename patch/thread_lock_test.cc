@@ -3,9 +3,12 @@
 
 #include <errno.h>
 #include <gtest/gtest.h>
+#include <limits.h>
+#include <linux/futex.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -134,6 +137,52 @@ GREENLET_TEST_F(PatchedLocks, ARecursiveMutexKnowsItsGreenlet) {
   mutex.unlock();
   other.join();
   EXPECT_TRUE(other_has_it);
+}
+
+// Between an unlock and the turn of who was next.
+GREENLET_TEST_F(PatchedLocks, ARecursiveMutexIsItsNextOwnersAtOnce) {
+  pthread_mutexattr_t attributes;
+  pthread_mutexattr_init(&attributes);
+  pthread_mutexattr_settype(&attributes, PTHREAD_MUTEX_RECURSIVE);
+  pthread_mutex_t m;
+  pthread_mutex_init(&m, &attributes);
+  int inside = 0;
+  const auto work = [&] {
+    for (int i = 0; i < 20; ++i) {
+      EXPECT_EQ(pthread_mutex_lock(&m), 0);
+      EXPECT_EQ(++inside, 1);
+      usleep(1000);
+      --inside;
+      EXPECT_EQ(pthread_mutex_unlock(&m), 0);
+    }
+  };
+  const Greenlet<> a = Spawn(work), b = Spawn(work);
+  a.Join();
+  b.Join();
+  pthread_mutex_destroy(&m);
+}
+
+GREENLET_TEST_F(PatchedLocks, ABarrierMayBeMadeAnewByWhoCameLast) {
+  pthread_barrier_t barrier;
+  pthread_barrier_init(&barrier, nullptr, 2);
+  const Greenlet<> other = Spawn([&] { pthread_barrier_wait(&barrier); });
+  Yield();
+  EXPECT_EQ(pthread_barrier_wait(&barrier), PTHREAD_BARRIER_SERIAL_THREAD);
+  pthread_barrier_destroy(&barrier);
+  pthread_barrier_init(&barrier, nullptr, 2);
+  EXPECT_TRUE(other.Join(absl::Seconds(10)));
+  pthread_barrier_destroy(&barrier);
+}
+
+GREENLET_TEST_F(PatchedLocks, FutexesThatAreRequeuedWakeGreenlets) {
+  uint32_t word = 1, target = 0;
+  const Greenlet<> waiter = Spawn([&] {
+    while (word == 1) syscall(SYS_futex, &word, FUTEX_WAIT, 1, nullptr, nullptr, 0);
+  });
+  Yield();
+  word = 0;
+  EXPECT_EQ(syscall(SYS_futex, &word, FUTEX_CMP_REQUEUE, 1, INT_MAX, &target, 0), 0);
+  EXPECT_TRUE(waiter.Join(absl::Seconds(10)));
 }
 
 GREENLET_TEST_F(PatchedLocks, AnErrorCheckingMutexChecks) {

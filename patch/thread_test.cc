@@ -362,6 +362,28 @@ GREENLET_TEST_F(PatchedThreads, WhoDisablesCancellingIsNotCancelled) {
 pthread_key_t key;
 int destroyed = 0;
 
+GREENLET_TEST_F(PatchedThreads, CancellingDoesNotEndTheWaitsOfWhoDisablesIt) {
+  pthread_t thread;
+  int slept = -1;
+  struct Run {
+    static void* Body(void* slept) {
+      pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, nullptr);
+      const timespec second = {.tv_sec = 1, .tv_nsec = 0};
+      *static_cast<int*>(slept) = nanosleep(&second, nullptr);
+      pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, nullptr);
+      pthread_testcancel();
+      return nullptr;
+    }
+  };
+  ASSERT_EQ(pthread_create(&thread, nullptr, &Run::Body, &slept), 0);
+  Yield();
+  ASSERT_EQ(pthread_cancel(thread), 0);
+  void* result = nullptr;
+  ASSERT_EQ(pthread_join(thread, &result), 0);
+  EXPECT_EQ(slept, 0);
+  EXPECT_EQ(result, PTHREAD_CANCELED);
+}
+
 GREENLET_TEST_F(PatchedThreads, KeysHaveAValueForEach) {
   ASSERT_EQ(pthread_key_create(&key,
                                [](void* value) {

@@ -114,6 +114,11 @@ GREENLET_TEST_F(PatchedWait, WhatAChildClosesBeforeItIsAnotherProgram) {
   EXPECT_EQ(*taker.Get(), 1);
 }
 
+GREENLET_TEST_F(PatchedWait, AProcessThatIsNoChildIsNotWaitedFor) {
+  EXPECT_EQ(waitpid(getppid(), nullptr, 0), -1);
+  EXPECT_EQ(errno, ECHILD);
+}
+
 GREENLET_TEST_F(PatchedWait, WhatIsNotAskedForEndsNoPoll) {
   Put(ends_[1]);
   pollfd fds[] = {{.fd = ends_[0], .events = POLLPRI, .revents = 0}};

@@ -20,10 +20,16 @@ absl::Status AppliedTask::Perform(PoolCore* pool, Deadline deadline) {
               ") inside a loop callback of hub '", s->hub_name(),
               "', where nothing may block; spawn a greenlet for it");
   s->DeliverPending();
+  // Made while there is a pool for certain.
+  const auto too_late = [pool] {
+    return absl::DeadlineExceededError(absl::StrCat("no thread of pool '", pool->name(),
+                                                    "' was free for the task in time"));
+  };
   if (deadline != Deadline::Passed()) {
     bool admitted;  // nobody waits for that: it waits anyway
     if (absl::Status status = SubmitTo(pool, &admitted); !status.ok()) return status;
     if (s->ParkQuietly(this, deadline) == Scheduler::ParkEnd::kWoken) return status();
+    const absl::Status late = too_late();
     // Told to give up: only if it has not begun. One that has ended meanwhile counts.
     if (ended() || !Withdraw(absl::OkStatus())) {
       ++core_->shields;
@@ -32,9 +38,9 @@ absl::Status AppliedTask::Perform(PoolCore* pool, Deadline deadline) {
       return status();
     }
     s->DeliverPending();
+    return late;
   }
-  return absl::DeadlineExceededError(absl::StrCat("no thread of pool '", pool->name(),
-                                                  "' was free for the task in time"));
+  return too_late();
 }
 
 }  // namespace grove::green_internal

@@ -245,11 +245,16 @@ bool PoolCore::Remove(NativeTask* task, bool unless_admitted) {
 }
 
 void PoolCore::TaskCameHome() {
-  // Sequentially consistent, as are the writes of AwaitIdle(): either this sees that
-  // somebody waits or that one sees that nothing is left.
-  if (unfinished_.fetch_sub(1, std::memory_order_seq_cst) != 1) return;
-  if (!has_joiners_.load(std::memory_order_seq_cst)) return;
+  size_t n = unfinished_.load(std::memory_order_relaxed);
+  while (n > 1) {
+    if (unfinished_.compare_exchange_weak(n, n - 1, std::memory_order_release,
+                                          std::memory_order_relaxed)) {
+      return;
+    }
+  }
+  // Who sees that nothing is left may destroy the pool, once the lock is free.
   std::lock_guard lock(mutex_);
+  unfinished_.fetch_sub(1, std::memory_order_release);
   WakeJoiners();
 }
 
@@ -325,7 +330,6 @@ bool PoolCore::AwaitIdle(Deadline deadline) {
   {
     std::lock_guard lock(mutex_);
     joiner.next = std::exchange(joiners_, &joiner);
-    has_joiners_.store(true, std::memory_order_seq_cst);
     if (unfinished() == 0) WakeJoiners();
   }
   const KeepAlive alive(&s.hub());
@@ -352,7 +356,6 @@ bool PoolCore::AwaitIdle(Deadline deadline) {
 
 void PoolCore::WakeJoiners() {
   if (unfinished() != 0) return;
-  has_joiners_.store(false, std::memory_order_seq_cst);
   while (Joiner* joiner = joiners_) {
     joiners_ = joiner->next;
     const HubHandle hub = joiner->scheduler()->handle();

@@ -126,7 +126,6 @@ class PoolCore {
   const absl::Duration idle_timeout_;
   const size_t max_queued_;
   std::atomic<size_t> unfinished_{0};
-  std::atomic<bool> has_joiners_{false};
 
   mutable std::mutex mutex_;
   std::condition_variable thread_ended_;

@@ -544,12 +544,12 @@ bool Scheduler::ParkSpecial(Waiter* waiter) {
 void Scheduler::YieldSpecial() {
   if (current_ == loop_) BlockedOnLoopStack(nullptr);
   DeliverPending();
-  operations_left_ = operations_per_turn_;
   YieldUninterrupted();
   current_scheduler->DeliverPending();
 }
 
 void Scheduler::YieldUninterrupted() {
+  operations_left_ = operations_per_turn_;
   hub_->MakeReady(current_);
   Switch(current_, Next());
 }

@@ -158,6 +158,8 @@ class Scheduler {
     if (stack.ok()) stacks_.Give(*stack);
     return stack.ok();
   }
+  // Whether there are some of the default size.
+  bool HasStacks(size_t n) { return stacks_.Reserve(n); }
   // A control block for what `body` says, which lies in `stack`; it will start on what is
   // below that.
   Core* Adopt(Body* body, Stack stack, SpawnSite site);

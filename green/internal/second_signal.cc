@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 
 #include "grove/green/internal/own_sigaction.h"
@@ -35,7 +36,10 @@ void OnSignal(int signum, siginfo_t* info, void* context) {
 
 }  // namespace
 
-SecondSignal::SecondSignal(const std::vector<int>& signals) : signals_(signals) {
+SecondSignal::SecondSignal(std::vector<int> signals) : signals_(std::move(signals)) {
+  // One that is named twice would find this handler where there was another.
+  std::sort(signals_.begin(), signals_.end());
+  signals_.erase(std::unique(signals_.begin(), signals_.end()), signals_.end());
   SetText("grove: second signal, ends at once\n");
   come.store(0);
   for (const int signum : signals_) {

@@ -16,7 +16,7 @@ namespace grove::green_internal {
 // handler that was there before. One at a time.
 class SecondSignal {
  public:
-  explicit SecondSignal(const std::vector<int>& signals);
+  explicit SecondSignal(std::vector<int> signals);
   SecondSignal(const SecondSignal&) = delete;
   SecondSignal& operator=(const SecondSignal&) = delete;
   // The handlers are those from before.
@@ -28,7 +28,7 @@ class SecondSignal {
   void SetText(std::string text);
 
  private:
-  const std::vector<int> signals_;
+  std::vector<int> signals_;
   std::deque<std::string> texts_;  // a handler on another thread may read an old one
 };
 

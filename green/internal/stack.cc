@@ -239,6 +239,18 @@ void StackCache::Give(Stack stack) {
   ++warm_count_;
 }
 
+// Twice as many, so that those who spawn one at a time do not come here each time.
+bool StackCache::ReserveSlow(size_t n) {
+  std::vector<Stack> taken;
+  while (taken.size() < std::min(2 * n, max_warm_)) {
+    absl::StatusOr<Stack> stack = Take(default_size_);
+    if (!stack.ok()) break;
+    taken.push_back(*stack);
+  }
+  for (const Stack& stack : taken) Give(stack);
+  return taken.size() >= std::min(n, max_warm_);
+}
+
 void StackCache::Clear() {
   if (odd_.valid()) GiveBack(std::exchange(odd_, Stack()));
   odd_count_ = 0;

@@ -1,6 +1,7 @@
 #ifndef GROVE_GREEN_INTERNAL_STACK_H_
 #define GROVE_GREEN_INTERNAL_STACK_H_
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -84,6 +85,12 @@ class StackCache {
 
   void Give(Stack stack);
 
+  // StackCache::Reserve()
+  //
+  // Whether there are `n` more stacks of the default size, which then are kept warm: as
+  // long as they are, the answer costs nothing.
+  bool Reserve(size_t n) { return warm() >= std::min(n, max_warm_) || ReserveSlow(n); }
+
   size_t default_size() const { return default_size_; }
   // How many it keeps, and how many it has handed out that did not come back yet. From
   // any thread.
@@ -102,6 +109,7 @@ class StackCache {
   };
 
  private:
+  bool ReserveSlow(size_t n);
   void GiveBack(Stack stack);
 
   const size_t default_size_;

@@ -256,7 +256,8 @@ absl::StatusOr<FileEvent> FileWatcher::State::Next(Deadline deadline) {
       case WaitResult::kDeadline:
         if (!polled_.empty() && next_look_.HasPassed()) {
           LookAgain();
-        } else if (deadline.HasPassed()) {
+        }
+        if (events_.empty() && deadline.HasPassed()) {
           return absl::DeadlineExceededError(
               "wait for a change of files: the deadline passed");
         }

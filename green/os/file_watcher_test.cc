@@ -290,6 +290,13 @@ GREENLET_TEST_F(FileWatcherTest, AWatcherCanBeMoved) {
 // --- looking again, where the kernel tells nothing
 // --------------------------------------
 
+GREENLET_TEST_F(FileWatcherTest, HoweverOftenItLooksADeadlineEndsIt) {
+  Append("file", "1");
+  FileWatcher watcher = Watching(
+      Path("file"), {.poll_interval = absl::ZeroDuration(), .always_poll = true});
+  EXPECT_TRUE(absl::IsDeadlineExceeded(watcher.Next(Deadline::Passed()).status()));
+}
+
 GREENLET_TEST_F(FileWatcherTest, PollingSeesWhatHasChangedSinceTheLastLook) {
   Append("file", "1");
   FileWatcher watcher =

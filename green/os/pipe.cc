@@ -80,7 +80,7 @@ int PipeReader::ReleaseBlocking() { return ReleaseBlockingEnd(*this); }
 
 absl::Status PipeReader::WaitReadable(Deadline deadline) {
   if (closed()) return IsClosed("read");
-  const WaitResult result = bytes_.BeforeRead(Earlier(deadline, timeout_));
+  const WaitResult result = bytes_.WaitReadable(Earlier(deadline, timeout_));
   if (ABSL_PREDICT_TRUE(result == WaitResult::kReady)) return absl::OkStatus();
   return Ended(result, "read", " from ", name_);
 }
@@ -95,6 +95,9 @@ absl::StatusOr<size_t> PipeReader::ReadInto(const iovec* vectors, size_t count,
     if (ABSL_PREDICT_TRUE(n >= 0)) return static_cast<size_t>(n);
     if (errno == ECANCELED) return ClosedMeanwhile("read");
     if (!WouldBlock(errno)) return Failed(errno, "read from ", name_);
+    if (deadline == Deadline::Passed()) {
+      return Ended(WaitResult::kDeadline, "read", " from ", name_);
+    }
   }
 }
 

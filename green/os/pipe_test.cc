@@ -115,6 +115,24 @@ GREENLET_TEST(PipeTest, ReadEndsAtItsDeadlineAndThePipeLives) {
   EXPECT_EQ(ReadSome(pipe.reader), "x");
 }
 
+GREENLET_TEST(PipeTest, APassedDeadlineReadsWhatIsThere) {
+  Pipe pipe = NewPipe();
+  char buffer[10];
+  const auto read = [&] {
+    return pipe.reader.Read(absl::MakeSpan(buffer), Deadline::Passed());
+  };
+  EXPECT_EQ(read().status().code(), StatusCode::kDeadlineExceeded);
+  for (int i = 0; i < 2; ++i) {
+    ASSERT_TRUE(pipe.writer.Write("abc").ok());
+    EXPECT_EQ(*read(), 3u);
+    EXPECT_EQ(read().status().code(), StatusCode::kDeadlineExceeded);
+  }
+  EXPECT_EQ(pipe.reader.WaitReadable(Deadline::Passed()).code(),
+            StatusCode::kDeadlineExceeded);
+  pipe.writer.Close();
+  EXPECT_EQ(*read(), 0u);
+}
+
 GREENLET_TEST(PipeTest, TheReadersOwnTimeoutHoldsForEachCall) {
   Pipe pipe = NewPipe();
   pipe.reader.set_timeout(absl::Seconds(1));

@@ -14,10 +14,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "grove/green/internal/multi_wait.h"
 #include "grove/green/os/internal/child_process.h"
-#include "grove/green/os/internal/ready_operation.h"
 #include "grove/green/os/internal/spawn_process.h"
+#include "grove/green/poll.h"
 #include "grove/green/status.h"
 #include "grove/hub/internal/check.h"
 
@@ -26,8 +25,6 @@ namespace {
 
 using green_internal::ChildProcess;
 using green_internal::ExitOperation;
-using green_internal::MultiWait;
-using green_internal::ReadyOperation;
 using green_internal::Scheduler;
 using green_internal::SpawnOutcome;
 using green_internal::SpawnRequest;
@@ -224,6 +221,7 @@ absl::StatusOr<Subprocess> Subprocess::Start(const std::vector<std::string>& arg
 
   ToClose child_ends;
   Subprocess self(nullptr);
+  constexpr const char* kStdioNames[] = {"stdin", "stdout", "stderr"};
   const Stdio wanted[3] = {options.in, options.out, options.err};
   for (int i = 0; i < 3; ++i) {
     switch (wanted[i].kind_) {
@@ -231,6 +229,10 @@ absl::StatusOr<Subprocess> Subprocess::Start(const std::vector<std::string>& arg
       case Stdio::kInherit:
         break;
       case Stdio::kFd:
+        if (wanted[i].fd_ < 0) {  // of a pipe that is closed, say
+          return ErrnoStatus(EBADF, absl::StrCat("descriptor ", wanted[i].fd_, " as the ",
+                                                 kStdioNames[i], " of a process"));
+        }
         request.stdio[i] = wanted[i].fd_;
         break;
       case Stdio::kStdout:
@@ -383,7 +385,10 @@ absl::StatusOr<CompletedProcess> Subprocess::Communicate(CommunicateOptions opti
     if (err_data_.size() > limit) return Exhausted("stderr", limit);
     if (!more && in_.closed() && out_.closed() && err_.closed()) break;
     // Also of one that floods us, and never lets us wait.
-    if (more ? options.deadline.HasPassed() : !AwaitPipes(options.deadline)) {
+    absl::StatusOr<bool> in_time = !options.deadline.HasPassed();
+    if (!more) in_time = AwaitPipes(options.deadline);
+    if (!in_time.ok()) return in_time.status();
+    if (!*in_time) {
       return absl::DeadlineExceededError(absl::StrCat(
           "'", name(), "' (pid ", pid(), ") has not come to its end in time"));
     }
@@ -394,29 +399,14 @@ absl::StatusOr<CompletedProcess> Subprocess::Communicate(CommunicateOptions opti
       .status = *status, .out = std::move(out_data_), .err = std::move(err_data_)};
 }
 
-// Until one of the open pipes can be used; false on the deadline.
-bool Subprocess::AwaitPipes(Deadline deadline) {
-  struct PipeOperation final : ReadyOperation {
-    using ReadyOperation::ReadyOperation;
-  };
-  std::optional<PipeOperation> operations[3];
-  if (!in_.closed()) operations[0].emplace(in_.fd(), kWritable);
-  if (!out_.closed()) operations[1].emplace(out_.fd(), kReadable);
-  if (!err_.closed()) operations[2].emplace(err_.fd(), kReadable);
-  MultiWait wait;
-  struct Leave {
-    ~Leave() {
-      for (int i = 3; i-- > 0;) {
-        if (operations[i] && operations[i]->observer())
-          MultiWait::Remove(&*operations[i]);
-      }
-    }
-    std::optional<PipeOperation>* operations;
-  } leave{operations};
-  for (size_t i = 0; i < 3; ++i) {
-    if (operations[i]) wait.Add(&*operations[i], i);
-  }
-  return wait.Next(deadline) != nullptr;
+// Until one of the open pipes can be used, or is closed; false on the deadline.
+absl::StatusOr<bool> Subprocess::AwaitPipes(Deadline deadline) {
+  pollfd fds[] = {{.fd = in_.fd(), .events = POLLOUT, .revents = 0},
+                  {.fd = out_.fd(), .events = POLLIN, .revents = 0},
+                  {.fd = err_.fd(), .events = POLLIN, .revents = 0}};
+  const absl::StatusOr<int> ready = grove::Poll(absl::MakeSpan(fds), deadline);
+  if (!ready.ok()) return ready.status();
+  return *ready > 0;
 }
 
 CompletedProcess Subprocess::OutputSoFar() {

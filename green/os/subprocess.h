@@ -223,7 +223,7 @@ class Subprocess {
   absl::StatusOr<int> OpenPipe(int stdio);
   bool Feed();
   static bool ReadSome(PipeReader& pipe, std::string& data, size_t limit);
-  bool AwaitPipes(Deadline deadline);
+  absl::StatusOr<bool> AwaitPipes(Deadline deadline);
   absl::Status Exhausted(absl::string_view stream, size_t limit) const;
 
   std::shared_ptr<green_internal::ChildProcess> child_;

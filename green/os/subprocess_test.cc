@@ -490,6 +490,27 @@ GREENLET_TEST_F(SubprocessTest, CommunicateTakesAChildThatDoesNotWantItsInput) {
   EXPECT_EQ(done->out, "done\n");
 }
 
+GREENLET_TEST_F(SubprocessTest, CommunicateGoesOnWhenOthersCloseItsPipes) {
+  absl::StatusOr<Subprocess> child =
+      Subprocess::Start({"sleep", "60"}, {.out = Stdio::Pipe(), .err = Stdio::Pipe()});
+  ASSERT_TRUE(child.ok()) << child.status();
+  const Greenlet<bool> waiting =
+      Spawn([&] { return child->Communicate({.deadline = Guard()}).ok(); });
+  Yield();
+  child->out().Close();
+  child->err().Close();
+  Yield();
+  EXPECT_TRUE(child->Kill().ok());
+  EXPECT_TRUE(*waiting.Get());
+}
+
+GREENLET_TEST_F(SubprocessTest, StdioOfADescriptorThatIsClosedIsAnError) {
+  for (const int fd : {-1, 12345}) {
+    const absl::Status s = Subprocess::Start({"true"}, {.out = Stdio::Fd(fd)}).status();
+    EXPECT_EQ(ErrnoOf(s), EBADF) << s;
+  }
+}
+
 GREENLET_TEST_F(SubprocessTest, CommunicateWaitsForAChildThatHasClosedItsPipes) {
   absl::StatusOr<CompletedProcess> done = RunProcess(Shell("exec >&- 2>&-; exit 7"));
   ASSERT_TRUE(done.ok());

@@ -58,7 +58,11 @@ absl::Status ResponseWriter::CheckHead() {
   }
   if (const std::optional<absl::string_view> length = headers_.Get("Content-Length")) {
     uint64_t n = 0;
-    if (!absl::SimpleAtoi(*length, &n) || headers_.Remove("Content-Length") != 1) {
+    const std::string text(*length);
+    const size_t count = headers_.Remove("Content-Length");
+    if (count != 1 || !absl::SimpleAtoi(text, &n)) {
+      // Or the next try would succeed.
+      for (size_t i = 0; i < count; ++i) headers_.Add("Content-Length", text);
       return absl::InvalidArgumentError("a malformed or repeated Content-Length");
     }
     promised_ = n;
@@ -75,6 +79,7 @@ absl::Status ResponseWriter::Send(absl::string_view body) {
   // HEAD, and 304, may say how long the body would be.
   const bool free_length = is_head_ || !MayHaveBody(status_);
   if (promised_.has_value() && *promised_ != body.size() && !free_length) {
+    headers_.Set("Content-Length", absl::StrCat(*promised_));
     return absl::InvalidArgumentError(absl::StrCat(
         "a body of ", body.size(), " bytes, and a Content-Length of ", *promised_));
   }
@@ -154,6 +159,7 @@ absl::Status ResponseWriter::SendFile(int fd, uint64_t offset, uint64_t count) {
     return absl::InvalidArgumentError(absl::StrCat("a body with status ", status_));
   }
   if (promised_.has_value() && *promised_ != count) {
+    headers_.Set("Content-Length", absl::StrCat(*promised_));
     return absl::InvalidArgumentError(
         absl::StrCat("a file's ", count, " bytes, and a Content-Length of ", *promised_));
   }

@@ -245,6 +245,10 @@ GREENLET_TEST_F(Rfc6455, WhatIsNoHandshakeIsRefused) {
     if (c.status == 426) {
       EXPECT_TRUE(absl::StrContains(answer, "\r\nSec-WebSocket-Version: 13\r\n"));
       EXPECT_TRUE(absl::StrContains(answer, "\r\nUpgrade: websocket\r\n"));
+      // RFC 9110, 7.8.
+      EXPECT_TRUE(absl::StrContains(answer, "\r\nConnection: upgrade\r\n") ||
+                  absl::StrContains(answer, "\r\nConnection: close, upgrade\r\n"))
+          << answer;
     }
     EXPECT_FALSE(absl::StrContains(answer, "Sec-WebSocket-Accept"));
   }

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -274,6 +275,43 @@ GREENLET_TEST_F(HttpServerTest, AnEchoStreamsBothWays) {
   }
   Write(client, "0\r\n\r\n");
   EXPECT_EQ(ReadToEnd(client), "\r\n0\r\n\r\n");
+}
+
+// As a Stream promises: one reads while another writes, and neither takes from the other.
+GREENLET_TEST_F(HttpServerTest, OneGreenletMayReadWhileAnotherAnswers) {
+  const std::string data(1 << 20, 'd');
+  Start([&](Request& request, ResponseWriter& response) {
+    const Greenlet<> writer = Spawn([&] {
+      for (size_t i = 0; i < data.size(); i += 64 << 10) {
+        const absl::Status s = response.Write({&data[i], size_t{64} << 10});
+        EXPECT_TRUE(s.ok()) << s;
+      }
+    });
+    Yield();
+    const absl::StatusOr<std::string> body = request.body().ReadAll(1 << 20);
+    EXPECT_TRUE(body.ok()) << body.status();
+    writer.Join();
+    response.Write(*body).IgnoreError();
+  });
+  MemoryStream client = Connect();
+  Write(client,
+        "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\nConnection: close\r\n\r\n");
+  Sleep(absl::Seconds(1));  // the answer fills all there is
+  Write(client, "body");
+  Sleep(absl::Seconds(1));
+  const std::string answer = ReadToEnd(client);
+  EXPECT_TRUE(absl::StartsWith(answer, "HTTP/1.1 200 OK\r\n")) << answer.substr(0, 100);
+  EXPECT_EQ(answer.find('\0'), answer.npos);
+  EXPECT_EQ(std::count(answer.begin() + answer.find("\r\n\r\n"), answer.end(), 'd'),
+            static_cast<ptrdiff_t>(data.size()) + 1);  // and that of "body"
+}
+
+GREENLET_TEST_F(HttpServerTest, ALengthThatIsNotTheBodysIsNotForgotten) {
+  Start([](Request&, ResponseWriter& response) {
+    response.headers().Set("Content-Length", "5");
+    EXPECT_TRUE(absl::IsInvalidArgument(response.Send("123456")));
+  });
+  EXPECT_TRUE(absl::StartsWith(Ask(Get("/", "Connection: close\r\n")), "HTTP/1.1 500 "));
 }
 
 GREENLET_TEST_F(HttpServerTest, AHeadThatFillsTheBufferLeavesRoomForItsBody) {

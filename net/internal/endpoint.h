@@ -1,6 +1,8 @@
 #ifndef GROVE_NET_INTERNAL_ENDPOINT_H_
 #define GROVE_NET_INTERNAL_ENDPOINT_H_
 
+#include <errno.h>
+
 #include <concepts>
 #include <string>
 #include <type_traits>
@@ -9,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "grove/green/greenlet.h"
+#include "grove/green/status.h"
 #include "grove/net/address.h"
 #include "grove/net/internal/server_connections.h"
 #include "grove/net/stream.h"
@@ -66,6 +69,11 @@ PeerKey PeerKeyOfStream(const StreamOf<L>& stream) {
   }
 }
 
+// A shortage as that of descriptors is: who connects waits in the backlog.
+inline absl::Status NoStack() {
+  return ErrnoStatus(ENOMEM, "no stack for the greenlet of one connection more");
+}
+
 // Each connection in a greenlet of its own.
 template <typename L, typename Handler>
 class HandlingEndpoint final : public Endpoint {
@@ -76,6 +84,7 @@ class HandlingEndpoint final : public Endpoint {
       : listener_(std::move(listener)), handler_(std::move(handler)) {}
 
   absl::Status AcceptOne(ServerConnections& connections) override {
+    if (!CanSpawn()) return NoStack();
     absl::StatusOr<S> stream = listener_.TryAccept();
     if (!stream.ok()) return std::move(stream).status();
     const PeerKey peer =

@@ -107,6 +107,7 @@ class Session final : public std::enable_shared_from_this<Session> {
   absl::StatusOr<size_t> Seal(absl::string_view data);
   // All that was collected goes to the transport: waits for who does it, or does it.
   absl::Status Drain(Deadline deadline);
+  absl::Status DrainTransport(Deadline deadline);
   absl::Status Flush(Deadline deadline);
   // As much of it as goes without waiting.
   void TryFlush();
@@ -141,7 +142,7 @@ class Session final : public std::enable_shared_from_this<Session> {
   green_internal::Core* reader_ = nullptr;  // who is in Read(), or waits for it
   green_internal::Core* writer_ = nullptr;
   bool handshaken_ = false;
-  bool flushing_ = false;   // a greenlet is in Flush()
+  bool flushing_ = false;   // a greenlet writes to the transport
   bool eof_ = false;        // the transport has ended
   bool read_done_ = false;  // BoringSSL has come to the end, or to an error
   bool read_shut_ = false;

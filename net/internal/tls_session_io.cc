@@ -289,19 +289,37 @@ absl::StatusOr<size_t> Session::Seal(absl::string_view data) {
 }
 
 absl::Status Session::Drain(Deadline deadline) {
-  if (ABSL_PREDICT_FALSE(flusher_)) {
-    const Greenlet<> flusher = flusher_;
-    if (!flusher.Join(deadline)) return TimedOut("write to " + Describe());
-    if (flusher_.ready()) flusher_ = {};
+  // Others may have something to say while this waits: ShutdownWrite(), a reader's alert.
+  for (;;) {
+    if (ABSL_PREDICT_FALSE(flusher_)) {
+      const Greenlet<> flusher = flusher_;
+      if (!flusher.Join(deadline)) return TimedOut("write to " + Describe());
+      if (flusher_.ready()) flusher_ = {};
+    } else if (ABSL_PREDICT_FALSE(!out_.empty() && write_failure_.ok())) {
+      if (absl::Status s = Flush(deadline); !s.ok()) return s;
+    } else if (ABSL_PREDICT_FALSE(transport_->has_unsent())) {
+      if (absl::Status s = DrainTransport(deadline); !s.ok()) return s;
+    } else {
+      return write_failure_;
+    }
   }
-  if (ABSL_PREDICT_FALSE(!out_.empty())) {
-    if (absl::Status s = Flush(deadline); !s.ok()) return s;
-  }
-  // A transport that is TLS itself may have taken more than it has sent.
-  if (ABSL_PREDICT_FALSE(transport_->has_unsent())) {
-    if (absl::Status s = transport_->Write({}, deadline); !s.ok()) return s;
-  }
-  return write_failure_;
+}
+
+// A transport that is TLS itself may have taken more than it has sent.
+absl::Status Session::DrainTransport(Deadline deadline) {
+  struct Draining {
+    explicit Draining(Session* s) : session(s) { session->flushing_ = true; }
+    ~Draining() {
+      session->flushing_ = false;
+      // What came meanwhile, if this greenlet does not stay for it.
+      if (!done && !session->out_.empty()) session->FlushInBackground();
+    }
+    Session* const session;
+    bool done = false;
+  } draining(this);
+  absl::Status status = transport_->Write({}, deadline);
+  draining.done = status.ok();
+  return status;
 }
 
 absl::Status Session::Flush(Deadline deadline) {

@@ -8,7 +8,6 @@
 #include <mutex>
 #include <optional>
 #include <unordered_map>
-#include <unordered_set>
 
 #include "absl/functional/function_ref.h"
 #include "grove/green/internal/sanitizer.h"
@@ -137,6 +136,8 @@ struct Barrier {
 struct Barriers {
   SpinMutex mutex;
   std::unordered_map<const pthread_barrier_t*, Barrier> all;
+  // Of all: one that is made anew where there was another is none of those before.
+  uint64_t last_generation = 0;
   static Barriers& Get() {
     static auto* const barriers = new Barriers;
     return *barriers;
@@ -155,7 +156,7 @@ int BarrierInit(pthread_barrier_t* b, const pthread_barrierattr_t* attributes,
     barriers.all.erase(b);
     return 0;
   }
-  barriers.all[b] = {count};
+  barriers.all[b] = {.count = count, .generation = ++barriers.last_generation};
   return 0;
 }
 
@@ -182,7 +183,7 @@ int BarrierWait(pthread_barrier_t* b) {
       generation = barrier.generation;
       if (++barrier.arrived == barrier.count) {
         barrier.arrived = 0;
-        ++barrier.generation;
+        barrier.generation = ++barriers.last_generation;
       }
     }
   }
@@ -216,7 +217,7 @@ int BarrierWait(pthread_barrier_t* b) {
 // whole thread wait for that.
 struct OnceRunning {
   SpinMutex mutex;
-  std::unordered_set<const pthread_once_t*> all;
+  std::unordered_map<const pthread_once_t*, const green_internal::Core*> all;
   static OnceRunning& Get() {
     static auto* const running = new OnceRunning;
     return *running;
@@ -280,7 +281,7 @@ int CallOnce(pthread_once_t* once, void (*routine)(), Hook& hook) {
   struct Entry {
     Entry(OnceRunning& r, const pthread_once_t* o) : running(r), once(o) {
       const std::lock_guard guard(running.mutex);
-      running.all.insert(once);
+      running.all[once] = Scheduler::Get().current();
     }
     ~Entry() {
       {
@@ -294,6 +295,12 @@ int CallOnce(pthread_once_t* once, void (*routine)(), Hook& hook) {
   };
   const Entry entry(running, once);
   return once_hook.Original(once, routine);
+}
+
+void ForgetOnceInChild() {
+  OnceRunning& running = OnceRunning::Get();
+  const green_internal::Core* const mine = Scheduler::Get().current();
+  std::erase_if(running.all, [&](const auto& entry) { return entry.second != mine; });
 }
 
 absl::Span<Hook* const> ConditionHooks() { return hooks; }

@@ -77,7 +77,18 @@ long Syscall(long number, long a, long b, long c, long d, long e, long f) {
         syscall_hook.Original(number, a, b, count - static_cast<long>(woken), d, e, f);
     return more < 0 ? more : more + static_cast<long>(woken);
   }
-  Scheduler* s = Cooperating(syscall_hook);
+  if (command == FUTEX_REQUEUE || command == FUTEX_CMP_REQUEUE ||
+      command == FUTEX_WAKE_OP) {
+    // The kernel does not know the greenlets that wait: they look by themselves. A wakeup
+    // too many is allowed (futex(2)).
+    const long result = syscall_hook.Original(number, a, b, c, d, e, f);
+    if (result < 0) return result;
+    WakeAt(word, SIZE_MAX);
+    if (command == FUTEX_WAKE_OP) WakeAt(reinterpret_cast<uint32_t*>(e), SIZE_MAX);
+    return result;
+  }
+  const bool waits = command == FUTEX_WAIT || command == FUTEX_WAIT_BITSET;
+  Scheduler* s = waits ? Cooperating(syscall_hook) : nullptr;
   if (s == nullptr || (timeout && !IsValid(timeout))) {
     return syscall_hook.Original(number, a, b, c, d, e, f);
   }

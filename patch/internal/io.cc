@@ -191,7 +191,8 @@ ssize_t ReadV(int fd, const iovec* pieces, int count) {
 
 ssize_t Write(int fd, const void* data, size_t size) {
   Scheduler* s = Cooperating(write_hook);
-  if (s == nullptr) return write_hook.Original(fd, data, size);
+  // Of nothing: a datagram that is empty, say.
+  if (s == nullptr || size == 0) return write_hook.Original(fd, data, size);
   const iovec piece = {const_cast<void*>(data), size};
   return WritePieces(*s, write_hook, fd, &piece, 1, size);
 }

@@ -19,6 +19,7 @@ struct Cancelling {
   explicit Cancelling(void (*at_bottom)(void*) = nullptr) : cleanup(at_bottom) {}
 
   bool allowed = true;
+  bool shielded = false;  // by pthread_setcancelstate(3)
   std::atomic<bool> asked_for = false;
   ThreadCleanup cleanup;
 };

@@ -216,7 +216,9 @@ int MutexUnlock(pthread_mutex_t* m) {
     }
     // It stays locked, by the thread that they share, and goes to the next in line: one
     // that locks it again at once would else starve all the others of this hub.
-    if (HandOverAt(m)) {
+    if (Core* const next = HandOverAt(m)) {
+      // From now on, not from when it runs: who comes before would find it unowned.
+      if (IsOwned(m)) Owned()[m] = {next, 1};
       TellHandedOver(m);
       return 0;
     }

@@ -140,6 +140,8 @@ class Parked {
     return p;
   }
 
+  // Who waits, if it is a greenlet.
+  virtual green_internal::Core* greenlet() const { return nullptr; }
   // Of one that was taken out, which may be gone when this returns.
   virtual void WakeUp(const Scheduler* here, bool handed_over) = 0;
 
@@ -198,6 +200,7 @@ class ParkedGreenlet final : public Parked, public Waiter {
     return handed_over_ ? ParkedEnd::kHandedOver : ParkedEnd::kWoken;
   }
 
+  Core* greenlet() const override { return core_; }
   void WakeUp(const Scheduler* here, bool handed_over) override {
     handed_over_ = handed_over;
     if (here == &scheduler_) {
@@ -318,20 +321,21 @@ size_t WakeAt(const void* address, size_t count) {
   return woken;
 }
 
-bool HandOverAt(const void* address) {
+green_internal::Core* HandOverAt(const void* address) {
   if (parked_everywhere.load(std::memory_order_relaxed) == 0 || Line::Guard::Held())
-    return false;
+    return nullptr;
   const Scheduler* here = Scheduler::GetIfExists();
-  if (here == nullptr) return false;
+  if (here == nullptr) return nullptr;
   Line& line = Line::Of(address);
   Parked* p;
   {
     const Line::Guard guard(line);
     p = Parked::Take(line, address, here);
   }
-  if (p == nullptr) return false;
+  if (p == nullptr) return nullptr;
+  green_internal::Core* const next = p->greenlet();
   p->WakeUp(here, /*handed_over=*/true);
-  return true;
+  return next;
 }
 
 void ForgetParkedInChild() {

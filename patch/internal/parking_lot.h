@@ -75,8 +75,8 @@ inline size_t WakeAfterRelease(const void* address, size_t count) {
 }
 
 // Gives what lies at the address to the first who waits there, if that is a greenlet of
-// this thread's hub, and says whether there was one.
-bool HandOverAt(const void* address);
+// this thread's hub, and says which. Null: there was none.
+green_internal::Core* HandOverAt(const void* address);
 
 // After a fork, in the child, where nobody waits.
 void ForgetParkedInChild();

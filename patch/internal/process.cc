@@ -18,6 +18,7 @@
 #include "grove/patch/internal/on_another_thread.h"
 #include "grove/patch/internal/own_descriptors.h"
 #include "grove/patch/internal/parking_lot.h"
+#include "grove/patch/internal/pthread_calls.h"
 #include "grove/patch/internal/retry.h"
 #include "grove/patch/internal/signal_watch.h"
 #include "grove/patch/internal/stdio_lock.h"
@@ -48,17 +49,25 @@ constinit HookOf waitid_hook("waitid", Module::kSubprocess, &WaitId);
 constinit HookOf system_hook("system", Module::kSubprocess, &System);
 constinit HookOf pclose_hook("pclose", Module::kSubprocess, &PClose);
 constinit HookOf fork_hook("fork", Module::kOs, &ForkProcess);
+// Or the calls of the child, which shares all memory, would let other greenlets run in
+// it.
+constinit HookOf vfork_hook("vfork", Module::kOs, &ForkProcess);
 constinit HookOf daemon_hook("daemon", Module::kOs, &Daemon);
 
-Hook* const hooks[] = {&wait_hook,   &waitpid_hook, &wait3_hook,
-                       &wait4_hook,  &waitid_hook,  &system_hook,
-                       &pclose_hook, &fork_hook,    &daemon_hook};
+Hook* const hooks[] = {&wait_hook,   &waitpid_hook, &wait3_hook,  &wait4_hook,
+                       &waitid_hook, &system_hook,  &pclose_hook, &fork_hook,
+                       &vfork_hook,  &daemon_hook};
 
-// Waits for the end of one child, by its pidfd. False if something else came first: errno
-// says what.
-bool WaitForEnd(Scheduler& s, Hook& hook, pid_t pid) {
-  const auto fd = static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
-  if (fd < 0) return true;  // the call itself will say that there is no such child
+// Whether it is a child of ours: any process has a pidfd.
+bool IsChild(pid_t pid) {
+  siginfo_t info;
+  return waitid_hook.Original(P_PID, static_cast<id_t>(pid), &info,
+                              WEXITED | WNOHANG | WNOWAIT) == 0;
+}
+
+// Waits for the end of one child, by its pidfd, and closes that. False if something else
+// came first: errno says what.
+bool WaitForEnd(Scheduler& s, Hook& hook, int fd) {
   WaitEnd end = WaitEnd::kReady;
   if (!IsReadyNow(fd, POLLIN)) {
     hook.CountWait();
@@ -86,7 +95,9 @@ pid_t WaitCooperatively(Hook& hook, pid_t pid, int options, Original original) {
     return original();
   }
   if (pid > 0 && (options & (WUNTRACED | WCONTINUED)) == 0) {
-    return WaitForEnd(*s, hook, pid) ? original() : -1;
+    if (!IsChild(pid)) return original();  // which says so
+    const auto fd = static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
+    if (fd >= 0) return WaitForEnd(*s, hook, fd) ? original() : -1;
   }
   return OnAnotherThread(hook, original);
 }
@@ -155,6 +166,7 @@ pid_t ForkProcess() {
   if (*pid == 0) {
     if (owns) OwnAgainInChild(open_before);
     ForgetParkedInChild();
+    ForgetOnceInChild();
     ForgetSignalWatchesInChild();
     ForgetThreadsInChild();
     if (Scheduler* mine = Cooperating()) ForgetStreamsInChild(*mine);

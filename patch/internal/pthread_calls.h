@@ -25,6 +25,8 @@ int WaitForCondition(pthread_cond_t* c, pthread_mutex_t* m, const timespec* when
 int SignalCondition(pthread_cond_t* c);
 int BroadcastCondition(pthread_cond_t* c);
 int CallOnce(pthread_once_t* once, void (*routine)(), Hook& hook);
+// In a forked child, where no routine runs but this greenlet's own.
+void ForgetOnceInChild();
 
 // In thread.cc. Create: an error or 0; nothing if the thread is to be libc's.
 std::optional<int> CreateC11Thread(pthread_t* thread, int (*fn)(void*), void* arg,

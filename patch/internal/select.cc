@@ -1,11 +1,15 @@
 // poll(2), select(2), epoll_wait(2) and their like.
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/select.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <vector>
@@ -146,6 +150,23 @@ int PPollChk(pollfd* fds, nfds_t count, const timespec* timeout, const sigset_t*
 
 // --- select ---
 
+// How many descriptors select(2) looks at, of as many as it is told: no more than the
+// process has room for now, so that sets may be shorter than what is said of them.
+int LookedAt(int count) {
+  if (count <= FD_SETSIZE) return count;
+  const long fd =
+      syscall(SYS_openat, AT_FDCWD, "/proc/self/status", O_RDONLY | O_CLOEXEC);
+  if (fd < 0) return count;
+  char text[4096];
+  const long n = syscall(SYS_read, fd, text, sizeof text - 1);
+  syscall(SYS_close, fd);
+  text[std::max(n, 0L)] = '\0';
+  int room;
+  const char* const line = strstr(text, "\nFDSize:");
+  if (line == nullptr || sscanf(line, "\nFDSize: %d", &room) != 1) return count;
+  return std::min(count, room);
+}
+
 // A set of `count` descriptors, which may be more than an fd_set has room for.
 class DescriptorSet {
  public:
@@ -195,6 +216,7 @@ int Select(int count, fd_set* read, fd_set* write, fd_set* except, timeval* time
       (timeout && (timeout->tv_sec < 0 || timeout->tv_usec < 0))) {
     return select_hook.Original(count, read, write, except, timeout);
   }
+  count = LookedAt(count);
   const Deadline deadline =
       timeout ? Deadline(absl::DurationFromTimeval(*timeout)) : Deadline();
   const int result = SelectCooperatively(
@@ -213,6 +235,7 @@ int PSelect(int count, fd_set* read, fd_set* write, fd_set* except,
   if (s == nullptr || count < 0 || !IsValidTimeout(timeout)) {
     return pselect_hook.Original(count, read, write, except, timeout, mask);
   }
+  count = LookedAt(count);
   return SelectCooperatively(
       *s, pselect_hook, count, read, write, except, mask, DeadlineOf(timeout), [&] {
         const SignalGate::Opened opened;

@@ -78,14 +78,16 @@ int Connect(int fd, const sockaddr* address, socklen_t size) {
     return OnAnotherThread(connect_hook,
                            [&] { return connect_hook.Original(fd, address, size); });
   }
-  if (errno != EINPROGRESS) return -1;
+  // Under way: begun by this call, or by one that a signal has ended.
+  const int under_way = errno;
+  if (under_way != EINPROGRESS && under_way != EALREADY) return -1;
   connect_hook.CountWait();
   const Deadline deadline = SocketDeadline(fd, SO_SNDTIMEO);
   SignalWatch signal(*s, deadline.infinite() ? Restart::kByHandler : Restart::kNever);
   for (;;) {
     const WaitEnd end = Wait(*s, fd, POLLOUT, deadline, "connect", &signal);
     if (end == WaitEnd::kDeadline) {
-      errno = EINPROGRESS;  // socket(7), of SO_SNDTIMEO
+      errno = under_way;  // socket(7), of SO_SNDTIMEO
       return -1;
     }
     if (end != WaitEnd::kReady) return Fail(end);

@@ -418,6 +418,10 @@ int SetCancelState(int state, int* before) {
   if (state != PTHREAD_CANCEL_ENABLE && state != PTHREAD_CANCEL_DISABLE) return EINVAL;
   if (before) *before = c->allowed ? PTHREAD_CANCEL_ENABLE : PTHREAD_CANCEL_DISABLE;
   c->allowed = state == PTHREAD_CANCEL_ENABLE;
+  // What has been asked for already, or is meanwhile, ends no wait.
+  if (std::exchange(c->shielded, !c->allowed) == c->allowed) {
+    Scheduler::Get().current()->shields += c->shielded ? 1 : -1;
+  }
   return 0;
 }
 

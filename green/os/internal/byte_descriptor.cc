@@ -143,13 +143,25 @@ int ByteDescriptor::BecomeThreaded() {
   return 0;
 }
 
-WaitResult ByteDescriptor::BeforeRead(Deadline deadline) {
+WaitResult ByteDescriptor::WaitReadable(Deadline deadline) {
   if (waits_first_ && pollable_) return descriptor_.WaitReadable(deadline);
   return descriptor_.CountOperation() ? WaitResult::kReady : WaitResult::kClosed;
 }
 
+WaitResult ByteDescriptor::BeforeRead(Deadline deadline) {
+  // Who does not wait is to have what is there.
+  if (deadline != Deadline::Passed()) return WaitReadable(deadline);
+  const bool in_vain = manner_ == Manner::kThread && !ReadyNow(POLLIN);
+  if (in_vain) return descriptor_.WaitReadable(deadline);
+  return descriptor_.CountOperation() ? WaitResult::kReady : WaitResult::kClosed;
+}
+
 WaitResult ByteDescriptor::BeforeWrite(Deadline deadline) {
-  if (manner_ == Manner::kThread && pollable_) return descriptor_.WaitWritable(deadline);
+  if (manner_ == Manner::kThread && pollable_) {
+    if (deadline != Deadline::Passed() || !ReadyNow(POLLOUT)) {
+      return descriptor_.WaitWritable(deadline);
+    }
+  }
   return descriptor_.CountOperation() ? WaitResult::kReady : WaitResult::kClosed;
 }
 

@@ -62,6 +62,8 @@ class ByteDescriptor {
   // What comes before a try: a wait, if the try would be in vain or could block a thread.
   // Blocks: then. Kill: throws.
   WaitResult BeforeRead(Deadline deadline);
+  // As BeforeRead(), where no try follows.
+  WaitResult WaitReadable(Deadline deadline);
   WaitResult BeforeWrite(Deadline deadline);
   // After EAGAIN.
   WaitResult WaitWritable(Deadline deadline) {

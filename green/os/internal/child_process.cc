@@ -148,7 +148,7 @@ absl::Status ChildProcess::SendSignalToGroup(int signum) {
 void ChildProcess::Abandon(std::shared_ptr<ChildProcess> child) {
   if (child->Look()) return;
   Scheduler* s = Scheduler::GetIfExists();
-  if (s == nullptr) {
+  if (s == nullptr || s->handle().closed()) {  // there is no hub, or it is ending
     LeaveToTheNextStart(std::move(child));
     return;
   }

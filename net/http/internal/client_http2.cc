@@ -463,6 +463,7 @@ bool Http2Session::TakeHeaders(ClientHttp2Stream& stream) {
     return true;
   }
   if (fields.status < 200) {
+    stream.changed.Set();  // the time for the response begins anew
     if (++stream.interim <= options_->max_interim) return true;
     FailStream(stream, absl::ResourceExhaustedError(absl::StrCat(
                            "response of ", peer_, ": too many interim responses")));

@@ -165,6 +165,7 @@ absl::Status Http2Exchange::WaitForHead(const bool* sender_done) {
   size_t left = stream.out.size();
   Deadline send_by = PhaseDeadline(timeouts_.send, total_);
   std::optional<Deadline> head_by;
+  int interim = stream.interim;
   for (;;) {
     const bool sent = stream.out_done || stream.closed;
     if (stream.has_head && (sent || stream.head->status >= 300)) return absl::OkStatus();
@@ -175,6 +176,8 @@ absl::Status Http2Exchange::WaitForHead(const bool* sender_done) {
       left = stream.out.size();
       send_by = PhaseDeadline(timeouts_.send, total_);
     }
+    // Each interim response begins it anew.
+    if (std::exchange(interim, stream.interim) != stream.interim) head_by.reset();
     if (sent && !head_by) head_by = PhaseDeadline(timeouts_.head, total_);
     const Deadline deadline = sent ? *head_by : by_string ? send_by : total_;
     if (!stream.changed.Wait(deadline)) {

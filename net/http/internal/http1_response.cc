@@ -17,6 +17,7 @@ constexpr size_t kHeldBack = 16 << 10;
 
 void Http1Response::AppendHead(std::optional<uint64_t> length) {
   ServerConnection& c = *connection_;
+  c.AwaitWrite();
   Exchange& x = *c.exchange_;
   std::string& out = x.out;
   if (status() == 200) {
@@ -25,6 +26,7 @@ void Http1Response::AppendHead(std::optional<uint64_t> length) {
     absl::StrAppend(&out, "HTTP/1.1 ", status(), " ", ReasonOf(status()), "\r\n");
   }
   bool has_date = false;
+  bool has_upgrade = false;
   for (size_t i = 0; i < headers().size(); ++i) {
     const Field f = headers()[i];
     if (f.name.size() == 10 && absl::EqualsIgnoreCase(f.name, "connection")) {
@@ -32,6 +34,10 @@ void Http1Response::AppendHead(std::optional<uint64_t> length) {
       continue;
     }
     if (f.name.size() == 4 && absl::EqualsIgnoreCase(f.name, "date")) has_date = true;
+    // RFC 9110, 7.8: "Connection" has to name it.
+    if (f.name.size() == 7 && absl::EqualsIgnoreCase(f.name, "upgrade")) {
+      has_upgrade = true;
+    }
     absl::StrAppend(&out, f.name, ": ", f.value, "\r\n");
   }
   if (!has_date) absl::StrAppend(&out, "Date: ", c.core_->date().Now(), "\r\n");
@@ -43,7 +49,10 @@ void Http1Response::AppendHead(std::optional<uint64_t> length) {
   // Where neither says it, the end of the connection is the end of the body.
   const bool has_end = length.has_value() || chunked_ || !MayHaveBody(status());
   if (!c.DecideToKeep(has_end)) {
-    out += "Connection: close\r\n\r\n";
+    out +=
+        has_upgrade ? "Connection: close, upgrade\r\n\r\n" : "Connection: close\r\n\r\n";
+  } else if (has_upgrade) {
+    out += "Connection: upgrade\r\n\r\n";
   } else if (x.parser.version_minor() == 0) {
     out += "Connection: keep-alive\r\n\r\n";
   } else {
@@ -84,6 +93,7 @@ absl::Status Http1Response::BeginBody(std::optional<uint64_t> length, bool with_
 }
 
 absl::Status Http1Response::SendPiece(absl::string_view data) {
+  connection_->AwaitWrite();
   std::string& out = connection_->exchange_->out;
   if (chunked_) absl::StrAppend(&out, absl::Hex(data.size()), "\r\n");
   const absl::string_view end = chunked_ ? "\r\n" : "";
@@ -99,6 +109,7 @@ absl::Status Http1Response::EndBody() {
     Spoil();
     return trailers().status();
   }
+  connection_->AwaitWrite();
   x.out += "0\r\n";
   if (!trailers().empty()) {
     const HeaderView asked = x.request.headers();
@@ -112,7 +123,10 @@ absl::Status Http1Response::EndBody() {
   return absl::OkStatus();
 }
 
-absl::Status Http1Response::FlushPieces() { return connection_->FlushOut(); }
+absl::Status Http1Response::FlushPieces() {
+  connection_->AwaitWrite();
+  return connection_->FlushOut();
+}
 
 absl::StatusOr<net::Stream*> Http1Response::SendUpgrade(absl::string_view protocol,
                                                         std::function<void()> on_drain) {

@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "grove/green/greenlet.h"
 #include "grove/hub/internal/check.h"
 #include "grove/net/http/internal/http2_connection.h"
 
@@ -110,7 +111,7 @@ int Http2Connection::OnBeginHeaders(const nghttp2_frame& frame) {
   const int32_t id = frame.hd.stream_id;
   // Those of streams that were reset count as well, until their handlers have ended; and
   // of those that come behind the last GOAWAY nothing is wanted.
-  if (handlers_ >= core_->options().http2.max_streams || drained_) {
+  if (handlers_ >= core_->options().http2.max_streams || drained_ || !CanSpawn()) {
     ++core_->statistics_.refused;
     nghttp2_submit_rst_stream(session_, NGHTTP2_FLAG_NONE, id, NGHTTP2_REFUSED_STREAM);
     return 0;

@@ -409,7 +409,10 @@ void Http2Connection::LookAtStream(Http2Stream& stream, MonotonicNanos now) {
   if (stream.closed()) return;
   const HttpServerOptions& options = core_->options();
   if (stream.response.reset()) return;  // it is on its way
-  const bool reads = stream.in_head || stream.body.reader_waits();
+  // As long as others have not read what came for them, its client may not send.
+  const bool reads =
+      stream.in_head ||
+      (stream.body.reader_waits() && nghttp2_session_get_local_window_size(session_) > 0);
   // Where its window is open, the stream waits for others, not for its client.
   const bool writes =
       stream.response.blocked() &&

@@ -6,6 +6,8 @@
 #include <array>
 #include <utility>
 
+#include "absl/base/optimization.h"
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "grove/green/hub_scope.h"
@@ -72,7 +74,8 @@ bool ServerConnection::Look(MonotonicNanos now) {
 void ServerConnection::Drain() {
   if (upgraded_) return upgraded_->Drain();
   if (watched_) {
-    if (!stream_.closed()) (void)stream_.ShutdownRead();
+    // What it still has to send is its request's.
+    if (exchange_->body.done() && !stream_.closed()) (void)stream_.ShutdownRead();
     net::net_internal::WakeAll(disconnect_waiters_);
     return;
   }
@@ -161,7 +164,10 @@ bool ServerConnection::ReadHead() {
 }
 
 absl::StatusOr<size_t> ServerConnection::Read(absl::Span<char> buffer) {
-  if (absl::Status s = FlushOut(); !s.ok()) return s;
+  // While another greenlet writes, that is what it does.
+  if (!writing_) {
+    if (absl::Status s = FlushOut(); !s.ok()) return s;
+  }
   SetPhase(Phase::kBody);
   absl::StatusOr<size_t> n = stream_.Read(buffer);
   SetPhase(Phase::kWorking);
@@ -205,18 +211,29 @@ absl::Status ServerConnection::WaitForDisconnect(Deadline deadline) {
 template <typename WriteIt>
 absl::Status ServerConnection::WriteWith(WriteIt write_it) {
   if (broken_) {
-    exchange_->out.clear();
+    if (!writing_) exchange_->out.clear();
     return absl::UnavailableError(
         absl::StrCat("write to ", Peer(), ": an earlier write has failed"));
   }
   // Also if it throws: what came behind a gap would be worse than nothing.
   broken_ = writing_ = true;
+  const absl::Cleanup ended = [this] {
+    writing_ = false;
+    exchange_->out.clear();
+    if (broken_) net::net_internal::WakeAll(disconnect_waiters_);
+    net::net_internal::WakeAll(write_waiters_);
+  };
   absl::Status status = write_it();
   broken_ = !status.ok();
-  writing_ = false;
-  exchange_->out.clear();
-  if (broken_) net::net_internal::WakeAll(disconnect_waiters_);
   return status;
+}
+
+// Who reads the body has what was held back sent first, while another one may answer.
+void ServerConnection::AwaitWrite() {
+  while (ABSL_PREDICT_FALSE(writing_)) {
+    net::net_internal::WaitIn(write_waiters_,
+                              "another greenlet's write to an HTTP client");
+  }
 }
 
 absl::Status ServerConnection::FlushOut() {

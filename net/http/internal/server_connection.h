@@ -189,6 +189,7 @@ class ServerConnection final : public CoreConnection {
   absl::Status FlushOut();
   absl::Status FlushOutWith(absl::string_view data, absl::string_view end = {});
   absl::Status FlushOutWithFile(int fd, uint64_t offset, uint64_t count);
+  void AwaitWrite();
   template <typename WriteIt>
   absl::Status WriteWith(WriteIt write_it);
   void TryFlushOut();
@@ -212,6 +213,7 @@ class ServerConnection final : public CoreConnection {
   bool to_flush_ = false;  // in the core's list
   bool watched_ = false;   // a greenlet is in WaitForDisconnect()
   green_internal::WaiterList disconnect_waiters_;
+  green_internal::WaiterList write_waiters_;
   uint64_t requests_ = 0;
   std::string peer_;
   absl::Time begin_;
