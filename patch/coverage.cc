@@ -40,6 +40,7 @@ std::vector<Family> Covered() {
        "a "
        "forked child goes on with the greenlet that forked",
        ProcessHooks()},
+      {"who the process is", "is the hub's thread's call", CredentialsHooks()},
       {"locks of files and what waits for devices",
        "locks are asked for again every ten milliseconds; `fsync` and its like, and "
        "`tcdrain`, on a thread of the pool",

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <gtest/gtest.h>
 #include <locale.h>
+#include <netdb.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -83,6 +84,17 @@ GREENLET_TEST_F(ThreadStorageTest, EachThreadHasItsOwnWhileOthersRun) {
   for (std::thread& t : all) t.join();
   EXPECT_EQ(number, -1);
   number = 41;
+}
+
+// glibc asks all threads but the one that calls, and there is one more: the pool's.
+GREENLET_TEST_F(ThreadStorageTest, WhoTheProcessIsIsChangedForAllThreads) {
+  std::thread([] {
+    number = 1;  // has its own
+    addrinfo* found = nullptr;
+    if (getaddrinfo("127.0.0.1", nullptr, nullptr, &found) == 0) freeaddrinfo(found);
+    EXPECT_EQ(setgid(getgid()), 0);
+    EXPECT_EQ(setresuid(getuid(), getuid(), getuid()), 0);
+  }).join();
 }
 
 GREENLET_TEST_F(ThreadStorageTest, WhatHasADestructorIsDestroyedWithItsThread) {

@@ -169,6 +169,7 @@ absl::Span<Hook* const> SelectHooks();
 absl::Span<Hook* const> TimeHooks();
 absl::Span<Hook* const> DnsHooks();
 absl::Span<Hook* const> ProcessHooks();
+absl::Span<Hook* const> CredentialsHooks();
 absl::Span<Hook* const> ThreadHooks();
 absl::Span<Hook* const> CleanupHooks();
 absl::Span<Hook* const> KeyHooks();

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -14,6 +15,7 @@
 
 #include "grove/green/os/fork.h"
 #include "grove/green/status.h"
+#include "grove/hub/internal/per_thread.h"
 #include "grove/patch/internal/hook.h"
 #include "grove/patch/internal/on_another_thread.h"
 #include "grove/patch/internal/own_descriptors.h"
@@ -62,7 +64,7 @@ Hook* const hooks[] = {&wait_hook,   &waitpid_hook, &wait3_hook,  &wait4_hook,
 bool IsChild(pid_t pid) {
   siginfo_t info;
   return waitid_hook.Original(P_PID, static_cast<id_t>(pid), &info,
-                              WEXITED | WNOHANG | WNOWAIT) == 0;
+                              WEXITED | WNOHANG | WNOWAIT | __WALL) == 0;
 }
 
 // Waits for the end of one child, by its pidfd, and closes that. False if something else
@@ -129,9 +131,40 @@ int WaitId(idtype_t type, id_t id, siginfo_t* info, int options) {
                            [&] { return waitid_hook.Original(type, id, info, options); });
 }
 
+// system(3) has SIGCHLD blocked for the thread that calls, or a handler of the program's
+// would take its child away. That is the hub's, and not the pool's that waits.
+class ChildSignalsBlocked {
+ public:
+  ChildSignalsBlocked() {
+    if (count_.get()++ > 0) return;
+    sigset_t child, before;
+    sigemptyset(&child);
+    sigaddset(&child, SIGCHLD);
+    Mask(SIG_BLOCK, &child, &before);
+    unblock_ = sigismember(&before, SIGCHLD) == 0;
+  }
+  ChildSignalsBlocked(const ChildSignalsBlocked&) = delete;
+  ChildSignalsBlocked& operator=(const ChildSignalsBlocked&) = delete;
+  ~ChildSignalsBlocked() {
+    if (--count_.get() > 0 || !unblock_.get()) return;
+    sigset_t child;
+    sigemptyset(&child);
+    sigaddset(&child, SIGCHLD);
+    Mask(SIG_UNBLOCK, &child, nullptr);
+  }
+
+ private:
+  static void Mask(int how, const sigset_t* set, sigset_t* before) {
+    syscall(SYS_rt_sigprocmask, how, set, before, _NSIG / 8);
+  }
+  static constinit inline thread_local hub_internal::PerThread<int> count_;
+  static constinit inline thread_local hub_internal::PerThread<bool> unblock_;
+};
+
 int System(const char* command) {
   if (Cooperating(system_hook) == nullptr) return system_hook.Original(command);
   system_hook.CountCall();
+  const ChildSignalsBlocked blocked;
   return OnAnotherThread(system_hook, [&] { return system_hook.Original(command); });
 }
 

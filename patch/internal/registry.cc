@@ -95,12 +95,12 @@ ElfW(Addr) BaseOfThisCode() {
 std::vector<Hook*> AllHooks() {
   std::vector<Hook*> all;
   for (const auto& hooks :
-       {IoHooks(),        SocketHooks(),    SelectHooks(),    TimeHooks(),
-        DnsHooks(),       ProcessHooks(),   ThreadHooks(),    CleanupHooks(),
-        KeyHooks(),       MutexHooks(),     RwLockHooks(),    SemaphoreHooks(),
-        ConditionHooks(), FutexHooks(),     SignalHooks(),    C11Hooks(),
-        FileLockHooks(),  IpcHooks(),       SpliceHooks(),    ResolverHooks(),
-        StdioLockHooks(), StdioReadHooks(), StdioWriteHooks()}) {
+       {IoHooks(),        SocketHooks(),    SelectHooks(),     TimeHooks(),
+        DnsHooks(),       ProcessHooks(),   ThreadHooks(),     CleanupHooks(),
+        KeyHooks(),       MutexHooks(),     RwLockHooks(),     SemaphoreHooks(),
+        ConditionHooks(), FutexHooks(),     SignalHooks(),     C11Hooks(),
+        FileLockHooks(),  IpcHooks(),       SpliceHooks(),     ResolverHooks(),
+        StdioLockHooks(), StdioReadHooks(), StdioWriteHooks(), CredentialsHooks()}) {
     all.insert(all.end(), hooks.begin(), hooks.end());
   }
   return all;
