@@ -366,6 +366,7 @@ class Exchange {
   StreamReader& from_client_;
   TcpStream& server_;
   bool answered_ = false;
+  bool refused_ = false;  // the origin takes no more
 };
 
 void Serve(TcpStream& client) {
