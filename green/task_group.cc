@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 
+#include <algorithm>
 #include <memory>
 
 #include "absl/strings/str_cat.h"
@@ -30,6 +31,19 @@ class TaskGroup::EndWaiter final : public green_internal::ListedWaiter {
   TaskGroup* const group_;
 };
 
+class TaskGroup::PlaceWaiter final : public green_internal::ListedWaiter {
+ public:
+  PlaceWaiter(Core* core, TaskGroup* group)
+      : ListedWaiter(core, &group->place_line_), group_(group) {}
+  std::string Describe() const override {
+    return absl::StrCat("one of the ", group_->running(), " tasks of ", group_->Label(),
+                        " to end");
+  }
+
+ private:
+  TaskGroup* const group_;
+};
+
 std::string TaskFailure::ToString() const {
   return absl::StrCat(task, ", spawned at ", site.file, ":", site.line, ": ",
                       exception ? std::string(status.message()) : status.ToString());
@@ -43,8 +57,31 @@ TaskGroup::Task::Task(TaskGroup* g, Core* core, ReturnedFn fn)
   end.Enlist();
 }
 
-TaskGroup::Inheriting::Inheriting(TaskGroup* group) {
+TaskGroup::Place::Place(TaskGroup* group) : group_(group) {
   group->CheckHome("Spawn");
+  if (ABSL_PREDICT_TRUE(group->has_place() && group->place_line_.empty()) ||
+      group->HasCurrent()) {
+    ++group->promised_;
+    return;
+  }
+  PlaceWaiter waiter(group->scheduler_->current(), group);
+  group->scheduler_->Park(&waiter);  // whoever ends this wait has promised a place
+}
+
+TaskGroup::Place::~Place() {
+  --group_->promised_;
+  group_->GivePlaces();
+  group_->WakeIfDone();
+}
+
+void TaskGroup::GivePlaces() {
+  while (!place_line_.empty() && has_place()) {
+    ++promised_;
+    place_line_.PopFront()->Notify();
+  }
+}
+
+TaskGroup::Inheriting::Inheriting(TaskGroup* group) {
   const Deadline deadline = group->options_.deadline;
   Core* core = group->scheduler_->current();
   if (deadline.infinite() || (core->inherited && core->inherited->deadline <= deadline)) {
@@ -96,6 +133,7 @@ void TaskGroup::Ended(std::list<Task>::iterator task) {
     failures_.push_back(std::move(failure));
     if (options_.cancel_on_failure && !cancelled_) Cancel();
   }
+  GivePlaces();
   WakeIfDone();
 }
 
@@ -107,7 +145,9 @@ void TaskGroup::WakeIfDone() {
 // --- the group ------------------------------------------------------------------------
 
 TaskGroup::TaskGroup(TaskGroupOptions options)
-    : options_(std::move(options)), scheduler_(&Scheduler::Get()) {}
+    : options_(std::move(options)), scheduler_(&Scheduler::Get()) {
+  GROVE_CHECK(options_.max_running > 0, Label(), " none of whose tasks may run");
+}
 
 TaskGroup::~TaskGroup() {
   if (!done()) {
@@ -136,11 +176,14 @@ void TaskGroup::CheckHome(const char* operation) const {
 
 // Whoever waits for the tasks is none of them.
 void TaskGroup::CheckNotMine(const char* what) const {
+  GROVE_CHECK(!HasCurrent(), scheduler_->current()->Label(), " ", what, " ", Label(),
+              ", of which it is a task");
+}
+
+bool TaskGroup::HasCurrent() const {
   const Core* self = scheduler_->current();
-  for (const Task& task : tasks_) {
-    GROVE_CHECK(task.end.target() != self, self->Label(), " ", what, " ", Label(),
-                ", of which it is a task");
-  }
+  return std::any_of(tasks_.begin(), tasks_.end(),
+                     [self](const Task& task) { return task.end.target() == self; });
 }
 
 std::string TaskGroup::Label() const {
@@ -151,6 +194,7 @@ std::string TaskGroup::Label() const {
 void TaskGroup::Cancel() {
   CheckHome("Cancel");
   cancelled_ = true;
+  GivePlaces();
   // A kill may end tasks at once, and run destructors that block: begin again after each,
   // and let the group live until we are done.
   ++cancelling_;

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <limits>
 #include <list>
 #include <string>
 #include <type_traits>
@@ -31,6 +32,9 @@ struct TaskGroupOptions {
   // Inherited by the tasks and by what they spawn, as if by a DeadlineScope: at this
   // moment their blocking calls throw TimeoutExpired.
   Deadline deadline = {};
+  // How many tasks run at once: Spawn() waits for one to end when so many do. 0 is a
+  // fatal error.
+  size_t max_running = std::numeric_limits<size_t>::max();
 };
 
 // TaskFailure
@@ -110,10 +114,15 @@ class TaskGroup {
   // TaskGroup::Spawn()
   //
   // As grove::Spawn(), into this group. If that was cancelled, the task never begins.
+  //
+  // Blocks: while `max_running` tasks run and the group is not cancelled; first come,
+  // first served. A task of the group does not wait, as it would for itself: what it
+  // spawns counts, and may be more. Kill: throws, and `fn` does not run.
   template <typename F>
   auto Spawn(const SpawnOptions& options, F&& fn, SpawnSite site = SpawnSite::Here())
       -> Greenlet<std::invoke_result_t<std::decay_t<F>&>> {
     using T = std::invoke_result_t<std::decay_t<F>&>;
+    const Place place(this);
     const Inheriting inheriting(this);
     Greenlet<T> g = grove::Spawn(options, std::forward<F>(fn), site);
     Add(g.core(), &Returned<T>);
@@ -165,6 +174,16 @@ class TaskGroup {
     green_internal::JoinOperation end;
   };
 
+  // One of `max_running`, until the task that is spawned while it exists has it.
+  class Place {
+   public:
+    explicit Place(TaskGroup* group);
+    ~Place();
+
+   private:
+    TaskGroup* const group_;
+  };
+
   // Lets what is spawned while it exists have the group's deadline.
   class Inheriting {
    public:
@@ -177,6 +196,7 @@ class TaskGroup {
   };
 
   class EndWaiter;
+  class PlaceWaiter;
 
   template <typename T>
   static absl::Status Returned(green_internal::Core* core) {
@@ -190,11 +210,16 @@ class TaskGroup {
   }
 
   void CheckHome(const char* operation) const;
+  bool HasCurrent() const;
   void CheckNotMine(const char* what) const;
   std::string Label() const;
   void Add(green_internal::Core* core, ReturnedFn returned);
   void Ended(std::list<Task>::iterator task);
-  bool done() const { return tasks_.empty() && cancelling_ == 0; }
+  bool done() const { return tasks_.empty() && promised_ == 0 && cancelling_ == 0; }
+  bool has_place() const {
+    return cancelled_ || tasks_.size() + promised_ < options_.max_running;
+  }
+  void GivePlaces();
   void WakeIfDone();
   std::string DescribeFailures() const;
 
@@ -202,11 +227,13 @@ class TaskGroup {
   green_internal::Scheduler* const scheduler_;
   std::list<Task> tasks_;
   size_t spawned_ = 0;
+  size_t promised_ = 0;  // places of tasks that are about to be spawned
   bool cancelled_ = false;
   int cancelling_ = 0;   // calls of Cancel() that have not returned
   size_t reported_ = 0;  // how many failures a Join() has reported
   std::vector<TaskFailure> failures_;
   green_internal::WaiterList waiters_;
+  green_internal::WaiterList place_line_;
 };
 
 }  // namespace grove
