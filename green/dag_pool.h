@@ -67,7 +67,8 @@ struct DagFailure {
 // keys come from data. At its end, what runs is killed and joined.
 //
 // Key: has operator<, and absl::StrCat() or operator<< for messages. Value: movable;
-// Wait() and Get() copy it. References to values hold as long as the pool.
+// Wait() and Get() copy it. References to values hold as long as the pool, or until
+// Post() replaces them.
 //
 // Threads: belongs to the hub of its first use; use elsewhere is a fatal error.
 template <typename Key, typename Value>

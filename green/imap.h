@@ -156,12 +156,13 @@ class MapResults {
 
   MaybeResult NextAsMember() {
     for (;;) {
-      while (outcomes_.open() < options_.max_buffered) {
+      while (outcomes_.open() < options_.max_buffered && !outcomes_.ready()) {
         if (!pulled_) PullAsMember();
         if (!pulled_) break;
         green_internal::Place place = members_->TakePlace(Deadline::Passed(), false);
         if (!place) break;
         StartOne(std::move(place), *std::exchange(pulled_, std::nullopt));
+        green_internal::Scheduler::Get().CountOperation();
       }
       if (outcomes_.ready()) return Take();
       if (outcomes_.open() > 0) {

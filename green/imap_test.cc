@@ -261,6 +261,21 @@ TEST_F(IMapTest, AnEndlessRangeIsUsedAsFarAsNeeded) {
   EXPECT_TRUE(pool.empty());
 }
 
+TEST_F(IMapTest, AMembersEndlessRangeIsUsedAsFarAsNeeded) {
+  Group group;
+  Numbers endless(std::numeric_limits<int>::max(), [](int) {});
+  int taken = 0;
+  const auto g = group.Spawn([&] {
+    for (const int i : group.IMap([](int n) { return n; }, endless)) {
+      EXPECT_EQ(i, taken);
+      if (++taken == 10) break;
+    }
+  });
+  EXPECT_TRUE(g.Join(absl::Minutes(1)));
+  EXPECT_EQ(taken, 10);
+  EXPECT_LT(group.size(), 10'000u);
+}
+
 TEST_F(IMapTest, SeveralShareAPool) {
   Pool pool(2);
   int now = 0, most = 0;

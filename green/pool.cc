@@ -61,14 +61,14 @@ void Pool::Serve() {
 }
 
 void Pool::Resize(int64_t size) {
-  hub_.Check("Resize of a Pool");
+  CheckHub("Resize of a Pool");
   GROVE_CHECK(size >= 0, "a Pool is resized to ", size);
   limit_ = size;
   Serve();
 }
 
 Place Pool::TakePlace(Deadline deadline, bool may_lend) {
-  Scheduler& s = hub_.Check("Spawn in a Pool");
+  Scheduler& s = CheckHub("Spawn in a Pool");
   PlaceOperation op(this, /*takes=*/true);
   if (op.Try()) return Place(this, /*lent=*/false);
   if (may_lend && HasCurrent("Spawn in a Pool")) {
@@ -82,7 +82,7 @@ Place Pool::TakePlace(Deadline deadline, bool may_lend) {
 }
 
 bool Pool::WaitAvailable(Deadline deadline) {
-  Scheduler& s = hub_.Check("WaitAvailable of a Pool");
+  Scheduler& s = CheckHub("WaitAvailable of a Pool");
   PlaceOperation op(this, /*takes=*/false);
   if (op.Try()) return true;
   if (deadline == Deadline::Passed()) return false;
@@ -105,6 +105,11 @@ void Pool::PlaceLeft(bool lent) {
 void Pool::PlaceUnused(bool lent) {
   --(lent ? lent_ : promised_);
   Serve();
+}
+
+void Pool::ForgetPlaces() {
+  promised_ = 0;
+  lent_ = 0;
 }
 
 absl::Status Pool::Full() const {

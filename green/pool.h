@@ -44,7 +44,8 @@ class Pool : public Group {
   // Pool::Spawn() is Group::Spawn().
   //
   // Blocks: until there is a place, and all that came before have theirs.
-  // Kill: throws, and `fn` does not run.
+  // Kill: throws, and `fn` does not run; where a member has lent its place, it has begun
+  // and goes on.
 
   // Pool::TrySpawn()
   //
@@ -96,6 +97,7 @@ class Pool : public Group {
   void PlaceUsed(bool lent) override;
   void PlaceLeft(bool lent) override;
   void PlaceUnused(bool lent) override;
+  void ForgetPlaces() override;
 
   int64_t limit_;
   int64_t promised_ = 0;  // places that were given out, and are not in use yet

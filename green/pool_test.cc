@@ -7,6 +7,7 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "grove/green/greenlet.h"
@@ -344,6 +345,43 @@ TEST_F(PoolTest, ALenderThatIsKilledLeavesTheNumbersRight) {
   pool.Join();
   EXPECT_EQ(running.most, 1);
   EXPECT_EQ(pool.free_count(), 1);
+}
+
+TEST_F(PoolTest, ALenderThatIsDiscardedLeavesItsPlaceToWhoHasIt) {
+  Pool pool(1);
+  Running running;
+  const auto outer = pool.Spawn([&] { pool.Spawn([&] { running(absl::Seconds(5)); }); });
+  Sleep(absl::Seconds(1));
+  EXPECT_TRUE(pool.Discard(outer));
+  EXPECT_EQ(pool.running(), 1);
+  EXPECT_EQ(pool.free_count(), 0);
+  EXPECT_FALSE(pool.TrySpawn([] {}).ok());
+  pool.Spawn([&] { running(absl::Seconds(1)); });
+  pool.Join();
+  outer.Join();
+  EXPECT_EQ(running.most, 1);
+  EXPECT_EQ(pool.free_count(), 1);
+}
+
+TEST_F(PoolTest, OneWhoseHubEndedWithLiveMembersBeginsAnew) {
+  Pool pool(1);
+  std::thread([&] {
+    pool.Spawn([&] {  // a lender, who waits for ever
+      pool.Spawn([] { Sleep(absl::Hours(1)); });
+    });
+    pool.ApplyAsync([] {});
+    Spawn([&] { pool.Spawn([] {}); });
+    Spawn([&] { pool.Kill(); });
+    Yield();
+  }).join();
+  EXPECT_FALSE(pool.empty());
+  EXPECT_TRUE(pool.Join());
+  EXPECT_EQ(pool.free_count(), 1);
+  bool ran = false;
+  pool.Spawn([&] { ran = true; });
+  EXPECT_FALSE(pool.TrySpawn([] {}).ok());
+  EXPECT_TRUE(pool.Join());
+  EXPECT_TRUE(ran);
 }
 
 TEST_F(PoolTest, ApplyByAMemberRunsRightThere) {

@@ -25,18 +25,34 @@ Members::~Members() {
   GROVE_CHECK(joiners_.empty() || Scheduler::process_exits(),
               "a group is destroyed while ", joiners_.front()->Who(),
               " waits until it is empty");
-  GROVE_CHECK(arriving_ == 0 || Scheduler::process_exits(), "a group is destroyed while ",
-              arriving_, " of those that were applied wait for a place in it");
+  GROVE_CHECK(arriving_ == 0 || hub_.gone() || Scheduler::process_exits(),
+              "a group is destroyed while ", arriving_,
+              " of those that were applied wait for a place in it");
   // Once the hub has ended, nobody else looks at what is left of its greenlets.
-  if (first_ != nullptr && !hub_.gone()) hub_.Check("the end of a Group");
+  if (first_ != nullptr && !hub_.gone()) CheckHub("the end of a Group");
+  DropNodes();
+}
+
+void Members::DropNodes() {
   while (Member* member = first_) {
     first_ = member->next;
     delete member;
   }
+  last_ = nullptr;
   while (Member* member = spare_) {
     spare_ = member->next;
     delete member;
   }
+}
+
+// What the greenlets of the hub that has ended would have done, had they gone on.
+void Members::Forget() {
+  DropNodes();
+  size_ = 0;
+  arriving_ = 0;
+  kills_ = 0;
+  kill_error_ = nullptr;
+  ForgetPlaces();
 }
 
 // Few wait for one greenlet's end, mostly nobody but its group: quicker than a table.
@@ -48,7 +64,7 @@ Members::Member* Members::Find(const Core* core) const {
 }
 
 bool Members::HasCurrent(const char* what) {
-  return Find(hub_.Check(what).current()) != nullptr;
+  return Find(CheckHub(what).current()) != nullptr;
 }
 
 void Members::Admit(Core* core, Place place) {
@@ -61,6 +77,8 @@ void Members::Admit(Core* core, Place place) {
     member = new Member;
   }
   member->lent = place.lent();
+  member->lender = nullptr;
+  member->lends = false;
   member->next = nullptr;
   member->previous = last_;
   (last_ ? last_->next : first_) = member;
@@ -71,9 +89,13 @@ void Members::Admit(Core* core, Place place) {
   member->Start(core, this);
   if (kills_ > 0) core->scheduler->Kill(core, kill_error_);
   if (!place.lent()) return;
+  Core* const lender = Scheduler::Get().current();
+  if (Member* m = Find(core)) m->lender = lender;
+  if (Member* m = Find(lender)) m->lends = true;
   const AnyGreenlet g = AnyGreenlet::FromCore(core, /*add_ref=*/true);
   struct TakeBack {
     ~TakeBack() {
+      if (Member* l = members->Find(lender)) l->lends = false;
       Member* m = members->Find(core);
       if (m == nullptr || !m->lent) return;
       // The lender goes on before its time: from now on both count.
@@ -81,8 +103,9 @@ void Members::Admit(Core* core, Place place) {
       members->PlaceUnused(true);
     }
     Members* members;
+    Core* lender;
     Core* core;
-  } take_back{this, core};
+  } take_back{this, lender, core};
   g.Join();
 }
 
@@ -106,7 +129,7 @@ void Members::Fulfilled(ListedWaiter* w) {
 
 bool Members::Add(const AnyGreenlet& greenlet, Deadline deadline) {
   CheckHome(greenlet.core(), "Add to a group");
-  hub_.Check("Add to a Group");
+  CheckHub("Add to a Group");
   if (greenlet.ready() || Contains(greenlet)) return true;
   const AnyGreenlet keep = greenlet;
   Place place = TakePlace(deadline, /*may_lend=*/false);
@@ -119,6 +142,12 @@ bool Members::Discard(const AnyGreenlet& greenlet) {
   CheckHome(greenlet.core(), "Discard from a group");
   Member* member = Find(greenlet.core());
   if (member == nullptr) return false;
+  // Its place goes to the one that it was lent to.
+  for (Member* m = member->lends ? first_ : nullptr; m; m = m->next) {
+    if (!m->lent || m->lender != greenlet.core()) continue;
+    m->lent = false;
+    PlaceUnused(true);
+  }
   member->Stop();
   Leave(member);
   return true;
@@ -136,7 +165,7 @@ std::vector<AnyGreenlet> Members::Greenlets() const {
 bool Members::WaitUntilEmpty(Deadline deadline) {
   if (size_ == 0) return true;
   if (deadline == Deadline::Passed()) return false;
-  Scheduler& s = hub_.Check("Join of a Group");
+  Scheduler& s = CheckHub("Join of a Group");
   EmptyWaiter waiter(s.current(), &joiners_, size_);
   return s.ParkUntil(&waiter, deadline);
 }
@@ -157,7 +186,7 @@ bool Members::JoinOrThrow(Deadline deadline) {
 }
 
 bool Members::Kill(KillAllOptions options) {
-  hub_.Check("Kill of a Group");
+  CheckHub("Kill of a Group");
   if (!options.wait) {
     KillAll(Greenlets(), options);
     return empty();

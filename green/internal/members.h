@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/base/optimization.h"
 #include "grove/green/greenlet.h"
 #include "grove/green/internal/multi_wait.h"
 #include "grove/green/internal/own_hub.h"
@@ -141,7 +142,7 @@ class Members : private Observer {
   // For those who start members. A place, or none on the deadline; with `may_lend`, a
   // member that finds no free place lends its own. Contract as Pool::Spawn().
   virtual Place TakePlace(Deadline, bool) {
-    hub_.Check("Spawn in a Group");
+    CheckHub("Spawn in a Group");
     return Place(this, false);
   }
   // Uses `place` for `core`. If it was lent, waits until `core` has ended.
@@ -156,15 +157,23 @@ class Members : private Observer {
   virtual void PlaceUsed(bool /*lent*/) {}
   virtual void PlaceLeft(bool /*lent*/) {}
   virtual void PlaceUnused(bool /*lent*/) {}
+  virtual void ForgetPlaces() {}
 
-  OwnHub hub_;
+  // This thread's scheduler. A fatal error on another hub than the group's; if that has
+  // ended, so have its greenlets, and the group begins anew here.
+  Scheduler& CheckHub(const char* what) {
+    if (ABSL_PREDICT_FALSE(!hub_.here()) && hub_.gone()) Forget();
+    return hub_.Check(what);
+  }
 
  private:
   friend class Place;
   struct Member final : EndWatch {
     Member* previous = nullptr;
     Member* next = nullptr;
-    bool lent = false;
+    bool lends = false;            // its place, and waits for the end of who has it
+    bool lent = false;             // its place is that of
+    const Core* lender = nullptr;  // this one
   };
 
   void Fulfilled(ListedWaiter* w) override;
@@ -172,7 +181,10 @@ class Members : private Observer {
   Member* Find(const Core* core) const;
   void Leave(Member* member);
   bool WaitUntilEmpty(Deadline deadline);
+  void DropNodes();
+  void Forget();
 
+  OwnHub hub_;
   size_t size_ = 0;
   int arriving_ = 0;
   Member* first_ = nullptr;

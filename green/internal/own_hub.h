@@ -30,6 +30,10 @@ class OwnHub {
     return *scheduler_;
   }
 
+  bool here() const {
+    return scheduler_ != nullptr && scheduler_ == Scheduler::GetIfExists();
+  }
+
   // Whether the hub has ended, or there never was one.
   bool gone() const { return scheduler_ == nullptr || scheduler_->ended(); }
 
