@@ -178,7 +178,14 @@ Core* NewCore(Scheduler& s, size_t stack_size, F&& fn, SpawnSite site) {
   const uintptr_t top = reinterpret_cast<uintptr_t>(stack.top());
   void* where = reinterpret_cast<void*>((top - Colour(stack.index) - sizeof(Impl)) &
                                         ~uintptr_t{63});
-  return s.Adopt(::new (where) Impl(std::forward<F>(fn)), stack, site);
+  Impl* body;
+  try {
+    body = ::new (where) Impl(std::forward<F>(fn));
+  } catch (...) {  // a copy of what it captures
+    s.GiveStack(stack);
+    throw;
+  }
+  return s.Adopt(body, stack, site);
 }
 
 }  // namespace green_internal

@@ -15,6 +15,7 @@
 #include "grove/green/hub_scope.h"
 #include "grove/green/interrupt.h"
 #include "grove/green/sleep.h"
+#include "grove/green/spawn_hook.h"
 #include "grove/green/timeout.h"
 
 namespace grove {
@@ -335,6 +336,19 @@ TEST_F(LocalTest, OneWhoseDestructorBlocksMayEndWhileItsGreenletLocalDoes) {
   local.reset();
   EXPECT_TRUE(JoinHub());
   EXPECT_EQ(Take(), "~slow ~slow ~slow");
+}
+
+TEST_F(LocalTest, ThoseOfEndHooksEndWithTheGreenlet) {
+  auto local = std::make_unique<GreenletLocal<Noter>>([] { return Noter("value"); });
+  const SpawnHookId hook =
+      AddEndHook([&](const AnyGreenlet&) { (*local)->name = "used"; });
+  for (int i = 0; i < 3; ++i) {
+    Spawn([] {}).Join();
+    EXPECT_EQ(Take(), "~used");
+  }
+  EXPECT_TRUE(RemoveSpawnHook(hook));
+  local.reset();
+  EXPECT_EQ(Take(), "");
 }
 
 TEST_F(LocalTest, ASlotIsUsedAgainAndValuesAreNotMixedUp) {

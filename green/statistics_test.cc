@@ -47,6 +47,19 @@ GREENLET_TEST(Statistics, CountGreenletsTimersAndStacks) {
   EXPECT_GE(after.stacks_cached, 10u);
 }
 
+GREENLET_TEST(Statistics, ASpawnWhoseFunctionCannotBeCopiedKeepsNoStack) {
+  struct Captured {
+    Captured() = default;
+    Captured(const Captured&) { throw std::runtime_error("no copy"); }
+    void operator()() const {}
+  };
+  const HubStatistics before = Mine();
+  const Captured fn;
+  for (int i = 0; i < 10; ++i) EXPECT_THROW(Spawn(fn), std::runtime_error);
+  EXPECT_EQ(Mine().stacks_in_use, before.stacks_in_use);
+  EXPECT_EQ(Mine().live, before.live);
+}
+
 GREENLET_TEST(Statistics, CountDescriptorsThatAreWatched) {
   int ends[2];
   ASSERT_EQ(pipe2(ends, O_NONBLOCK | O_CLOEXEC), 0);

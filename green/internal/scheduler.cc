@@ -177,6 +177,8 @@ void Scheduler::Destroy(Scheduler* s) {
   s->stacks_.Clear();  // and not when the last handle goes
   // From here on handles free their greenlets by themselves.
   s->Disown(s->main_);
+  // What was posted and not delivered ends as it would in a callback: it cannot block.
+  s->current_ = s->loop_;
   s->hub_.reset();
   current_scheduler = nullptr;
   s->ended_.store(true, std::memory_order_release);
@@ -358,7 +360,13 @@ void Scheduler::MarkFinished(Core* core) {
   --live_;
   if (ABSL_PREDICT_FALSE(hooks_ != nullptr)) hooks_->Run(SpawnHooks::When::kEnd, core);
   core->joiners.NotifyAll();
-  if (ABSL_PREDICT_FALSE(core->extras != nullptr)) RunLinks(core);
+  if (ABSL_PREDICT_FALSE(core->extras != nullptr)) {
+    // Those that hooks have made, and destructors of what this end has ended.
+    ++current_->shields;
+    DropLocals(core);
+    --current_->shields;
+    RunLinks(core);
+  }
 }
 
 void Scheduler::FinishUnstarted(Core* core, std::exception_ptr error) {

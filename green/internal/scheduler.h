@@ -134,7 +134,7 @@ class Scheduler {
 
   // --- interrupts ---
 
-  // Something has been added to core->pending: end its wait if that may be.
+  // Something has been added to core->special: end its wait if that may be.
   void Interrupt(Core* core);
   void Kill(Core* core, std::exception_ptr error);
   // Throws what is pending for the current greenlet, if it may be thrown now.
@@ -152,6 +152,8 @@ class Scheduler {
     SanitizerReuse(s.usable_low(), s.top() - s.usable_low());
     return s;
   }
+  // One that nobody runs on.
+  void GiveStack(const Stack& stack) { stacks_.Give(stack); }
   // Whether there is one, for those who would rather do without.
   bool HasStack(size_t size) {
     const absl::StatusOr<Stack> stack = stacks_.Take(size);
