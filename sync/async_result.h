@@ -78,24 +78,13 @@ class AsyncResult {
   // Takes over how a greenlet has ended: for Link() and RawLink(). One that returns
   // something else than T is a fatal error.
   void operator()(const AnyGreenlet& greenlet) {
-    absl::Status outcome;
+    Outcome outcome;
     try {
-      outcome = green_internal::OutcomeOf(greenlet.core());
-    } catch (...) {
-      return SetException(std::current_exception());
+      outcome = OutcomeOf(greenlet);
+    } catch (...) {  // what it has thrown, or the copy of what it returned
+      outcome.exception = std::current_exception();
     }
-    if (!outcome.ok()) {
-      SetStatus(std::move(outcome));
-    } else {
-      auto* body = dynamic_cast<green_internal::ResultBody<T>*>(greenlet.core()->body);
-      GROVE_CHECK(body, "greenlet '", greenlet.name(),
-                  "' does not return what the AsyncResult that is linked to it has");
-      if constexpr (std::is_void_v<T>) {
-        Set();
-      } else {
-        Set(T(*body->result));
-      }
-    }
+    SetOutcome(std::move(outcome));
   }
 
   // AsyncResult::Get()
@@ -203,6 +192,19 @@ class AsyncResult {
 
   static std::string NameOf(AsyncResult* r) {
     return sync_internal::NameOf("AsyncResult", r);
+  }
+
+  static Outcome OutcomeOf(const AnyGreenlet& greenlet) {
+    absl::Status status = green_internal::OutcomeOf(greenlet.core());
+    if (!status.ok()) return {.status = std::move(status)};
+    auto* body = dynamic_cast<green_internal::ResultBody<T>*>(greenlet.core()->body);
+    GROVE_CHECK(body, "greenlet '", greenlet.name(),
+                "' does not return what the AsyncResult that is linked to it has");
+    if constexpr (std::is_void_v<T>) {
+      return {.value = Nothing()};
+    } else {
+      return {.value = *body->result};
+    }
   }
 
   void SetOutcome(Outcome outcome) {

@@ -189,6 +189,20 @@ GREENLET_TEST(AsyncResult, TakesOverAGreenletsException) {
   SetErrorHandler({});
 }
 
+GREENLET_TEST(AsyncResult, TakesOverThatAValueCannotBeCopied) {
+  struct Value {
+    Value() = default;
+    Value(const Value&) { throw std::runtime_error("no copy"); }
+    Value(Value&&) = default;
+    Value& operator=(const Value&) = default;
+    Value& operator=(Value&&) = default;
+  };
+  AsyncResult<Value> result;
+  const Greenlet<Value> g = Spawn([] { return Value(); });
+  g.Link(std::ref(result));
+  EXPECT_THROW((void)result.Take(), std::runtime_error);
+}
+
 GREENLET_TEST(AsyncResult, TakesOverThatAGreenletWasKilled) {
   AsyncResult<int> result;
   const Greenlet<int> g = Spawn({.name = "victim"}, [] {
