@@ -100,7 +100,9 @@ HubGroup::Arrival::~Arrival() {
 }
 
 HubGroup::HubGroup(std::function<void(int)> main)
-    : main_(std::move(main)), home_(ThisHub().handle()) {}
+    : main_(std::move(main)),
+      home_(ThisHub().handle()),
+      process_(Scheduler::process_mark()) {}
 
 HubGroup::HubGroup(HubGroupOptions options, std::function<void(int)> main)
     : HubGroup(std::move(main)) {
@@ -240,6 +242,11 @@ void HubGroup::StopAll() {
 }
 
 HubGroup::~HubGroup() {
+  if (process_ != Scheduler::process_mark()) {
+    // A forked child has none of these threads: there is nothing to wait for.
+    for (std::unique_ptr<Member>& member : members_) (void)member.release();
+    return;
+  }
   Shield shield;
   try {
     main_ ? Join() : static_cast<void>(Drain());

@@ -233,6 +233,7 @@ class HubGroup {
   int running_ = 0;
   int starting_ = 0;
   bool stop_all_ = false;
+  const uint8_t process_;  // whose threads these are: not a forked child's
   green_internal::WaiterList waiters_;
 };
 

@@ -89,11 +89,27 @@ struct Registry {
   std::shared_ptr<ShutdownSequence> sequence;  // of the ShutdownScope
   std::optional<ShutdownPhase> begun;          // the last phase that has
   absl::Duration overtime;
+  // Whose it is: a forked child's hooks and its end are its own.
+  std::atomic<uint8_t> process{Scheduler::process_mark()};
 
   static Registry& Get() {
     // Never destroyed: hooks may be static.
     static Registry* const registry = new Registry;
+    if (registry->process.load(std::memory_order_acquire) != Scheduler::process_mark()) {
+      registry->BeginInChild();
+    }
     return *registry;
+  }
+
+  void BeginInChild() {
+    const std::lock_guard guard(lock);
+    if (process.load(std::memory_order_relaxed) == Scheduler::process_mark()) return;
+    hooks.clear();
+    late.clear();
+    request.reset();
+    sequence.reset();
+    begun.reset();
+    process.store(Scheduler::process_mark(), std::memory_order_release);
   }
 
   // The last one that came first. Those that come later are late.
@@ -448,6 +464,7 @@ ShutdownScope::ShutdownScope(ShutdownOptions options)
 ShutdownScope::~ShutdownScope() {
   Registry& r = Registry::Get();
   const std::lock_guard guard(r.lock);
+  if (r.sequence != sequence_) return;  // its parent's, in a forked child
   r.sequence = nullptr;
   r.request.reset();
   r.begun.reset();

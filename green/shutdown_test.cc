@@ -23,7 +23,9 @@
 #include "grove/green/greenlet.h"
 #include "grove/green/hub_group.h"
 #include "grove/green/hub_scope.h"
+#include "grove/green/internal/sanitizer.h"
 #include "grove/green/interrupt.h"
+#include "grove/green/os/fork.h"
 #include "grove/green/sleep.h"
 #include "grove/green/testing/greenlet_test.h"
 #include "grove/green/timeout.h"
@@ -307,9 +309,8 @@ GREENLET_TEST(Shutdown, AHookThatComesLateHasItsTimeAndIsInTheReport) {
 TEST(Shutdown, WhoseHookIsGivenUpGoesOn) {
   HubScope hub;
   // Long enough for the hook to have begun by its end.
-  ShutdownScope scope({.signals = {},
-                       .grace = absl::Milliseconds(500),
-                       .overtime = absl::Milliseconds(1)});
+  ShutdownScope scope(
+      {.signals = {}, .grace = absl::Seconds(3), .overtime = absl::Milliseconds(1)});
   std::promise<void> registered, gone;
   std::atomic<bool> enough{false};
   HubGroup group({.hubs = 1, .pin = false}, [&](int) {
@@ -356,6 +357,28 @@ GREENLET_TEST(Shutdown, ARequestMayComeBeforeThereIsAScope) {
   RequestShutdown(6);
   ShutdownScope scope(Quiet());
   EXPECT_EQ(scope.Wait().exit_code, 6);
+}
+
+GREENLET_TEST(Shutdown, AForkedChildHasAnEndOfItsOwn) {
+  if (GROVE_TSAN) GTEST_SKIP() << "it bears no threads in a forked child";
+  ShutdownScope parents(Quiet());
+  const ShutdownHook hook =
+      OnShutdown(ShutdownPhase::kDrain, "the parent's",
+                 [](Deadline) -> absl::Status { return absl::OkStatus(); });
+  RequestShutdown(1);
+  absl::StatusOr<Subprocess> child = ForkProcess([] {
+    if (ShutdownRequested()) return 10;
+    ShutdownScope scope(Quiet());
+    const ShutdownHook own =
+        OnShutdown(ShutdownPhase::kDrain, "the child's",
+                   [](Deadline) -> absl::Status { return absl::OkStatus(); });
+    RequestShutdown(20);
+    const ShutdownReport report = scope.Wait();
+    return report.hooks.size() == 1 ? report.exit_code : 11;
+  });
+  ASSERT_TRUE(child.ok()) << child.status();
+  EXPECT_EQ(*child->Wait(), ExitStatus::Exited(20));
+  EXPECT_EQ(parents.Wait().hooks.size(), 1u);
 }
 
 GREENLET_TEST(Shutdown, WaitsUntilSomebodyAsks) {

@@ -1,6 +1,7 @@
 #include "grove/green/os/fork.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -59,6 +60,15 @@ pid_t ForkLocked() {
   return pid;
 }
 
+template <typename F>
+auto RetryOnEintr(F call) {
+  decltype(call()) result;
+  do {
+    result = call();
+  } while (result < 0 && errno == EINTR);
+  return result;
+}
+
 [[noreturn]] void RunInChild(absl::FunctionRef<int()> fn) {
   int code = 1;
   try {
@@ -84,25 +94,34 @@ absl::StatusOr<pid_t> Fork() {
 
 absl::StatusOr<Subprocess> ForkProcess(absl::FunctionRef<int()> fn) {
   fflush(nullptr);
+  // The child begins once it can be waited for: nothing has happened if it cannot.
+  int go[2];
+  if (pipe2(go, O_CLOEXEC) != 0) return ErrnoStatus(errno, "fork: a pipe for the child");
   ChildProcess::starting().lock();
   const pid_t pid = ForkLocked();
-  if (pid == 0) RunInChild(fn);
-  int error = errno;
-  int pidfd = -1;
-  if (pid > 0) {
-    pidfd = static_cast<int>(syscall(SYS_pidfd_open, pid, 0));
-    error = errno;
+  if (pid == 0) {
+    close(go[1]);
+    char byte;
+    if (RetryOnEintr([&] { return read(go[0], &byte, 1); }) != 1) _exit(1);
+    close(go[0]);
+    RunInChild(fn);
   }
+  absl::Status failed;
   std::shared_ptr<ChildProcess> child;
-  if (pidfd >= 0) child = ChildProcess::Make(pid, pidfd, absl::StrCat("fork ", pid));
-  ChildProcess::starting().unlock();
-  if (child) return Subprocess(std::move(child));
-  if (pid > 0) {
-    // It cannot be waited for as it should: none at all, then.
-    kill(pid, SIGKILL);
-    waitpid(pid, nullptr, 0);
+  if (pid < 0) {
+    failed = ErrnoStatus(errno, "fork");
+  } else if (const long pidfd = syscall(SYS_pidfd_open, pid, 0); pidfd < 0) {
+    failed = ErrnoStatus(errno, "fork: pidfd_open of the child");
+  } else {
+    child = ChildProcess::Make(pid, static_cast<int>(pidfd), absl::StrCat("fork ", pid));
+    (void)!write(go[1], "", 1);
   }
-  return ErrnoStatus(error, "fork");
+  ChildProcess::starting().unlock();
+  close(go[0]);
+  close(go[1]);
+  if (child) return Subprocess(std::move(child));
+  if (pid > 0) RetryOnEintr([&] { return waitpid(pid, nullptr, 0); });
+  return failed;
 }
 
 }  // namespace grove

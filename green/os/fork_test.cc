@@ -5,9 +5,12 @@
 #include <gtest/gtest.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <memory>
 #include <stdexcept>
@@ -16,6 +19,7 @@
 #include <vector>
 
 #include "grove/green/greenlet.h"
+#include "grove/green/hub_group.h"
 #include "grove/green/hub_scope.h"
 #include "grove/green/internal/sanitizer.h"
 #include "grove/green/os/pipe.h"
@@ -376,6 +380,50 @@ TEST(ForkMainTest, TheMainGreenletLivesOnAsItIs) {
             })),
             ExitStatus::Exited(0));
   EXPECT_FALSE(other.ready());
+}
+
+TEST(ForkMainTest, AHubGroupOfItsParentEndsInTheChildWithoutItsThreads) {
+  SKIP_UNDER_TSAN();
+  std::thread([] {
+    absl::StatusOr<pid_t> pid;
+    {
+      HubScope scope;
+      HubGroup group({.hubs = 2, .pin = false});
+      pid = Fork();
+      ASSERT_TRUE(pid.ok());
+      if (*pid != 0) {
+        EXPECT_EQ(WaitPid(*pid, Guard())->status, ExitStatus::Exited(9));
+      }
+    }
+    if (*pid == 0) _exit(9);
+  }).join();
+}
+
+// Without a descriptor to wait for it by: nothing of it has happened.
+GREENLET_TEST_F(ForkTest, AChildThatCannotBeWaitedForNeverBegins) {
+  SKIP_UNDER_TSAN();
+  void* const page = mmap(nullptr, sizeof(int), PROT_READ | PROT_WRITE,
+                          MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  ASSERT_NE(page, MAP_FAILED);
+  int* const begun = static_cast<int*>(page);
+  for (const int left : {0, 1, 2}) {  // the pipe takes two
+    std::vector<int> all;
+    rlimit before;
+    ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+    const rlimit few{std::min<rlim_t>(before.rlim_cur, 256), before.rlim_max};
+    ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &few), 0);
+    for (int fd = dup(0); fd >= 0; fd = dup(0)) all.push_back(fd);
+    for (int i = 0; i < left; ++i) {
+      close(all.back());
+      all.pop_back();
+    }
+    const absl::Status s = ForkProcess([&] { return *begun = 1; }).status();
+    for (const int fd : all) close(fd);
+    ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+    EXPECT_EQ(ErrnoOf(s), EMFILE) << s;
+    EXPECT_EQ(*begun, 0);
+  }
+  munmap(page, sizeof(int));
 }
 
 TEST(ForkMainTest, AThreadWithoutAHubMayFork) {
