@@ -88,13 +88,49 @@ GROVE_NO_SANITIZE bool SetStdio(Child* child) {
   return true;
 }
 
+// As the kernel has it: glibc's dirent is another one.
+struct KernelDirent {
+  uint64_t inode;
+  int64_t next;
+  uint16_t size;
+  uint8_t type;
+  char name[];
+};
+
+// Without close_range(2): those that there are, by /proc, as the limit may be of a
+// billion. Marks do not change what is listed.
+GROVE_NO_SANITIZE bool CloseOthersByList() {
+  const long folder = syscall(SYS_openat, AT_FDCWD, "/proc/self/fd",
+                              O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0);
+  if (folder < 0) return false;
+  alignas(KernelDirent) char entries[1024];
+  long size;
+  while ((size = syscall(SYS_getdents64, folder, entries, sizeof entries)) > 0) {
+    for (long at = 0; at < size;) {
+      const auto* entry = reinterpret_cast<const KernelDirent*>(entries + at);
+      at += entry->size;
+      int fd = 0;
+      const char* digit = entry->name;
+      for (; *digit >= '0' && *digit <= '9'; ++digit) fd = fd * 10 + (*digit - '0');
+      if (*digit == '\0' && fd > 2) syscall(SYS_fcntl, fd, F_SETFD, FD_CLOEXEC);
+    }
+  }
+  syscall(SYS_close, folder);
+  return size == 0;
+}
+
+// All that there may be.
+GROVE_NO_SANITIZE void CloseOthersByLimit(int limit) {
+  for (int fd = 3; fd < limit; ++fd) syscall(SYS_fcntl, fd, F_SETFD, FD_CLOEXEC);
+}
+
 GROVE_NO_SANITIZE bool SetOtherDescriptors(Child* child) {
   const SpawnRequest& r = *child->request;
   // Marked and not closed: if exec fails, nothing was done.
-  if (r.close_others && syscall(SYS_close_range, 3u, ~0u, kCloseRangeCloexec) != 0) {
-    for (int fd = 3; fd < child->max_fd; ++fd) {  // before Linux 5.11
-      syscall(SYS_fcntl, fd, F_SETFD, FD_CLOEXEC);
-    }
+  if (r.close_others &&
+      syscall(SYS_close_range, 3u, ~0u, kCloseRangeCloexec) != 0 &&  // Linux 5.11
+      !CloseOthersByList()) {
+    CloseOthersByLimit(child->max_fd);
   }
   for (size_t i = 0; i < r.pass_fds_count; ++i) {
     if (syscall(SYS_fcntl, r.pass_fds[i], F_SETFD, 0) != 0) {
