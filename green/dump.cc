@@ -241,7 +241,11 @@ std::string RestOf(const HubRecord& record, uint64_t live) {
                       " is a pool's, and waits for work\n");
 }
 
-std::string DumpOfBlocked(HubRecord& record, const DumpOptions& options) {
+using Clock = std::chrono::steady_clock;
+
+// `until` is when stacks have to be there, of all hubs together.
+std::string DumpOfBlocked(HubRecord& record, const DumpOptions& options,
+                          Clock::time_point until) {
   const HubRecord::Look look(record);
   if (!look) return "";  // it has ended meanwhile
   const uint64_t live = look.See().live;
@@ -249,8 +253,14 @@ std::string DumpOfBlocked(HubRecord& record, const DumpOptions& options) {
   std::string out = absl::StrCat("hub '", record.name(), "', ", live,
                                  live == 1 ? " greenlet" : " greenlets",
                                  " beside the main one, does not answer\n");
+  if (record.is_a_pools()) {
+    absl::StrAppend(&out, "its thread ", record.tid(),
+                    " is a pool's, and at work: no signal reaches it\n");
+    return out;
+  }
   CapturedStack captured;
-  if (!record.Capture(options.signal, options.stack_limit, &captured)) {
+  const absl::Duration left = absl::FromChrono(until - Clock::now());
+  if (!record.Capture(options.signal, std::max(left, absl::Milliseconds(1)), &captured)) {
     absl::StrAppend(&out, "its thread ", record.tid(), " does not either\n");
     return out;
   }
@@ -264,8 +274,10 @@ std::string DumpOfBlocked(HubRecord& record, const DumpOptions& options) {
 // Blocks this thread.
 std::string Collect(const DumpOptions& options) {
   StackCapture::InstallHandler(options.signal);
-  const auto until = std::chrono::steady_clock::now() +
-                     absl::ToChronoNanoseconds(std::min(options.limit, absl::Hours(1)));
+  const auto after = [](absl::Duration limit) {
+    return Clock::now() + absl::ToChronoNanoseconds(std::min(limit, absl::Hours(1)));
+  };
+  const Clock::time_point until = after(options.limit);
   Scheduler* here = Scheduler::GetIfExists();
   const std::vector<std::shared_ptr<HubRecord>> records = HubRecord::All();
   const auto answers = std::make_shared<Answers>();
@@ -302,8 +314,10 @@ std::string Collect(const DumpOptions& options) {
   }
   std::string out;
   std::vector<Wait> waits;
+  const Clock::time_point stacks_until = after(options.stack_limit);
   for (size_t i = 0; i < records.size(); ++i) {
-    out += parts[i].text.empty() ? DumpOfBlocked(*records[i], options) : parts[i].text;
+    out += parts[i].text.empty() ? DumpOfBlocked(*records[i], options, stacks_until)
+                                 : parts[i].text;
     out += '\n';
     waits.insert(waits.end(), parts[i].waits.begin(), parts[i].waits.end());
   }

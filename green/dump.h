@@ -52,7 +52,8 @@ struct DumpOptions {
   size_t listed = 10;
   // Spawn trees are left out for hubs with more greenlets than that.
   size_t largest_tree = 200;
-  // For the stack of what holds up a hub: see MonitorOptions.
+  // For the stack of what holds up a hub, and how long all of them may take together: see
+  // MonitorOptions.
   int signal = SIGURG;
   absl::Duration stack_limit = absl::Seconds(1);
 };
@@ -64,7 +65,8 @@ struct DumpOptions {
 // second (half a microsecond each, in an optimised build). Of each stack the innermost 64
 // frames are shown.
 //
-// Blocks: in a greenlet, until all hubs have answered, or the limit. In a callback on the
+// Blocks: in a greenlet, until all hubs have answered, or the limit; then, if some have
+// not, until their stacks are there, or for stack_limit. In a callback on the
 // hub's stack, or on a thread without a hub, that thread is blocked as long.
 // Kill: not interrupted.
 // Threads: any.

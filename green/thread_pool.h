@@ -59,8 +59,8 @@ struct ThreadPoolOptions {
 // happens. What Spawn() has started may be abandoned: capture by value there.
 //
 // On a thread of a pool, of this or another one, Apply() and Spawn() run the function
-// right there: a task that waited for a thread, and held one meanwhile, could wait for
-// ever.
+// right there, also after Shutdown(): a task that waited for a thread, and held one
+// meanwhile, could wait for ever.
 //
 // If a thread cannot be started (the system's limits), tasks are left to those that
 // there are; if there is none, they fail with the error, which has errno.

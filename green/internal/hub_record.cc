@@ -23,11 +23,18 @@ Records& TheRecords() {
 }
 
 std::atomic<int> quiet_threads{0};
+constinit thread_local bool this_thread_is_a_pools = false;
 
 }  // namespace
 
 HubRecord::HubRecord(Scheduler* s)
-    : scheduler_(s), handle_(s->handle()), thread_(pthread_self()), tid_(gettid()) {}
+    : is_a_pools_(this_thread_is_a_pools),
+      scheduler_(s),
+      handle_(s->handle()),
+      thread_(pthread_self()),
+      tid_(gettid()) {}
+
+void HubRecord::ThisThreadIsAPools() { this_thread_is_a_pools = true; }
 
 std::shared_ptr<HubRecord> HubRecord::Add(Scheduler* s) {
   std::shared_ptr<HubRecord> record(new HubRecord(s));

@@ -54,13 +54,11 @@ class HubRecord {
 
   // Whether its thread, one of a pool, waits for work: nothing of the hub runs meanwhile.
   bool rests() const { return rests_.load(std::memory_order_relaxed); }
-  void set_rests(bool rests) {
-    if (rests) is_a_pools_.store(true, std::memory_order_relaxed);
-    rests_.store(rests, std::memory_order_relaxed);
-  }
-  // Whether its thread is one of a pool, as far as that has shown: which is for what
-  // blocks it.
-  bool is_a_pools() const { return is_a_pools_.load(std::memory_order_relaxed); }
+  void set_rests(bool rests) { rests_.store(rests, std::memory_order_relaxed); }
+  // Whether its thread is one of a pool: which is for what blocks it.
+  bool is_a_pools() const { return is_a_pools_; }
+  // For a pool's thread, at its begin.
+  static void ThisThreadIsAPools();
 
   // Takes the stack of what the hub's thread runs. The caller holds a Look at it.
   bool Capture(int signum, absl::Duration limit, CapturedStack* out) {
@@ -92,7 +90,7 @@ class HubRecord {
   std::mutex capturing_;
   mutable std::mutex ignoring_;  // ignored_
   std::atomic<bool> rests_{false};
-  std::atomic<bool> is_a_pools_{false};
+  const bool is_a_pools_;
   Scheduler* scheduler_;  // null once it has ended
   const HubHandle handle_;
   const pthread_t thread_;

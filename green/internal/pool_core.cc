@@ -176,7 +176,13 @@ void PoolCore::set_max_threads(int n) {
   max_threads_ = n;
   if (TooMany()) DismissIdle(threads_ - leaving_ - max_threads_);
   for (size_t waiting = queued_; waiting > 0 && TakeThread(); --waiting) {
-    if (StartThread(lock) != 0) break;
+    const int error = StartThread(lock);
+    if (error == 0) continue;
+    // Who has just submitted something, and had no thread either, counted on this one.
+    if (threads_ == leaving_ && queued_ > 0) {
+      NoThread(error, nullptr, lock).IgnoreError();
+    }
+    return;
   }
 }
 
@@ -224,7 +230,7 @@ absl::Status PoolCore::NoThread(int error, NativeTask* own,
                                 std::unique_lock<std::mutex>& lock) {
   const absl::Status status =
       ErrnoStatus(error, absl::StrCat("start the first thread of pool '", name_, "'"));
-  const bool own_waits = own->queued_;  // else it was taken meanwhile
+  const bool own_waits = own != nullptr && own->queued_;  // else it was taken meanwhile
   if (own_waits) {
     not_admitted_ = nullptr;
     Dequeue(own);
@@ -405,6 +411,7 @@ void* PoolCore::WorkerMain(void* argument) {
   const std::unique_ptr<Worker> self(static_cast<Worker*>(argument));
   PoolCore* pool = self->pool;
   pool_of_thread = pool;
+  HubRecord::ThisThreadIsAPools();
   pthread_setname_np(pthread_self(), self->name.substr(0, 15).c_str());
   LeaveTheCore();
   NativeTask* task = nullptr;
