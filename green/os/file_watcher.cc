@@ -237,6 +237,8 @@ absl::StatusOr<FileEvent> FileWatcher::State::Next(Deadline deadline) {
     return absl::FailedPreconditionError("wait for a change of files: none is watched");
   }
   for (;;) {
+    // Also where there is always something to tell of other places.
+    if (!polled_.empty() && next_look_.HasPassed()) LookAgain();
     if (closed_) return absl::CancelledError("wait for a change of files: closed");
     if (events_.empty()) ReadEvents();
     if (!events_.empty()) {
