@@ -1,6 +1,7 @@
 #include "grove/net/caching_resolver.h"
 
 #include <algorithm>
+#include <exception>
 #include <optional>
 #include <utility>
 
@@ -8,6 +9,8 @@
 #include "grove/green/deadline_scope.h"
 #include "grove/green/greenlet.h"
 #include "grove/green/hub_scope.h"
+#include "grove/green/internal/describe_exception.h"
+#include "grove/green/interrupt.h"
 #include "grove/hub/internal/check.h"
 #include "grove/sync/event.h"
 
@@ -145,7 +148,15 @@ std::shared_ptr<CachingResolver::Flight> CachingResolver::TakeOff(
     flight->pilot =
         Spawn({.name = "lookup " + question.name},
               [inner = inner_, question, landing = Landing(flight)]() mutable {
-                landing.Bring(inner->Resolve(question, {}));
+                try {
+                  landing.Bring(inner->Resolve(question, {}));
+                } catch (const GreenletExit&) {
+                  throw;
+                } catch (...) {
+                  landing.Bring(absl::UnknownError(absl::StrCat(
+                      "lookup of ", question.name, ": ",
+                      green_internal::DescribeException(std::current_exception()))));
+                }
               });
   });
   return flight;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <deque>
+#include <exception>
 #include <optional>
 #include <string>
 #include <utility>
@@ -14,7 +15,9 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
 #include "grove/green/greenlet.h"
+#include "grove/green/internal/describe_exception.h"
 #include "grove/green/internal/lone_waiter.h"
+#include "grove/green/interrupt.h"
 #include "grove/green/status.h"
 #include "grove/green/timeout.h"
 #include "grove/green/wait.h"
@@ -77,6 +80,7 @@ class Race {
 
   std::string Name() const { return absl::StrCat("dial ", host_, ":", port_); }
   void Ask(Family family);
+  absl::StatusOr<HostAnswer> LookUp(Family family);
   Deadline NextStart() const;
   void StartNext();
   bool AnythingPending() const;
@@ -123,14 +127,27 @@ absl::StatusOr<TcpStream> Race::Run() {
   }
 }
 
+// What a resolver throws is why it failed: somebody waits for its answer.
+absl::StatusOr<HostAnswer> Race::LookUp(Family family) {
+  try {
+    return resolver_.LookupHost(
+        host_, {.family = family == kV6 ? AddressFamily::kV6 : AddressFamily::kV4,
+                .one_of_both = options_.family == AddressFamily::kAny});
+  } catch (const GreenletExit&) {
+    throw;
+  } catch (...) {
+    return absl::UnknownError(
+        absl::StrCat("lookup of ", host_, ": ",
+                     green_internal::DescribeException(std::current_exception())));
+  }
+}
+
 void Race::Ask(Family family) {
   Lookup& lookup = lookups_[family];
   lookup.asked = true;
   greenlets_.push_back(Spawn({.name = absl::StrCat("look up ", host_)}, [=, this] {
     Lookup& l = lookups_[family];
-    const absl::StatusOr<HostAnswer> answer = resolver_.LookupHost(
-        host_, {.family = family == kV6 ? AddressFamily::kV6 : AddressFamily::kV4,
-                .one_of_both = options_.family == AddressFamily::kAny});
+    const absl::StatusOr<HostAnswer> answer = LookUp(family);
     l.done = true;
     l.error = answer.status();
     if (answer.ok()) {

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <tuple>
 #include <utility>
@@ -22,6 +23,7 @@
 #include "grove/green/status.h"
 #include "grove/green/testing/greenlet_test.h"
 #include "grove/green/testing/socket_pair.h"
+#include "grove/net/caching_resolver.h"
 #include "grove/net/default_resolver.h"
 #include "grove/net/testing/fake_resolver.h"
 #include "grove/net/unix.h"
@@ -320,6 +322,24 @@ GREENLET_TEST_F(DialTest, ALookupThatFailsIsTold) {
                  AddressFamily::kV4);
   EXPECT_EQ(Dial("quarter.example", 80, With()).status().code(),
             StatusCode::kUnavailable);
+}
+
+GREENLET_TEST_F(DialTest, AResolverThatThrowsIsTold) {
+  class Throws final : public Resolver {
+   public:
+    absl::StatusOr<Answer> Resolve(const Question&, Deadline) override {
+      throw std::runtime_error("out of luck");
+    }
+    std::string Describe() const override { return "one that throws"; }
+  };
+  Throws bare;
+  CachingResolver cached(std::make_unique<Throws>());
+  for (Resolver* resolver :
+       {static_cast<Resolver*>(&bare), static_cast<Resolver*>(&cached)}) {
+    const absl::Status s = Dial("a.test", 80, {.resolver = resolver}).status();
+    EXPECT_EQ(s.code(), absl::StatusCode::kUnknown) << s;
+    EXPECT_THAT(std::string(s.message()), HasSubstr("out of luck"));
+  }
 }
 
 GREENLET_TEST_F(DialTest, KilledItLeavesNothing) {
