@@ -237,6 +237,7 @@ void AresResolver::Impl::Refresh() {
       .timeout = options_.timeout.value_or(conf.timeout),
       .tries = options_.tries.value_or(conf.attempts),
       .rotate = options_.rotate.value_or(conf.rotate),
+      .tcp = options_.tcp.value_or(conf.tcp),
   };
   std::vector<Address>& servers = options.servers;
   servers.erase(std::remove_if(servers.begin(), servers.end(), &IsLinkLocal),

@@ -32,6 +32,8 @@ struct AresResolverOptions {
   std::optional<std::vector<std::string>> search = {};
   // Whether questions begin at each of the servers in turn.
   std::optional<bool> rotate = {};
+  // Whether TCP is used from the start, and not only for what UDP does not hold.
+  std::optional<bool> tcp = {};
   // Of LookupHost(): kAny puts the address that is best tried first in front; kV4 and kV6
   // those of that family.
   AddressFamily prefer = AddressFamily::kAny;

@@ -196,6 +196,20 @@ GREENLET_TEST_F(AresResolverTest, GoesToTcpForWhatDoesNotFit) {
   EXPECT_EQ(server.tcp_queries(), 1);
 }
 
+GREENLET_TEST_F(AresResolverTest, AsksByTcpOnlyIfToldTo) {
+  TestDnsServer server([](const TestQuery& q) -> std::vector<std::string> {
+    if (!q.tcp) return {TestReply{.code = kServfail}.To(q)};
+    return Friendly(q);
+  });
+  AresResolverOptions options = Asking({server.address()});
+  options.tcp = true;
+  AresResolver resolver(options);
+  const auto host = resolver.LookupHost("example.test");
+  ASSERT_TRUE(host.ok()) << host.status();
+  EXPECT_THAT(host->addresses, SizeIs(2));
+  EXPECT_EQ(server.tcp_queries(), 2);
+}
+
 GREENLET_TEST_F(AresResolverTest, ReportsThatNobodyListensForTcp) {
   TestDnsServer server([](const TestQuery& q) -> std::vector<std::string> {
     return {TestReply{.truncated = true}.To(q)};

@@ -279,7 +279,7 @@ GREENLET_TEST_F(LibcDifferentialTest, LooksAddressesUpAsLibcDoes) {
   AresResolver ares;
   BlockingResolver libc;
   for (const char* ip : {"127.0.0.1", "::1", "192.0.2.50", "2001:db8::50", "192.0.2.1",
-                         "192.0.2.99", "2001:db8::1"}) {
+                         "192.0.2.99", "2001:db8::1", "::ffff:192.0.2.1"}) {
     const Address address = *Address::FromIp(ip, 80);
     const auto a = ares.LookupAddress(address);
     const auto l = libc.LookupAddress(address);

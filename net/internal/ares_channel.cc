@@ -62,7 +62,7 @@ struct AresChannel::Socket {
   }
 };
 
-AresChannel::AresChannel(const Address& server) : server_(server) {}
+AresChannel::AresChannel(const Address& server, bool tcp) : server_(server), tcp_(tcp) {}
 
 AresChannel::~AresChannel() {
   GROVE_CHECK(!busy(), "the end of a resolver that ", waiters_.size(),
@@ -76,6 +76,7 @@ ares_channeldata* AresChannel::Channel() {
   InitLibrary();
   ares_options options = {};
   options.flags = ARES_FLAG_NOCHECKRESP;  // SERVFAIL is an answer, too
+  if (tcp_) options.flags |= ARES_FLAG_USEVC;
   options.timeout = kGiveUpMilliseconds;
   options.tries = 1;
   options.sock_state_cb = &OnSocket;

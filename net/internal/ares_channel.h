@@ -40,7 +40,8 @@ class AresQuery;
 // Threads: its hub's.
 class AresChannel final : private green_internal::Scheduler::Visitor {
  public:
-  explicit AresChannel(const Address& server);
+  // `tcp`: and not UDP first.
+  AresChannel(const Address& server, bool tcp);
   AresChannel(const AresChannel&) = delete;
   AresChannel& operator=(const AresChannel&) = delete;
   // Nobody may be waiting.
@@ -70,6 +71,7 @@ class AresChannel final : private green_internal::Scheduler::Visitor {
                        int size);
 
   const Address server_;
+  const bool tcp_;
   green_internal::Scheduler* scheduler_ = nullptr;  // while there is a channel
   ares_channeldata* channel_ = nullptr;
   std::map<int, std::unique_ptr<Socket>> sockets_;

@@ -276,7 +276,9 @@ DnsReply ParseReply(absl::string_view message, RecordType type) {
   return reply;
 }
 
-std::string ReverseName(const Address& address) {
+// An IPv4 address in IPv6's clothes is asked for as what it is, as glibc does.
+std::string ReverseName(const Address& any) {
+  const Address address = any.Unmapped();
   if (!address.is_v6()) {
     const auto* raw = reinterpret_cast<const sockaddr_in*>(address.raw());
     const auto* byte = reinterpret_cast<const uint8_t*>(&raw->sin_addr);

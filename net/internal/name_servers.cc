@@ -54,7 +54,7 @@ AresChannel* NameServer::Channel() {
   for (const auto& channel : channels_) {
     if (!channel->full()) return channel.get();
   }
-  channels_.push_back(std::make_unique<AresChannel>(address_));
+  channels_.push_back(std::make_unique<AresChannel>(address_, tcp_));
   return channels_.back().get();
 }
 
@@ -63,7 +63,9 @@ void NameServer::IsSilent(MonotonicNanos now) {
 }
 
 NameServers::NameServers(Options options) : options_(std::move(options)) {
-  for (const Address& address : options_.servers) servers_.emplace_back(address);
+  for (const Address& address : options_.servers) {
+    servers_.emplace_back(address, options_.tcp);
+  }
 }
 
 std::string NameServers::Describe() const {

@@ -21,7 +21,7 @@ namespace grove::net::net_internal {
 // wait.
 class NameServer {
  public:
-  explicit NameServer(const Address& address) : address_(address) {}
+  NameServer(const Address& address, bool tcp) : address_(address), tcp_(tcp) {}
 
   const Address& address() const { return address_; }
   AresChannel* Channel();
@@ -33,6 +33,7 @@ class NameServer {
 
  private:
   const Address address_;
+  const bool tcp_;
   std::vector<std::unique_ptr<AresChannel>> channels_;
   MonotonicNanos silent_until_ = 0;
 };
@@ -61,6 +62,7 @@ class NameServers {
     absl::Duration timeout;
     int tries;
     bool rotate;
+    bool tcp;
   };
   explicit NameServers(Options options);
 

@@ -34,6 +34,7 @@ void ReadOption(absl::string_view word, ResolvConf* conf) {
   if (number("timeout:", 30) && n > 0) conf->timeout = absl::Seconds(n);
   if (number("attempts:", 5) && n > 0) conf->attempts = n;
   if (word == "rotate") conf->rotate = true;
+  if (word == "use-vc") conf->tcp = true;
 }
 
 std::vector<std::string> SearchList(const std::vector<absl::string_view>& words) {

@@ -49,6 +49,7 @@ struct ResolvConf {
   absl::Duration timeout = absl::Seconds(5);
   int attempts = 2;
   bool rotate = false;
+  bool tcp = false;  // "use-vc"
 
   // From the file, and what the environment adds (LOCALDOMAIN, RES_OPTIONS); null: not
   // set. `host_name` is this machine's: what is behind its first dot is searched if the

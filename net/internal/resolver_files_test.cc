@@ -66,7 +66,7 @@ TEST(ResolvConf, IsReadAsLibcReadsIt) {
       "nameserver 2001:db8::53\n"
       "nameserver nonsense\n"
       "search One.test two.test.\n"
-      "options ndots:3 timeout:7 attempts:4 rotate edns0\n");
+      "options ndots:3 timeout:7 attempts:4 rotate use-vc edns0\n");
   EXPECT_THAT(conf.servers, ElementsAre(*Address::Parse("192.0.2.53:53"),
                                         *Address::Parse("[2001:db8::53]:53")));
   EXPECT_THAT(conf.search, ElementsAre("one.test", "two.test"));
@@ -74,6 +74,7 @@ TEST(ResolvConf, IsReadAsLibcReadsIt) {
   EXPECT_EQ(conf.timeout, absl::Seconds(7));
   EXPECT_EQ(conf.attempts, 4);
   EXPECT_TRUE(conf.rotate);
+  EXPECT_TRUE(conf.tcp);
 }
 
 TEST(ResolvConf, WithoutAFileItIsThisMachine) {
@@ -84,6 +85,7 @@ TEST(ResolvConf, WithoutAFileItIsThisMachine) {
   EXPECT_EQ(conf.timeout, absl::Seconds(5));
   EXPECT_EQ(conf.attempts, 2);
   EXPECT_FALSE(conf.rotate);
+  EXPECT_FALSE(conf.tcp);
 }
 
 TEST(ResolvConf, TheLastOfDomainAndSearchCounts) {
