@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
 #include "grove/green/status.h"
 #include "grove/hub/internal/thread_scratch.h"
 
@@ -48,6 +49,13 @@ absl::Status Copy(Stream& from, Stream& to, uint64_t* copied, Deadline deadline)
   while (status.ok()) {
     status = from.WaitReadable(deadline);
     if (!status.ok()) break;
+    // A stream on which there is always something never waits, and so never finds out.
+    if (deadline.HasPassed()) {
+      status = absl::DeadlineExceededError(absl::StrCat("copy from ", from.Describe(),
+                                                        " to ", to.Describe(),
+                                                        ": not at its end in time"));
+      break;
+    }
     // No switch from here ...
     const absl::Span<char> buffer = absl::MakeSpan(HubsBuffer::Get());
     const absl::StatusOr<std::optional<size_t>> n = from.TryRead(buffer);

@@ -137,6 +137,51 @@ TEST_F(CopyTest, TheDeadlineIsForAllOfItAndTheTimeoutForEachWait) {
   EXPECT_EQ(s.code(), absl::StatusCode::kDeadlineExceeded) << s;
 }
 
+// Always has more, and takes all: nobody ever waits. Each read takes a second.
+class Endless final : public Stream {
+ public:
+  explicit Endless(ManualClock* clock) : clock_(clock) {}
+  absl::StatusOr<std::optional<size_t>> TryRead(absl::Span<char> buffer) override {
+    clock_->Advance(absl::Seconds(1));
+    return ++reads < 1000 ? buffer.size() : 0;
+  }
+  absl::StatusOr<size_t> TryWrite(absl::string_view data) override { return data.size(); }
+  absl::Status ShutdownWrite() override { return absl::OkStatus(); }
+  absl::Status ShutdownRead() override { return absl::OkStatus(); }
+  void Close() override {}
+  bool closed() const override { return false; }
+  std::string Describe() const override { return "endless"; }
+
+  int reads = 0;
+
+ private:
+  absl::StatusOr<size_t> DoRead(absl::Span<char> buffer, Deadline) override {
+    return buffer.size();
+  }
+  absl::StatusOr<size_t> DoReadScatter(absl::Span<const absl::Span<char>>,
+                                       Deadline) override {
+    return 0;
+  }
+  absl::Status DoWaitReadable(Deadline) override { return absl::OkStatus(); }
+  absl::Status DoWrite(absl::string_view, Deadline) override { return absl::OkStatus(); }
+  absl::Status DoWriteGather(absl::Span<const absl::string_view>, Deadline) override {
+    return absl::OkStatus();
+  }
+
+  ManualClock* const clock_;
+};
+
+TEST(CopyDeadlineTest, EndsItThoughThereIsAlwaysMore) {
+  ManualClock clock;
+  const HubScope scope{HubOptions{.clock = &clock}};
+  Endless stream(&clock);
+  uint64_t copied = 0;
+  const absl::Status s = Copy(stream, stream, &copied, absl::Seconds(10));
+  EXPECT_EQ(s.code(), absl::StatusCode::kDeadlineExceeded) << s;
+  EXPECT_EQ(stream.reads, 10);
+  EXPECT_EQ(BytesMoved(s), copied);
+}
+
 TEST_F(CopyTest, AKillEndsItAndACloseToo) {
   Pair p = Connected();
   Greenlet<absl::Status> killed = Spawn([&] { return Copy(p.near, p.near); });
