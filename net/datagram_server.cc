@@ -6,6 +6,7 @@
 
 #include "grove/green/deadline_scope.h"
 #include "grove/green/greenlet.h"
+#include "grove/green/internal/scheduler.h"
 #include "grove/green/sleep.h"
 #include "grove/green/status.h"
 #include "grove/green/timeout.h"
@@ -66,12 +67,28 @@ void DatagramServerBase::ResumeReceiving() {
 
 void DatagramServerBase::ReceiveLoop() {
   absl::Duration delay = kMinDelay;
+  bool may_be_more = true;
   for (;;) {
-    while (paused_) WaitIn(resume_waiters_, "receiving to be resumed");
-    const absl::Status status = ReceiveSome({});
-    if (status.ok()) {
+    absl::Status status;
+    // Here, so that receiving does not: it may be paused meanwhile.
+    green_internal::Scheduler::Get().CountOperation();
+    if (paused_) {
+      WaitIn(resume_waiters_, "receiving to be resumed");
+      continue;
+    }
+    if (!may_be_more) {
+      may_be_more = true;
+      status = WaitForSome();
+      if (status.ok()) continue;  // it may have been paused meanwhile
+    } else if (const absl::StatusOr<bool> more = ReceiveSome(); more.ok()) {
+      may_be_more = *more;
       delay = kMinDelay;
       continue;
+    } else if (absl::IsDeadlineExceeded(more.status())) {
+      may_be_more = false;
+      continue;
+    } else {
+      status = more.status();
     }
     const int error = ErrnoOf(status);
     if (IsOfOnePeer(error)) continue;
@@ -111,6 +128,14 @@ bool DatagramServerBase::WaitUntilNone(Deadline deadline) {
   return true;
 }
 
+bool DatagramServerBase::HasCurrent() const {
+  const AnyGreenlet self = CurrentGreenlet();
+  for (const Handling* h = first_; h; h = h->next_) {
+    if (h->greenlet_ == self) return true;
+  }
+  return false;
+}
+
 size_t DatagramServerBase::KillAll() {
   killed_ = true;
   std::vector<AnyGreenlet> all;
@@ -121,6 +146,9 @@ size_t DatagramServerBase::KillAll() {
 
 StopReport DatagramServerBase::Stop(absl::Duration grace) {
   if (stopped_) return report_;
+  GROVE_CHECK(!HasCurrent(), options_.name,
+              " is stopped by one of its handlers, which would wait for itself: "
+              "Spawn() what stops it");
   const Deadline deadline = grace;
   if (!std::exchange(stopping_, true)) {
     // Nobody else receives from now on: it is killed at its wait.
@@ -129,7 +157,7 @@ StopReport DatagramServerBase::Stop(absl::Duration grace) {
       // Their handlers have the grace, and not the deadline of who stops it.
       WithoutDeadline([this] {
         for (int i = 0; i < kMaxLastBatches; ++i) {
-          if (!ReceiveSome(Deadline::Passed()).ok()) break;
+          if (!ReceiveSome().ok()) break;
         }
       });
     }
@@ -138,8 +166,10 @@ StopReport DatagramServerBase::Stop(absl::Duration grace) {
   // Another one that stops it comes behind the first, who takes what has arrived.
   if (receiver_) receiver_.Join();
   if (!WaitUntilNone(deadline)) {
-    report_.cut = KillAll();
-    report_.finished -= std::min(report_.finished, report_.cut);
+    if (!killed_) {  // by another one, that has counted them
+      report_.cut = KillAll();
+      report_.finished -= std::min(report_.finished, report_.cut);
+    }
     WaitUntilNone({});
   }
   CloseSocket();

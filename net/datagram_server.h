@@ -22,15 +22,15 @@
 
 namespace grove::net {
 
-// How a DatagramServer receives from a socket of some kind. For others than UdpSocket,
-// specialise it:
+// How a DatagramServer receives from a socket of some kind, which has a WaitReadable() as
+// UdpSocket has. For others than that, specialise it:
 //
 //   using Peer = ...;                               what SendTo() takes
 //   DatagramReceiver(size_t batch, size_t max_bytes);
-//   absl::Status Receive(Socket& socket, Deadline deadline, fn);
+//   absl::StatusOr<bool> Receive(Socket& socket, fn);
 //
-// Receive() waits for a datagram, and calls fn(data, peer, truncated) for each that is
-// there then.
+// Receive() calls fn(data, peer, truncated) for those that are there, without waiting,
+// and says whether there may be more; kDeadlineExceeded if there were none.
 template <typename Socket>
 class DatagramReceiver;
 
@@ -40,13 +40,13 @@ class DatagramReceiver<UdpSocket> {
   using Peer = Address;
   DatagramReceiver(size_t batch, size_t max_bytes) : batch_(batch, max_bytes) {}
   template <typename Fn>
-  absl::Status Receive(UdpSocket& socket, Deadline deadline, Fn fn) {
-    absl::StatusOr<size_t> n = socket.ReceiveBatch(batch_, deadline);
+  absl::StatusOr<bool> Receive(UdpSocket& socket, Fn fn) {
+    absl::StatusOr<size_t> n = socket.ReceiveBatch(batch_, Deadline::Passed());
     if (!n.ok()) return std::move(n).status();
     for (size_t i = 0; i < *n; ++i) {
       fn(batch_.data(i), batch_.peer(i), batch_.truncated(i));
     }
-    return absl::OkStatus();
+    return *n == batch_.capacity();
   }
 
  private:
@@ -98,18 +98,18 @@ class BasicDatagramServer final : public net_internal::DatagramServerBase {
   Sender& sender() { return sender_; }
 
  private:
-  absl::Status ReceiveSome(Deadline deadline) override {
-    return receiver_.Receive(
-        sender_.socket_, deadline,
-        [this](absl::string_view data, const Peer& peer, bool truncated) {
-          if (!Admit(truncated)) return;
-          Spawn([this, slot = Slot(this), data = std::string(data), peer] {
-            if (!killed()) {
-              const Handling handling(this);
-              handler_(data, peer, sender_);
-            }
-          });
-        });
+  absl::Status WaitForSome() override { return sender_.socket_.WaitReadable(); }
+  absl::StatusOr<bool> ReceiveSome() override {
+    return receiver_.Receive(sender_.socket_, [this](absl::string_view data,
+                                                     const Peer& peer, bool truncated) {
+      if (!Admit(truncated)) return;
+      Spawn([this, slot = Slot(this), data = std::string(data), peer] {
+        if (!killed()) {
+          const Handling handling(this);
+          handler_(data, peer, sender_);
+        }
+      });
+    });
   }
   void CloseSocket() override { sender_.socket_.Close(); }
 

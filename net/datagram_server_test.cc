@@ -8,9 +8,11 @@
 #include <vector>
 
 #include "grove/green/greenlet.h"
+#include "grove/green/hub_scope.h"
 #include "grove/green/sleep.h"
 #include "grove/green/status.h"
 #include "grove/green/testing/greenlet_test.h"
+#include "grove/green/timeout.h"
 
 namespace grove::net {
 namespace {
@@ -153,6 +155,65 @@ GREENLET_TEST_F(DatagramServerTest, WhilePausedDatagramsWait) {
   EXPECT_EQ(server.statistics().received, 0u);
   server.ResumeReceiving();
   EXPECT_EQ(Receive(client), "x");
+}
+
+GREENLET_TEST_F(DatagramServerTest, ThePauseOfOneThatWaitsForDatagramsHoldsAtOnce) {
+  DatagramServer server(Bind(), &Echo);
+  DatagramServer other(Bind(), &Echo);
+  server.Start();
+  other.Start();
+  UdpSocket client = Client(server);
+  UdpSocket witness = Client(other);
+  const auto ask_the_other = [&] {
+    ASSERT_TRUE(witness.Send("y").ok());
+    EXPECT_EQ(Receive(witness), "y");
+  };
+  ask_the_other();  // both wait now
+  server.PauseReceiving();
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_TRUE(client.Send("x").ok());
+    ask_the_other();
+  }
+  EXPECT_EQ(server.statistics().received, 0u);
+  server.ResumeReceiving();
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(Receive(client), "x");
+}
+
+GREENLET_TEST_F(DatagramServerTest, OfTwoStopsTheFirstKillCounts) {
+  DatagramServer server(Bind(),
+                        [](absl::string_view, const Address&, DatagramServer::Sender&) {
+                          struct Slow {
+                            ~Slow() {
+                              const Shield shield;
+                              for (int i = 0; i < 10; ++i) Yield();
+                            }
+                          } const slow;
+                          Sleep(absl::InfiniteDuration());
+                        });
+  server.Start();
+  UdpSocket client = Client(server);
+  ASSERT_TRUE(client.Send("x").ok());
+  while (server.statistics().in_flight == 0) Yield();
+  const Greenlet<StopReport> patient = Spawn([&] { return server.Stop(absl::Hours(1)); });
+  Yield();
+  EXPECT_EQ(server.Stop().cut, 1u);
+  EXPECT_EQ(patient.Get()->cut, 1u);
+  EXPECT_EQ(patient.Get()->finished, 0u);
+}
+
+TEST(DatagramServerDeathTest, AHandlerThatStopsItsServerIsFatal) {
+  EXPECT_DEATH(
+      {
+        const HubScope scope;
+        DatagramServer server(*UdpSocket::Bind(Address::Loopback(0)),
+                              [&](absl::string_view, const Address&,
+                                  DatagramServer::Sender&) { server.Stop(); });
+        server.Start();
+        UdpSocket client = *UdpSocket::Connect(*server.sender().socket().local_address());
+        client.Send("x").IgnoreError();
+        Sleep(absl::Hours(1));
+      },
+      "datagram server is stopped by one of its handlers");
 }
 
 GREENLET_TEST_F(DatagramServerTest, ServeEndsByAStopByAKillAndByAFailure) {

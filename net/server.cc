@@ -122,6 +122,9 @@ void StreamServer::StopAccepting(bool take_backlog) {
 
 StopReport StreamServer::Stop(absl::Duration grace) {
   if (stopped_) return report_;
+  GROVE_CHECK(!connections_.HasCurrent(), options_.name,
+              " is stopped by one of its handlers, which would wait for itself: "
+              "Spawn() what stops it");
   const Deadline deadline = grace;
   if (!stopping_) {
     StopAccepting(/*take_backlog=*/grace > absl::ZeroDuration());
@@ -129,8 +132,10 @@ StopReport StreamServer::Stop(absl::Duration grace) {
     connections_.Drain();
   }
   if (!connections_.WaitUntilNone(deadline)) {
-    report_.cut = connections_.KillAll();
-    report_.finished -= std::min(report_.finished, report_.cut);
+    if (!connections_.killed()) {  // by another one, that has counted them
+      report_.cut = connections_.KillAll();
+      report_.finished -= std::min(report_.finished, report_.cut);
+    }
     connections_.WaitUntilNone({});
   }
   if (watcher_) watcher_.Kill();

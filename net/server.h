@@ -72,7 +72,8 @@ class StreamServer {
   // peers take them for connections. Not so while accepting is paused, nor beyond
   // max_connections: those are reset. A TLS handshake that is under way ends.
   //
-  // Blocks: until no handler runs.
+  // Blocks: until no handler runs. In a handler it would wait for itself: a fatal error.
+  // Spawn what stops it there.
   // Kill: throws; the stop goes on when somebody calls it again.
   StopReport Stop(absl::Duration grace = absl::ZeroDuration());
 

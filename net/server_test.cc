@@ -15,6 +15,7 @@
 #include "grove/green/internal/sanitizer.h"
 #include "grove/green/sleep.h"
 #include "grove/green/status.h"
+#include "grove/green/timeout.h"
 
 namespace grove::net {
 namespace {
@@ -159,11 +160,44 @@ TEST_F(Server, StopWorksBeforeStartTwiceAndFromTwoGreenlets) {
   server.Start();
   TcpStream client = Connect(server);
   EXPECT_EQ(Ask(client, "x"), "x");
-  Greenlet<> a = Spawn([&] { EXPECT_EQ(server.Stop(absl::Seconds(1)).finished, 1u); });
-  Greenlet<> b = Spawn([&] { EXPECT_EQ(server.Stop(absl::Seconds(1)).finished, 1u); });
+  Greenlet<> a = Spawn([&] { EXPECT_EQ(server.Stop(absl::Hours(1)).finished, 1u); });
+  Greenlet<> b = Spawn([&] { EXPECT_EQ(server.Stop(absl::Hours(1)).finished, 1u); });
   a.Join();
   b.Join();
   EXPECT_EQ(server.Stop().finished, 1u);
+}
+
+TEST_F(Server, OfTwoStopsTheFirstKillCounts) {
+  StreamServer server(Listen(), [](TcpStream&) {
+    struct Slow {
+      ~Slow() {
+        const Shield shield;
+        for (int i = 0; i < 10; ++i) Yield();
+      }
+    } const slow;
+    Sleep(absl::InfiniteDuration());
+  });
+  server.Start();
+  TcpStream client = Connect(server);
+  while (server.active() == 0) Yield();
+  const Greenlet<StopReport> patient = Spawn([&] { return server.Stop(absl::Hours(1)); });
+  Yield();
+  EXPECT_EQ(server.Stop().cut, 1u);
+  EXPECT_EQ(patient.Get()->cut, 1u);
+  EXPECT_EQ(patient.Get()->finished, 0u);
+}
+
+TEST(ServerDeathTest, AHandlerThatStopsItsServerIsFatal) {
+  EXPECT_DEATH(
+      {
+        const HubScope scope;
+        StreamServer server(*TcpListener::Listen(Address::Loopback(0)),
+                            [&](TcpStream&) { server.Stop(); });
+        server.Start();
+        auto client = TcpStream::Connect(server.address());
+        Sleep(absl::Hours(1));
+      },
+      "is stopped by one of its handlers, which would wait for itself");
 }
 
 TEST_F(Server, OnDrainIsAskedInsteadOfEndingReads) {

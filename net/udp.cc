@@ -162,6 +162,11 @@ absl::Status UdpSocket::Send(absl::string_view data, Deadline deadline) {
       .status();
 }
 
+absl::Status UdpSocket::WaitReadable(Deadline deadline) {
+  return net_internal::WaitForMessage(descriptor_, deadline,
+                                      [] { return "wait for a datagram"; });
+}
+
 absl::StatusOr<size_t> UdpSocket::ReceiveBatch(DatagramBatch& batch, Deadline deadline) {
   batch.PrepareToReceive();
   if (receive_waits_first_ && deadline != Deadline::Passed()) {

@@ -136,6 +136,11 @@ class UdpSocket {
   // To the connected peer.
   absl::Status Send(absl::string_view data, Deadline deadline = {});
 
+  // UdpSocket::WaitReadable()
+  //
+  // Waits until there is a datagram, and leaves it there.
+  absl::Status WaitReadable(Deadline deadline = {});
+
   // UdpSocket::ReceiveBatch()
   //
   // Waits for one datagram, and takes all that are there then, up to the batch's

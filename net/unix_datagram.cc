@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "grove/green/status.h"
+#include "grove/net/internal/retry.h"
 #include "grove/net/internal/socket.h"
 #include "grove/net/internal/unix_messages.h"
 
@@ -96,6 +97,11 @@ absl::Status UnixDatagramSocket::SendDescriptorsTo(absl::string_view data,
   return net_internal::SendUnixMessage(descriptor_, data, fds, &peer, deadline, [&] {
     return absl::StrCat("send to unix:", peer.ToString());
   });
+}
+
+absl::Status UnixDatagramSocket::WaitReadable(Deadline deadline) {
+  return net_internal::WaitForMessage(descriptor_, deadline,
+                                      [] { return "wait for a Unix datagram"; });
 }
 
 absl::StatusOr<UnixMessage> UnixDatagramSocket::Receive(absl::Span<char> buffer,

@@ -90,6 +90,11 @@ class UnixDatagramSocket {
   absl::Status SendDescriptorsTo(absl::string_view data, absl::Span<const int> fds,
                                  const UnixAddress& peer, Deadline deadline = {});
 
+  // UnixDatagramSocket::WaitReadable()
+  //
+  // Waits until there is a datagram, and leaves it there.
+  absl::Status WaitReadable(Deadline deadline = {});
+
   // UnixDatagramSocket::Receive()
   //
   // The next datagram; no bytes are one too. Descriptors that come with it are closed.

@@ -23,12 +23,12 @@ class DatagramReceiver<UnixDatagramSocket> {
   DatagramReceiver(size_t /*batch*/, size_t max_bytes)
       : size_(max_bytes), buffer_(std::make_unique_for_overwrite<char[]>(max_bytes)) {}
   template <typename Fn>
-  absl::Status Receive(UnixDatagramSocket& socket, Deadline deadline, Fn fn) {
+  absl::StatusOr<bool> Receive(UnixDatagramSocket& socket, Fn fn) {
     absl::StatusOr<UnixMessage> m =
-        socket.Receive(absl::MakeSpan(buffer_.get(), size_), deadline);
+        socket.Receive(absl::MakeSpan(buffer_.get(), size_), Deadline::Passed());
     if (!m.ok()) return std::move(m).status();
     fn(absl::string_view(buffer_.get(), m->bytes), m->peer, m->truncated);
-    return absl::OkStatus();
+    return true;
   }
 
  private:

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "grove/green/greenlet.h"
 #include "grove/green/internal/core.h"
@@ -57,7 +58,8 @@ class DatagramServerBase {
   // them, and closes the socket. May be called before Start(), twice, and by several
   // greenlets.
   //
-  // Blocks: until no handler runs. Kill: throws; the stop goes on when somebody calls it
+  // Blocks: until no handler runs. In a handler it would wait for itself: a fatal error.
+  // Spawn what stops it there. Kill: throws; the stop goes on when somebody calls it
   // again.
   StopReport Stop(absl::Duration grace = absl::ZeroDuration());
 
@@ -117,12 +119,15 @@ class DatagramServerBase {
   bool killed() const { return killed_; }
 
  private:
-  // Waits for a datagram, and begins to handle all that are there.
-  virtual absl::Status ReceiveSome(Deadline deadline) = 0;
+  virtual absl::Status WaitForSome() = 0;
+  // Begins to handle those that are there. Whether there may be more; kDeadlineExceeded
+  // if there were none.
+  virtual absl::StatusOr<bool> ReceiveSome() = 0;
   virtual void CloseSocket() = 0;
 
   void ReceiveLoop();
   void Left();
+  bool HasCurrent() const;
   bool WaitUntilNone(Deadline deadline);
   size_t KillAll();
 

@@ -42,6 +42,16 @@ absl::StatusOr<size_t> ReceiveOrWait(Descriptor& descriptor, Deadline deadline,
       operation);
 }
 
+// Until there is one to receive.
+template <typename Describe>
+absl::Status WaitForMessage(Descriptor& descriptor, Deadline deadline,
+                            Describe operation) {
+  const WaitResult result = descriptor.WaitReadable(deadline);
+  if (result == WaitResult::kClosed) return WasClosed("wait");
+  if (result == WaitResult::kDeadline) return TimedOut(operation());
+  return absl::OkStatus();
+}
+
 template <typename Try, typename Describe>
 absl::StatusOr<size_t> SendOrWait(Descriptor& descriptor, Deadline deadline, Try try_once,
                                   Describe operation) {

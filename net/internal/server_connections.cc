@@ -97,6 +97,14 @@ void ServerConnections::Drain() {
   for (Connection* c = first_; c; c = c->next_) DrainOne(*c);
 }
 
+bool ServerConnections::HasCurrent() const {
+  const AnyGreenlet self = CurrentGreenlet();
+  for (const Connection* c = first_; c; c = c->next_) {
+    if (c->greenlet_ == self) return true;
+  }
+  return false;
+}
+
 size_t ServerConnections::KillAll() {
   killed_ = true;
   std::vector<AnyGreenlet> all;

@@ -40,6 +40,8 @@ class ServerConnections {
 
   // Tells each that the server comes to its end, and those that are still to begin.
   void Drain();
+  // Whether the caller is the handler of one.
+  bool HasCurrent() const;
   // Kills all handlers, and those that are still to begin never do; how many.
   size_t KillAll();
   // False if the deadline has passed first.
