@@ -154,7 +154,7 @@ class TlsStream final : public Stream {
 //   ReadUntil("\r\n", rest, ...) == "STARTTLS\r\n":
 //   if (absl::Status s = CheckNothingArrived(tcp, rest); !s.ok()) return s;
 //   tcp.Write("220 go ahead\r\n");
-//   TlsStream stream(std::move(tcp), tls);
+//   TlsStream stream(StreamRef(tcp), tls);
 //
 // Does not block.
 absl::Status CheckNothingArrived(Stream& stream, absl::string_view rest);

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <gtest/gtest.h>
+#include <sys/socket.h>
 
 #include <memory>
 #include <optional>
@@ -16,6 +17,7 @@
 #include "grove/green/testing/greenlet_test.h"
 #include "grove/net/server.h"
 #include "grove/net/server_group.h"
+#include "grove/net/stream_ref.h"
 #include "grove/net/testing/memory_listener.h"
 #include "grove/net/tls_test_util.h"
 
@@ -62,6 +64,30 @@ GREENLET_TEST_F(TlsServer, TheHandlerGetsAStreamPastItsHandshake) {
   // The server has said that it ends.
   char c;
   EXPECT_EQ(client.Read(absl::MakeSpan(&c, 1)).value_or(9), 0u);
+}
+
+// A handler that goes over to TLS by itself, and leaves the stream where it is.
+GREENLET_TEST_F(TlsServer, ItsLimitsAndItsDrainReachAStreamThatIsReferredTo) {
+  MemoryListener listener;
+  const TlsServerContext context = ServerContext();
+  StreamServer server(listener,
+                      [&](MemoryStream& transport) {
+                        TlsStream stream(StreamRef(transport), context);
+                        Echo(stream);
+                      },
+                      {.idle_limit = absl::Seconds(40)});
+  server.Start();
+  TlsStream idle = Connect(listener);
+  TlsStream busy = Connect(listener);
+  EXPECT_EQ(Ask(idle, "hello"), "hello");
+  for (int i = 0; i < 4; ++i) {
+    EXPECT_EQ(Ask(busy, "hello"), "hello");
+    Sleep(absl::Seconds(30));
+  }
+  EXPECT_EQ(server.statistics().cut_idle, 1u);
+  EXPECT_EQ(server.active(), 1u);
+  EXPECT_EQ(server.Stop(absl::Hours(1)).finished, 1u);
+  EXPECT_LT(Elapsed(), absl::Minutes(3));
 }
 
 GREENLET_TEST_F(TlsServer, ClientsThatAreSlowOrTalkNonsenseHoldUpNobody) {
@@ -146,6 +172,42 @@ GREENLET_TEST_F(TlsServerOverTcp, PeersAreCountedByTheirAddress) {
   TlsStream second = connect();
   EXPECT_FALSE(second.Handshake(absl::Seconds(30)).ok());
   EXPECT_EQ(server.statistics().refused, 1u);
+}
+
+// What it never reads, session tickets and a greeting, must not take back what it wrote.
+GREENLET_TEST_F(TlsServerOverTcp, AClientThatOnlyWritesMayCloseAtOnce) {
+  constexpr size_t kRead = 4 << 20;  // until the client has closed
+  constexpr size_t kSize = kRead + (1 << 20);
+  size_t received = 0;
+  absl::Status end = absl::UnknownError("not called");
+  bool go_on = false;
+  TcpListener listener = *TcpListener::Listen(Address::Loopback(0));
+  // So that much of it is still in the client's socket then.
+  const int small = 65536;
+  ASSERT_EQ(setsockopt(listener.fd(), SOL_SOCKET, SO_RCVBUF, &small, sizeof small), 0);
+  StreamServer server(
+      TlsListener(std::move(listener), ServerContext()), [&](TlsStream& stream) {
+        EXPECT_TRUE(stream.Write("welcome").ok());
+        std::string buffer(1 << 16, '\0');
+        for (;;) {
+          while (received > kRead && !go_on) Yield();
+          const absl::StatusOr<size_t> n = stream.Read(absl::MakeSpan(buffer));
+          end = n.status();
+          if (!n.ok() || *n == 0) return;
+          received += *n;
+        }
+      });
+  server.Start();
+  {
+    TlsStream client(*TcpStream::Connect(server.address()), ClientContext(), "a.test");
+    ASSERT_TRUE(client.Handshake().ok());
+    ASSERT_TRUE(client.Write(std::string(kSize, 'x')).ok());
+    client.Close();
+  }
+  go_on = true;
+  while (server.active() > 0) Yield();
+  EXPECT_TRUE(end.ok()) << end;
+  EXPECT_EQ(received, kSize);
 }
 
 GREENLET_TEST_F(TlsServerOverTcp, OneAcceptorDealsThemOutToHubs) {

@@ -113,6 +113,7 @@ class Session final : public std::enable_shared_from_this<Session> {
   void TryFlush();
   // The rest of it, by a greenlet.
   void FlushInBackground();
+  void DropWhatHasArrived();
   bool BeingFlushed() const { return flushing_ || (flusher_ && !flusher_.ready()); }
 
   // --- what BoringSSL reads and writes: memory ---

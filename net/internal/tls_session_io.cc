@@ -1,6 +1,7 @@
 #include <errno.h>
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <utility>
 
@@ -22,6 +23,9 @@ namespace {
 using green_internal::Core;
 using green_internal::Scheduler;
 using net_internal::TimedOut;
+
+// Of what a peer goes on sending to who closes.
+constexpr int kMostDropped = 16;
 
 // One greenlet in each direction.
 class Turn {
@@ -401,7 +405,19 @@ void Session::Close() {
     ERR_clear_error();
     TryFlush();
   }
+  if (client_ != nullptr && handshaken_ && reader_ == nullptr) DropWhatHasArrived();
   transport_->Close();
+}
+
+// A TCP socket that is closed with something unread resets the connection, and what was
+// written last is lost. A client that only writes has never read its session's tickets.
+void Session::DropWhatHasArrived() {
+  std::array<char, 4096> dropped;
+  for (int i = 0; i < kMostDropped; ++i) {
+    const absl::StatusOr<std::optional<size_t>> n =
+        transport_->TryRead(absl::MakeSpan(dropped));
+    if (!n.ok() || !n->has_value() || **n == 0) return;
+  }
 }
 
 }  // namespace grove::net::tls_internal

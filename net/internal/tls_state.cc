@@ -348,6 +348,11 @@ absl::StatusOr<bssl::UniquePtr<SSL_CTX>> ServerState::NewContext(
 }
 
 absl::Status ServerState::Load() {
+  uint64_t turn;
+  {
+    const std::lock_guard lock(mutex_);
+    turn = ++loads_;
+  }
   ERR_clear_error();
   bssl::UniquePtr<X509_STORE> roots;
   if (options_.client_certificates != ClientCertificates::kIgnored) {
@@ -372,6 +377,9 @@ absl::Status ServerState::Load() {
   }
   std::shared_ptr<const CertificateTable> taken = std::move(table);
   const std::lock_guard lock(mutex_);
+  // One that has begun later, on another thread, has read what is newer.
+  if (turn < taken_) return absl::OkStatus();
+  taken_ = turn;
   certificates_.swap(taken);  // the old one goes when the lock has gone
   return absl::OkStatus();
 }

@@ -118,8 +118,10 @@ class ServerState {
   std::string alpn_;  // as on the wire
   KeyLog key_log_;
   TicketKeys ticket_keys_;
-  mutable std::mutex mutex_;  // for the pointer only
+  mutable std::mutex mutex_;  // for what follows
   std::shared_ptr<const CertificateTable> certificates_;
+  uint64_t loads_ = 0;  // that have begun
+  uint64_t taken_ = 0;  // of which of them the certificates are
 };
 
 }  // namespace grove::net::tls_internal
