@@ -68,6 +68,7 @@ class FirstServer(unittest.TestCase):
         server = subprocess.Popen(shlex.split(run), cwd=self.folder, stderr=subprocess.PIPE, text=True,
                                   start_new_session=True)
         self.addCleanup(server.stderr.close)
+        self.addCleanup(end_group, server)
         said = ""
         while not (port := re.search(r"listening on 127\.0\.0\.1:(\d+)", said)):
             line = server.stderr.readline()
@@ -80,6 +81,13 @@ class FirstServer(unittest.TestCase):
         self.assertEqual(server.wait(), 0, rest)
 
         self.bazel(shlex.split(test)[1:])
+
+
+def end_group(server):
+    """Whatever has become of the test."""
+    if server.poll() is None:
+        os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
 
 
 if __name__ == "__main__":

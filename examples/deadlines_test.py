@@ -39,7 +39,7 @@ class DeadlinesTest(testing.ExampleTest):
 
     def test_the_budget_ends_all_that_waits(self):
         calls, page = self.run_it("--posts=inf", "--ads=inf", "--archive=inf",
-                                  "--budget=20ms", status=1)
+                                  "--budget=2s", status=1)
         self.assertLessEqual({"user: done"}, calls)
         # Each is told by its own scope, or killed by the group whose other member was.
         for what in ["posts", "ads", "archive", "mirror"]:

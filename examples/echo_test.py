@@ -184,7 +184,7 @@ class EchoTest(unittest.TestCase):
             deaf.setblocking(False)
             deadline = time.monotonic() + 20
             quiet = 0
-            while quiet < 5 and time.monotonic() < deadline:
+            while quiet < 100 and time.monotonic() < deadline:
                 try:
                     deaf.send(b"x" * 65536)
                     quiet = 0
@@ -199,7 +199,7 @@ class EchoTest(unittest.TestCase):
     def test_a_second_signal_ends_it_at_once(self):
         with Server("--grace=1h", "--hubs=1") as server:
             deaf = server.connect()
-            deaf.settimeout(0.2)
+            deaf.settimeout(2)
             try:
                 while True:
                     deaf.send(b"x" * 65536)

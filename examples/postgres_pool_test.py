@@ -39,14 +39,11 @@ class PostgresPoolTest(testing.ExampleTest):
             "-c", "listen_addresses=127.0.0.1", "-c", "fsync=off",
             "-c", "shared_buffers=16MB", "-c", "huge_pages=off", "-c", "autovacuum=off",
             port=cls.port)
+        cls.addClassCleanup(cls.server.__exit__)
         cls.target = f"host=127.0.0.1 port={cls.port} user=me dbname=postgres"
         testing.wait_until(
             lambda: run(cls.programs + "/pg_isready", "-q", "-d", cls.target,
                         status=None).returncode == 0, "PostgreSQL is ready")
-
-    @classmethod
-    def tearDownClass(cls):
-        cls.server.__exit__()
 
     def sql(self, text):
         return run(self.programs + "/psql", self.target, "-At", "-c", text).stdout.strip()

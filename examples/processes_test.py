@@ -45,7 +45,7 @@ class ProcessesTest(testing.ExampleTest):
         run(PROGRAM, "--jobs=1", *[command] * 50)
 
     def test_a_timeout_ends_a_command_with_what_it_has_started(self):
-        done = run(PROGRAM, "--timeout=300ms", "sleep 1000 & echo $!; wait", "echo quick",
+        done = run(PROGRAM, "--timeout=5s", "sleep 1000 & echo $!; wait", "echo quick",
                    status=1)
         lines = done.stdout.splitlines()
         self.assertIn("1: killed: out of time", lines)

@@ -138,7 +138,11 @@ class Peer(Process):
 
     def __init__(self, *command, port, **options):
         super().__init__(tool(command[0]), *command[1:], **options)
-        wait_until(lambda: self.listens(port), f"{command[0]} listens on port {port}")
+        try:
+            wait_until(lambda: self.listens(port), f"{command[0]} listens on port {port}")
+        except BaseException:
+            self.__exit__()
+            raise
 
     def listens(self, port):
         assert self.process.poll() is None, (self.process.args, self.end())

@@ -363,7 +363,7 @@ class KillDeathTest : public testing::Test {
  protected:
   // Runs `body` in a child, on a hub of its own; it exits with what that returns.
   static void RunAndExit(const std::function<int()>& body) {
-    alarm(10);  // a hang is a failure, not a wait for the test's time to be over
+    alarm(60);  // a hang is a failure, not a wait for the test's time to be over
     ManualClock clock;
     HubScope scope({.clock = &clock});
     _exit(body());

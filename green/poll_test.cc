@@ -313,10 +313,10 @@ GREENLET_TEST(Poll, ANumberThatIsAnothersBeforeTheFirstPollEndsWorksForBoth) {
 }
 
 GREENLET_TEST(Poll, FilesAreReadyAndNothingElseComesOfThem) {
-  char name[] = "/tmp/grove-poll-XXXXXX";
-  const int file = mkstemp(name);
+  std::string name = testing::TempDir() + "grove-poll-XXXXXX";
+  const int file = mkstemp(name.data());
   ASSERT_GE(file, 0);
-  unlink(name);
+  unlink(name.c_str());
   short revents;
   EXPECT_EQ(PollOne(file, POLLIN, revents), 1);
   EXPECT_EQ(PollOne(file, POLLPRI, revents, absl::Seconds(1)), 0);

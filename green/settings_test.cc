@@ -104,7 +104,7 @@ TEST(SettingsDeathTest, AnIdleThreadOfAPoolEndsWhenTheSettingSaysSo) {
         setenv("GROVE_THREAD_POOL_IDLE_TIMEOUT", "1ms", 1);
         HubScope scope;
         ThreadPool by_setting;
-        ThreadPool patient({.idle_timeout = absl::Seconds(4)});  // by default: 5
+        ThreadPool patient({.idle_timeout = absl::Hours(1)});
         const auto nothing = [] {};
         by_setting.Apply(nothing).IgnoreError();
         patient.Apply(nothing).IgnoreError();

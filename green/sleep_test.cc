@@ -484,7 +484,7 @@ TEST(LoopExitDeathTest, ItComesWhenTheLastThreadThatCouldPostEndsWithoutAWord) {
   testing::FLAGS_gtest_death_test_style = "threadsafe";
   EXPECT_EXIT(
       {
-        alarm(10);
+        alarm(60);
         ManualClock clock;
         HubScope scope({.clock = &clock});
         const Greenlet<> g = Spawn(&SleepForEver);

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "grove/green/greenlet.h"
 #include "grove/green/sleep.h"
 #include "grove/green/status.h"
@@ -43,15 +44,15 @@ class RealTime : public GreenletTest {
 };
 
 GREENLET_TEST_F(RealTime, AUnixServerHandsOutUnixStreams) {
-  UnixListener listener =
-      *UnixListener::Listen(*UnixAddress::Parse("@grove-server-test"));
+  const std::string name = absl::StrCat("@grove-server-test-", getpid());
+  UnixListener listener = *UnixListener::Listen(*UnixAddress::Parse(name));
   const UnixAddress address = listener.address();
   StreamServer server(std::move(listener), [](UnixStream& s) {
     EXPECT_EQ(s.peer_credentials()->pid, getpid());
     Echo(s);
   });
   server.Start();
-  EXPECT_EQ(server.description(), "@grove-server-test");
+  EXPECT_EQ(server.description(), name);
   UnixStream client = *UnixStream::Connect(address);
   EXPECT_EQ(Ask(client, "hello"), "hello");
   EXPECT_EQ(server.Stop(absl::Hours(1)).finished, 1u);

@@ -369,9 +369,9 @@ GREENLET_TEST_F(PatchedIo, ADescriptorThatIsNotOpenIsSaidToBe) {
 }
 
 GREENLET_TEST_F(PatchedIo, FilesAreReadAndWritten) {
-  char path[] = "/tmp/grove_patch_XXXXXX";
-  const int fd = Keep(mkstemp(path));
-  unlink(path);
+  std::string path = testing::TempDir() + "grove_patch_XXXXXX";
+  const int fd = Keep(mkstemp(path.data()));
+  unlink(path.c_str());
   EXPECT_EQ(write(fd, "some text", 9), 9);
   EXPECT_EQ(lseek(fd, 0, SEEK_SET), 0);
   char buffer[16];

@@ -12,6 +12,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <string>
+
 #include "grove/green/greenlet.h"
 #include "grove/green/sleep.h"
 #include "grove/patch/patched_test.h"
@@ -126,9 +128,9 @@ GREENLET_TEST_F(PatchedWait, WhatIsNotAskedForEndsNoPoll) {
   fds[0].events = 0;
   EXPECT_EQ(poll(fds, 1, 1000), 0);
   EXPECT_TRUE(HasTaken(absl::Seconds(2)));
-  char path[] = "/tmp/grove_patch_XXXXXX";
-  const int file = mkstemp(path);
-  unlink(path);
+  std::string path = testing::TempDir() + "grove_patch_XXXXXX";
+  const int file = mkstemp(path.data());
+  unlink(path.c_str());
   fds[0] = {.fd = file, .events = POLLPRI, .revents = 0};
   EXPECT_EQ(poll(fds, 1, 1000), 0);
   EXPECT_TRUE(HasTaken(absl::Seconds(3)));

@@ -22,7 +22,7 @@ from testing import Process, run, tool
 NODES = {"node1": "10.77.0.11", "node2": "10.77.0.12", "node3": "10.77.0.13"}
 HOSTS = {"haproxy": "10.77.0.1", "client": "10.77.0.2", **NODES}
 # More than HAProxy needs to find out, by a good deal, for busy machines.
-DRAIN_DELAY = "3s"
+DRAIN_DELAY = "6s"
 
 
 def on_hosts_of_its_own():

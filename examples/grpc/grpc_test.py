@@ -303,7 +303,7 @@ class GrpcTest(unittest.TestCase):
         self.assertEqual(run.returncode, 2)
 
     def test_ten_thousand_calls_that_sleep(self):
-        """They sleep for 3 s here, so that all of them are there at once."""
+        """They sleep for 10 s here, so that all of them are there at once."""
         calls = 10_000
 
         def more_than_idle(server):
@@ -312,7 +312,7 @@ class GrpcTest(unittest.TestCase):
             idle = most = server.rss_kib()
             run = subprocess.Popen(
                 [CLIENT, "--server=" + server.address, f"--calls={calls}",
-                 f"--in_flight={calls}", "--wait_ms=3000"],
+                 f"--in_flight={calls}", "--wait_ms=10000"],
                 stdout=subprocess.PIPE, text=True)
             while run.poll() is None:
                 most = max(most, server.rss_kib())

@@ -156,16 +156,25 @@ GREENLET_TEST_F(RunTest, AFloodIsKilledAtTheLimit) {
 }
 
 GREENLET_TEST_F(RunTimeTest, WhatItHasStartedInItsGroupEndsWithIt) {
+  // It has started something before the deadline passes, and says so.
+  clock().set_auto_advance(false);
   int fds[2];
   ASSERT_EQ(pipe(fds), 0);
-  const absl::Status status =
-      RunProcess(Shell("sleep 1000 & wait"),
-                 {.deadline = absl::Seconds(1),
-                  .process = {.pass_fds = {fds[1]}, .process_group = 0}})
-          .status();
-  EXPECT_EQ(status.code(), absl::StatusCode::kDeadlineExceeded);
-  close(fds[1]);
+  const Greenlet<absl::Status> run = Spawn([&] {
+    const std::string command =
+        "sleep 1000 & echo x >&" + std::to_string(fds[1]) + "; wait";
+    return RunProcess(Shell(command),
+                      {.deadline = absl::Hours(1),
+                       .process = {.pass_fds = {fds[1]}, .process_group = 0}})
+        .status();
+  });
+  Yield();
   char c;
+  ASSERT_EQ(read(fds[0], &c, 1), 1);
+  clock().Advance(absl::Hours(2));
+  EXPECT_EQ(run.Get().code(), absl::StatusCode::kDeadlineExceeded);
+  close(fds[1]);
+  ASSERT_EQ(read(fds[0], &c, 1), 1);  // the rest of the line
   EXPECT_EQ(read(fds[0], &c, 1), 0) << "nobody has the other end any more";
   close(fds[0]);
 }
