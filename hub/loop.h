@@ -252,7 +252,7 @@ class AsyncWatcher : public Watcher {
   GROVE_DECLARE_WATCHER(AsyncWatcher);
   explicit AsyncWatcher(Loop* loop);
 
-  // Threads: any thread, and signal handlers; while the watcher lives.
+  // Threads: any thread, and signal handlers; while the watcher and its loop live.
   void Send();
 };
 

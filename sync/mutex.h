@@ -27,8 +27,9 @@ namespace grove {
 //
 // unlock() hands the mutex to the one who has waited longest. Whoever locks it has to
 // unlock it. Locking what one holds, unlocking what one does not, and waiting in a circle
-// (where neither a deadline nor a Timeout would end that) are fatal errors that name the
-// greenlets; in builds without NDEBUG, so is ending while one holds it.
+// of this hub (where neither a deadline nor a Timeout would end that) are fatal errors
+// that name the greenlets; a circle over several hubs hangs, and dumps mark it. In builds
+// without NDEBUG, so is ending while one holds it.
 //
 // Threads: any; see docs/sync.md for what travels. A lock on a hub of its own, contended
 // from others, costs a message there and one back: give each hub its own data instead.

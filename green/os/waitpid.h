@@ -26,7 +26,8 @@ struct EndedChild {
 //   < -1  any child in the process group -pid
 //
 // What a Subprocess stands for is never taken away from it. Asked for by its pid, it is
-// waited for here and there alike; it is none of "any child". While one runs, a wait for
+// waited for here and there alike, until the Subprocess knows how it ended: from then on
+// there is no such child (ECHILD). It is none of "any child". While one runs, a wait for
 // any child does not say that there is none: it waits.
 //
 // kNotFound with ECHILD if there is no such child, or somebody else has reaped it.
