@@ -6,6 +6,7 @@
 #include <atomic>
 #include <exception>
 #include <functional>
+#include <future>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -456,6 +457,33 @@ TEST_F(CrossHubTest, WaitsMayMixGreenletsOfSeveralHubs) {
   EXPECT_THAT(Wait({stuck[1], one}, {.count = 1}), ElementsAre(1));
   EXPECT_TRUE(KillAll(stuck));
   for (const AnyGreenlet& g : stuck) EXPECT_TRUE(g.killed());
+}
+
+// What was accepted and not delivered when its hub ended: nothing of it has run, and who
+// waits is told. No hub ever looks at its mail here.
+TEST(CrossHubEndTest, ACallThatWasNotDeliveredIsToldSo) {
+  const HubScope here;
+  std::atomic<bool> ran{false};
+  std::promise<HubHandle> up;
+  std::promise<void> end;
+  std::thread thread([&] {
+    const HubScope abroad;
+    up.set_value(ThisHub().handle());
+    end.get_future().wait();  // blocks the thread, and the hub with it
+  });
+  const HubHandle abroad = up.get_future().get();
+  const Greenlet<absl::Status> call =
+      Spawn([&] { return Call(abroad, [&] { ran = true; }); });
+  const Greenlet<absl::StatusOr<Greenlet<>>> spawn =
+      Spawn([&] { return SpawnOn(abroad, [&] { ran = true; }); });
+  Yield();
+  ASSERT_TRUE(abroad.Post([&] { ran = true; }).ok()) << "it is still there";
+  end.set_value();
+  thread.join();
+  EXPECT_EQ(call.Get().code(), absl::StatusCode::kFailedPrecondition) << call.Get();
+  const absl::Status spawned = spawn.Get().status();
+  EXPECT_EQ(spawned.code(), absl::StatusCode::kFailedPrecondition) << spawned;
+  EXPECT_FALSE(ran);
 }
 
 TEST_F(CrossHubTest, AWaitEndsWithTheHubOfWhatItWaitsFor) {

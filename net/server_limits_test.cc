@@ -52,6 +52,24 @@ class ServerLimits : public GreenletTest {
   std::optional<MemoryListener> listener_;
 };
 
+GREENLET_TEST_F(ServerLimits, OthersRunAfterSoManyAccepts) {
+  std::vector<MemoryStream> clients;
+  for (int i = 0; i < 20; ++i) clients.push_back(Connect());
+  StreamServer server(*listener_, &Swallow, {.accept_budget = 3});
+  server.Start();
+  uint64_t before = 0;
+  int turns = 0;
+  while (before < clients.size()) {
+    Yield();
+    const uint64_t now = server.accepted();
+    EXPECT_LE(now - before, 3u);
+    before = now;
+    ++turns;
+    ASSERT_LT(turns, 100);
+  }
+  EXPECT_GE(turns, 7);
+}
+
 GREENLET_TEST_F(ServerLimits, AnIdlePeerIsResetAndOthersAreNot) {
   StreamServer server(*listener_, &AnswerLines, {.idle_limit = absl::Seconds(40)});
   server.Start();

@@ -604,6 +604,19 @@ GREENLET_TEST(TlsTest, AWrongRecordEndsBothDirections) {
   EXPECT_NE(told.message().find("bad record mac"), std::string::npos) << told;
 }
 
+// More than a record may have (RFC 8446, section 5.2): told by its head, before the
+// rest has come. (BoringSSL lets pass 64 bytes more.)
+GREENLET_TEST(TlsTest, AnOversizeRecordIsRefusedAtItsHead) {
+  TlsPair pair = TlsPair::Connected();
+  constexpr uint16_t kTooMuch = (1 << 14) + 256 + 64 + 1;
+  const char head[] = {0x17, 0x03, 0x03, char(kTooMuch >> 8), char(kTooMuch & 255)};
+  ASSERT_TRUE(pair.client.transport().Write({head, sizeof head}).ok());
+  char b[10];
+  const absl::Status status = pair.server.Read(absl::MakeSpan(b)).status();
+  EXPECT_EQ(status.code(), StatusCode::kDataLoss) << status;
+  EXPECT_NE(status.message().find("too long"), std::string::npos) << status;
+}
+
 GREENLET_TEST(TlsTest, OneThatFailsDoesNotDisturbAnother) {
   TlsPair good = TlsPair::Connected();
   for (int i = 0; i < 3; ++i) {

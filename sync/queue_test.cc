@@ -536,6 +536,43 @@ TEST(QueueSeeds, ItemsOfOneComeInItsOrder) {
   });
 }
 
+TEST(JoinableQueueSeeds, JoinReturnsWhenAllIsDoneAndNotBefore) {
+  ForEachSeed(1000, [] {
+    Lots lots;
+    JoinableQueue<int> queue;
+    int undone = 0;
+    std::vector<Greenlet<>> workers;
+    for (int w = 0; w < 3; ++w) {
+      workers.push_back(Spawn([&] {
+        for (const int item : queue) {
+          if (lots.OneIn(2)) Sleep(absl::Microseconds(1));
+          if (item > 0) {  // work that makes more
+            ++undone;
+            EXPECT_TRUE(queue.Put(item - 1).ok());
+          }
+          --undone;
+          queue.TaskDone();
+        }
+      }));
+    }
+    for (int n = 0; n < 3; ++n) {
+      ++undone;
+      Spawn([&] { EXPECT_TRUE(queue.Put(static_cast<int>(lots.Below(3))).ok()); });
+    }
+    while (queue.unfinished_tasks() == 0) Yield();
+    std::vector<Greenlet<>> joiners;
+    for (int j = 0; j < 2; ++j) {
+      joiners.push_back(Spawn([&] { (void)queue.Join(lots.SomeDeadline()); }));
+    }
+    joiners[0].KillSoon();
+    while (!queue.Join() || undone > 0) Yield();
+    queue.Shutdown();
+    JoinAll(workers);
+    JoinAll(joiners);
+    EXPECT_TRUE(queue.empty());
+  });
+}
+
 // --- items that do more than lie there ---
 
 GREENLET_TEST(Queue, WhoWaitedMayFindItGone) {

@@ -160,6 +160,40 @@ TEST(WaitGroup, NobodyGoesOnBeforeZeroWhateverTheSeed) {
   });
 }
 
+TEST(Latch, NobodyGoesOnBeforeZeroWhateverTheSeed) {
+  ForEachSeed(kSeeds, [] {
+    Dice dice;
+    const int count = 1 + dice.Roll(5);
+    Latch latch(count);
+    int arrived = 0;
+    std::vector<Greenlet<>> greenlets;
+    for (int i = 0; i < count; ++i) {
+      greenlets.push_back(Spawn([&] {
+        dice.Pause();
+        ++arrived;
+        if (dice.Roll(2)) {
+          latch.count_down();
+        } else {
+          latch.arrive_and_wait();
+          EXPECT_EQ(arrived, count);
+        }
+      }));
+    }
+    for (int i = 0; i < 3; ++i) {
+      greenlets.push_back(Spawn([&] {
+        dice.Pause();
+        latch.wait();
+        EXPECT_EQ(arrived, count);
+      }));
+    }
+    const Greenlet<> killed = Spawn([&] { latch.wait(); });
+    dice.Pause();
+    killed.Kill();
+    JoinAll(greenlets);
+    EXPECT_TRUE(latch.try_wait());
+  });
+}
+
 // --- from elsewhere ---
 
 GREENLET_TEST(WaitGroup, IsDoneAndWaitedForFromElsewhere) {
