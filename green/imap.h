@@ -154,9 +154,16 @@ class MapResults {
     outcomes_.source_error = std::current_exception();
   }
 
+  // A member starts what there is room for; where that is without end, one for each that
+  // it takes, and more while none is ready.
+  bool MayStart(bool first) const {
+    if (outcomes_.open() >= options_.max_buffered) return false;
+    return first || options_.max_buffered != kAll || !outcomes_.ready();
+  }
+
   MaybeResult NextAsMember() {
     for (;;) {
-      while (outcomes_.open() < options_.max_buffered && !outcomes_.ready()) {
+      for (bool first = true; MayStart(first); first = false) {
         if (!pulled_) PullAsMember();
         if (!pulled_) break;
         green_internal::Place place = members_->TakePlace(Deadline::Passed(), false);
