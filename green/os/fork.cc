@@ -120,7 +120,11 @@ absl::StatusOr<Subprocess> ForkProcess(absl::FunctionRef<int()> fn) {
   close(go[0]);
   close(go[1]);
   if (child) return Subprocess(std::move(child));
-  if (pid > 0) RetryOnEintr([&] { return waitpid(pid, nullptr, 0); });
+  if (pid > 0) {
+    // A child of another thread's may have its end of the pipe, and keep it waiting.
+    kill(pid, SIGKILL);
+    RetryOnEintr([&] { return waitpid(pid, nullptr, 0); });
+  }
   return failed;
 }
 
