@@ -129,9 +129,8 @@ bool DatagramServerBase::WaitUntilNone(Deadline deadline) {
 }
 
 bool DatagramServerBase::HasCurrent() const {
-  const AnyGreenlet self = CurrentGreenlet();
   for (const Handling* h = first_; h; h = h->next_) {
-    if (h->greenlet_ == self) return true;
+    if (h->greenlet_.core() == green_internal::Scheduler::Get().current()) return true;
   }
   return false;
 }

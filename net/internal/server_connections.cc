@@ -98,9 +98,8 @@ void ServerConnections::Drain() {
 }
 
 bool ServerConnections::HasCurrent() const {
-  const AnyGreenlet self = CurrentGreenlet();
   for (const Connection* c = first_; c; c = c->next_) {
-    if (c->greenlet_ == self) return true;
+    if (c->greenlet_.core() == green_internal::Scheduler::Get().current()) return true;
   }
   return false;
 }
