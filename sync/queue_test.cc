@@ -557,15 +557,15 @@ TEST(JoinableQueueSeeds, JoinReturnsWhenAllIsDoneAndNotBefore) {
     }
     for (int n = 0; n < 3; ++n) {
       ++undone;
-      Spawn([&] { EXPECT_TRUE(queue.Put(static_cast<int>(lots.Below(3))).ok()); });
+      EXPECT_TRUE(queue.Put(static_cast<int>(lots.Below(3))).ok());
     }
-    while (queue.unfinished_tasks() == 0) Yield();
     std::vector<Greenlet<>> joiners;
     for (int j = 0; j < 2; ++j) {
       joiners.push_back(Spawn([&] { (void)queue.Join(lots.SomeDeadline()); }));
     }
     joiners[0].KillSoon();
-    while (!queue.Join() || undone > 0) Yield();
+    EXPECT_TRUE(queue.Join());
+    EXPECT_EQ(undone, 0);
     queue.Shutdown();
     JoinAll(workers);
     JoinAll(joiners);
