@@ -698,8 +698,11 @@ GREENLET_TEST_F(SubprocessTest, AHandleMayBeMoved) {
     child->in().Close();
     EXPECT_EQ(*child->Wait(Guard()), ExitStatus::Exited(0));
   }
-  // The one that was replaced has lost its pipes and ends by itself.
-  while (waitpid(-1, nullptr, WNOHANG) == 0) Sleep(absl::Milliseconds(1));
+  // The one that was replaced has lost its pipes, ends by itself, and is reaped unasked.
+  siginfo_t info;
+  while (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) == 0) {
+    Sleep(absl::Milliseconds(1));
+  }
 }
 
 GREENLET_TEST_F(SubprocessTest, AChildOfOthersCanBeAdopted) {
