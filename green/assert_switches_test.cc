@@ -3,10 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <optional>
 #include <stdexcept>
 
-#include "absl/status/status.h"
 #include "grove/green/greenlet.h"
 #include "grove/green/sleep.h"
 #include "grove/green/testing/greenlet_test.h"

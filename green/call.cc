@@ -97,7 +97,13 @@ class RemoteCall final : public Observer, public Scheduler::Visitor {
       PostTo(caller_, &answer_);
       return;
     }
-    callee_ = make_(*host_);
+    try {
+      callee_ = make_(*host_);
+    } catch (...) {
+      callee_error_ = std::current_exception();
+      PostTo(caller_, &answer_);
+      return;
+    }
     Inherit(callee_, inherited_);
     callee_->watched = true;  // what it throws is thrown by Call()
     end_.emplace(callee_);
@@ -197,14 +203,21 @@ absl::Status CallHere(absl::FunctionRef<void()> fn, Deadline deadline) {
 
 Core* MakeOn(const HubHandle& hub, MakeCore make) {
   Core* made = nullptr;
+  std::exception_ptr error;  // of a copy that throws
   const InheritedRef inherited = InheritedHere();
   AskHub(hub, [&](bool hub_alive) {
     Scheduler* host = Scheduler::GetIfExists();
     if (!hub_alive || host == nullptr) return;
-    made = make(*host);
+    try {
+      made = make(*host);
+    } catch (...) {
+      error = std::current_exception();
+      return;
+    }
     Inherit(made, inherited);
     host->Start(made);
   });
+  if (error) std::rethrow_exception(error);
   return made;
 }
 

@@ -185,6 +185,17 @@ TEST_F(CrossHubTest, ACallOnOnesOwnHubRunsInTheCaller) {
             absl::StatusCode::kDeadlineExceeded);
 }
 
+// As Spawn() does.
+TEST_F(CrossHubTest, WhatACopyOfTheFunctionThrowsIsTheCallers) {
+  struct Throws {
+    Throws() = default;
+    Throws(const Throws&) { throw std::runtime_error("no copy"); }
+    void operator()() const {}
+  };
+  const Throws fn;
+  EXPECT_THROW((void)SpawnOn(abroad(), fn), std::runtime_error);
+}
+
 TEST_F(CrossHubTest, CallsNestBackAndForth) {
   const HubHandle home = ThisHub().handle();
   std::function<int(int)> bounce = [&](int n) {

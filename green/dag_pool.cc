@@ -1,7 +1,5 @@
 #include "grove/green/dag_pool.h"
 
-#include <memory>
-
 #include "absl/strings/str_cat.h"
 #include "grove/green/internal/describe_exception.h"
 #include "grove/green/internal/outcomes.h"

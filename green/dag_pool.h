@@ -4,11 +4,7 @@
 #include <cstddef>
 #include <exception>
 #include <initializer_list>
-#include <iterator>
 #include <map>
-#include <memory>
-#include <optional>
-#include <string>
 #include <utility>
 #include <vector>
 

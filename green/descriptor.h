@@ -1,7 +1,6 @@
 #ifndef GROVE_GREEN_DESCRIPTOR_H_
 #define GROVE_GREEN_DESCRIPTOR_H_
 
-#include <cstdint>
 #include <string>
 #include <utility>
 

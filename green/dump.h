@@ -16,9 +16,8 @@
 //
 //   hub 'hub-0', 3 greenlets beside the main one
 //   2 greenlets:
-//     greenlet 'greenlet-1' (#1), spawned at server.cc:12: waits for fd 7 readable, for
-//     3s greenlet 'greenlet-2' (#2), spawned at server.cc:12: waits for fd 8 readable,
-//     for 1s
+//     greenlet 'greenlet-1' (#1), spawned at server.cc:12: waits for fd 7 readable, for 3s
+//     greenlet 'greenlet-2' (#2), spawned at server.cc:12: waits for fd 8 readable, for 1s
 //     @ grove::Descriptor::WaitReadable() (server+0x5f30)
 //     @ Session::Run() (server+0x1e42)
 //     ...

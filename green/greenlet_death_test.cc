@@ -3,7 +3,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include <string>
 #include <thread>
 
 #include "grove/green/greenlet.h"

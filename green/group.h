@@ -2,13 +2,9 @@
 #define GROVE_GREEN_GROUP_H_
 
 #include <cstddef>
-#include <cstdint>
-#include <exception>
-#include <limits>
 #include <ranges>
 #include <type_traits>
 #include <utility>
-#include <vector>
 
 #include "grove/green/greenlet.h"
 #include "grove/green/imap.h"
@@ -101,8 +97,7 @@ class Group : public green_internal::Members {
   // returns the results in the order of the items (nothing if `fn` returns nothing). What
   // the first of them throws is thrown, once the others have been killed.
   //
-  //   std::vector<Page> pages = pool.Map([](const Url& url) { return Fetch(url); },
-  //   urls);
+  //   std::vector<Page> pages = pool.Map([](const Url& u) { return Fetch(u); }, urls);
   //
   // Blocks: until all have ended.
   // Kill: throws, once all have been killed and have ended.

@@ -69,8 +69,10 @@ struct DrainReport {
 // or they have none, and do what is sent there until they are drained:
 //
 //   HubGroup group({});
-//   for (const File& f : files) group.SpawnOnLeastLoaded([&f] { Index(f);
-//   }).IgnoreError(); DrainReport report = group.Drain(absl::Seconds(10));
+//   for (const File& f : files) {
+//     group.SpawnOnLeastLoaded([&f] { Index(f); }).IgnoreError();
+//   }
+//   DrainReport report = group.Drain(absl::Seconds(10));
 //
 // Threads: the hub that made it; handle(), load(), Spawn(), SpawnOnLeastLoaded(),
 // SpawnOnEach() and CallEach() on any.

@@ -8,7 +8,6 @@
 #include <optional>
 #include <ranges>
 #include <stdexcept>
-#include <string>
 #include <type_traits>
 #include <utility>
 #include <vector>

@@ -349,6 +349,40 @@ TEST_F(IMapTest, UnorderedErrorsComeAsTheyAreReady) {
   EXPECT_EQ(results.Next(), std::nullopt);
 }
 
+TEST_F(IMapTest, AResultWhoseCopyThrowsHasBeenTaken) {
+  struct Copied {
+    explicit Copied(int i) : n(i) {}
+    Copied(const Copied& other) : n(other.n) {
+      if (n == -2) throw std::runtime_error("no copy");
+    }
+    int n;
+  };
+  Group group;
+  for (const bool ordered : {true, false}) {
+    const std::vector<int> items = {1, 2, 3};
+    // Made in its place; what takes it out copies it.
+    const auto make = [](int i) { return Copied(i == 2 ? -2 : i); };
+    std::vector<int> seen;
+    const auto take_all = [&](auto results) {
+      for (;;) {
+        try {
+          const auto next = results.Next();
+          if (!next) return;
+          seen.push_back(next->n);
+        } catch (const std::runtime_error&) {
+          seen.push_back(0);
+        }
+      }
+    };
+    if (ordered) {
+      take_all(group.IMap(make, items));
+    } else {
+      take_all(group.IMapUnordered(make, items));
+    }
+    EXPECT_THAT(seen, ElementsAre(1, 0, 3));
+  }
+}
+
 TEST_F(IMapTest, MapThrowsTheFirstErrorAndEndsTheRest) {
   Pool pool(3);
   EXPECT_THROW(pool.Map(

@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 
 #include <exception>
-#include <memory>
 #include <stdexcept>
 #include <string>
 #include <vector>

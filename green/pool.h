@@ -1,7 +1,6 @@
 #ifndef GROVE_GREEN_POOL_H_
 #define GROVE_GREEN_POOL_H_
 
-#include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <utility>

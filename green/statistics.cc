@@ -1,7 +1,6 @@
 #include "grove/green/statistics.h"
 
 #include <algorithm>
-#include <memory>
 #include <utility>
 
 #include "absl/strings/str_cat.h"

@@ -3,13 +3,15 @@
 #include <stdio.h>
 
 #include <algorithm>
-#include <memory>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "grove/green/internal/describe_exception.h"
 #include "grove/green/internal/scheduler.h"
 #include "grove/green/interrupt.h"
 #include "grove/green/timeout.h"
+#include "grove/green/wait.h"
 #include "grove/hub/internal/check.h"
 
 namespace grove {
@@ -195,15 +197,15 @@ void TaskGroup::Cancel() {
   CheckHome("Cancel");
   cancelled_ = true;
   GivePlaces();
-  // A kill may end tasks at once, and run destructors that block: begin again after each,
-  // and let the group live until we are done.
+  // A kill may end tasks at once, and run destructors that block: none that has not begun
+  // begins meanwhile, and the group lives until we are done.
   ++cancelling_;
-  while (!tasks_.empty() && !tasks_.front().told) {
-    Task& task = tasks_.front();
-    task.told = true;
-    tasks_.splice(tasks_.end(), tasks_, tasks_.begin());
-    scheduler_->Kill(task.end.target(), nullptr);
+  std::vector<AnyGreenlet> left;
+  for (Task& task : tasks_) {
+    if (std::exchange(task.told, true)) continue;
+    left.push_back(AnyGreenlet::FromCore(task.end.target(), /*add_ref=*/true));
   }
+  KillAll(left, {.wait = false});
   --cancelling_;
   WakeIfDone();
 }

@@ -2,7 +2,6 @@
 #define GROVE_GREEN_TASK_GROUP_H_
 
 #include <cstddef>
-#include <cstdint>
 #include <exception>
 #include <limits>
 #include <list>
@@ -12,7 +11,6 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "absl/status/statusor.h"
 #include "grove/green/greenlet.h"
 #include "grove/green/internal/core.h"
 #include "grove/green/spawn_site.h"

@@ -3,7 +3,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <cerrno>
 #include <memory>
 #include <stdexcept>
@@ -12,7 +11,6 @@
 #include <utility>
 #include <vector>
 
-#include "absl/strings/str_cat.h"
 #include "grove/green/deadline_scope.h"
 #include "grove/green/hub_scope.h"
 #include "grove/green/interrupt.h"
@@ -366,6 +364,24 @@ TEST_F(TaskGroupTest, ATaskMayCancelItsOwnGroup) {
   EXPECT_TRUE(HasTaken(absl::Seconds(1)));
 }
 
+TEST_F(TaskGroupTest, NoneBeginsWhileTheEndOfAnotherBlocks) {
+  struct SlowEnd {
+    SlowEnd() = default;
+    SlowEnd(SlowEnd&& other) : on(std::exchange(other.on, false)) {}
+    ~SlowEnd() {
+      if (on) Sleep(absl::Seconds(1));
+    }
+    bool on = true;
+  };
+  bool began = false;
+  TaskGroup group;
+  group.Spawn([slow = SlowEnd()] {});
+  group.Spawn([&] { began = true; });
+  group.Cancel();
+  EXPECT_EQ(group.Join(), absl::OkStatus());
+  EXPECT_FALSE(began);
+}
+
 TEST_F(TaskGroupTest, CancelMayBeCalledFromACallback) {
   TaskGroup group;
   group.Spawn(&SleepForEver);
@@ -664,105 +680,6 @@ TEST_F(TaskGroupTest, ATaskThatAHookKillsIsAnEndedOne) {
   RemoveSpawnHook(hook);
 }
 
-// --- with a limit ---
-
-TEST_F(TaskGroupTest, NoMoreThanTheLimitRunAtOnceAndTheFirstComesFirst) {
-  TaskGroup group({.max_running = 3});
-  std::vector<int> begun;
-  size_t most = 0;
-  for (int i = 0; i < 10; ++i) {
-    group.Spawn([&, i] {
-      begun.push_back(i);
-      most = std::max(most, group.running());
-      Sleep(absl::Seconds(1));
-    });
-  }
-  EXPECT_TRUE(HasTaken(absl::Seconds(3)));  // the tenth has begun as the ninth could
-  EXPECT_EQ(group.Join(), absl::OkStatus());
-  EXPECT_TRUE(HasTaken(absl::Seconds(4)));
-  EXPECT_EQ(most, 3u);
-  EXPECT_THAT(begun, ElementsAre(0, 1, 2, 3, 4, 5, 6, 7, 8, 9));
-}
-
-TEST_F(TaskGroupTest, NobodyTakesThePlaceOfOneThatWaitsLonger) {
-  TaskGroup group({.max_running = 1});
-  std::vector<char> begun;
-  const Greenlet<> first = group.Spawn([] { Sleep(absl::Seconds(1)); });
-  const Greenlet<> waits = Spawn([&] { group.Spawn([&] { begun.push_back('a'); }); });
-  Yield();
-  first.Join();  // its place is promised, and its new owner has not run
-  group.Spawn([&] { begun.push_back('b'); });
-  EXPECT_EQ(group.Join(), absl::OkStatus());
-  EXPECT_THAT(begun, ElementsAre('a', 'b'));
-}
-
-TEST_F(TaskGroupTest, AKillOfWhoWaitsForAPlaceSpawnsNothing) {
-  TaskGroup group({.name = "g", .max_running = 1});
-  group.Spawn([] { Sleep(absl::Seconds(1)); });
-  bool ran = false;
-  const Greenlet<> waits = Spawn([&] { group.Spawn([&] { ran = true; }); });
-  Yield();
-  waits.Kill();
-  waits.Join();
-  bool next_ran = false;
-  group.Spawn([&] { next_ran = true; });
-  EXPECT_EQ(group.Join(), absl::OkStatus());
-  EXPECT_FALSE(ran);
-  EXPECT_TRUE(next_ran);
-}
-
-TEST_F(TaskGroupTest, CancellingLetsThoseInWhoWaitForAPlaceAndTheirTasksNeverBegin) {
-  TaskGroup group({.max_running = 1});
-  group.Spawn(&SleepForEver);
-  bool ran = false;
-  std::vector<Greenlet<>> waiting;
-  for (int i = 0; i < 3; ++i) {
-    waiting.push_back(Spawn([&] {
-      const Greenlet<> g = group.Spawn([&] { ran = true; });
-      EXPECT_TRUE(g.killed());
-    }));
-  }
-  Yield();
-  group.Cancel();
-  for (const Greenlet<>& g : waiting) g.Join();
-  EXPECT_EQ(group.Join(), absl::OkStatus());
-  EXPECT_FALSE(ran);
-}
-
-TEST_F(TaskGroupTest, AFailureLetsThoseInWhoWaitForAPlace) {
-  TaskGroup group({.max_running = 1});
-  for (int i = 0; i < 3; ++i) {
-    group.Spawn([i]() -> absl::Status {
-      Sleep(absl::Seconds(1));
-      return absl::AbortedError(absl::StrCat("task ", i));
-    });
-  }
-  EXPECT_TRUE(HasTaken(absl::Seconds(1)));
-  EXPECT_EQ(group.Join().code(), absl::StatusCode::kAborted);
-  EXPECT_THAT(group.failures(), SizeIs(1));
-}
-
-TEST_F(TaskGroupTest, ATaskOfAFullGroupDoesNotWaitForItself) {
-  TaskGroup group({.max_running = 1});
-  size_t running = 0;
-  group.Spawn([&] { group.Spawn([&] { running = group.running(); }).Join(); });
-  EXPECT_EQ(group.Join(), absl::OkStatus());
-  EXPECT_EQ(running, 2u);
-}
-
-TEST_F(TaskGroupTest, TheScopeEndsAfterThoseWhoWaitForAPlace) {
-  bool ran = false;
-  Greenlet<> waits;
-  {
-    TaskGroup group({.max_running = 1});
-    group.Spawn(&SleepForEver);
-    waits = Spawn([&] { group.Spawn([&] { ran = true; }); });
-    Yield();
-  }
-  waits.Join();
-  EXPECT_FALSE(ran);
-}
-
 TEST_F(TaskGroupTest, OfThousandsOneFails) {
   TaskGroup group;
   for (int i = 0; i < 5000; ++i) {
@@ -785,11 +702,6 @@ TEST(TaskGroupDeathTest, ATaskThatJoinsItsOwnGroupIsFatal) {
         group.Join().IgnoreError();
       },
       "greenlet 't' \\(#1\\) joins TaskGroup 'g', of which it is a task");
-}
-
-TEST(TaskGroupDeathTest, ALimitOfNoneIsFatal) {
-  EXPECT_DEATH(TaskGroup({.name = "g", .max_running = 0}),
-               "TaskGroup 'g' none of whose tasks may run");
 }
 
 TEST(TaskGroupDeathTest, UseOnAnotherThreadIsFatal) {

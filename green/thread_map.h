@@ -4,12 +4,9 @@
 #include <concepts>
 #include <functional>
 #include <iterator>
-#include <ranges>
-#include <string>
 #include <type_traits>
 #include <utility>
 
-#include "absl/status/status.h"
 #include "grove/green/imap.h"
 #include "grove/green/internal/next_iterator.h"
 #include "grove/green/pool.h"

@@ -1,7 +1,6 @@
 #include "grove/green/thread_pool.h"
 
 #include <atomic>
-#include <utility>
 
 #include "grove/green/timeout.h"
 #include "grove/hub/config.h"

@@ -7,7 +7,6 @@
 #include <latch>
 #include <optional>
 #include <thread>
-#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"

@@ -2,12 +2,10 @@
 #define GROVE_GREEN_TIMEOUT_H_
 
 #include <exception>
-#include <string>
 #include <type_traits>
 #include <utility>
 
 #include "absl/status/status.h"
-#include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "grove/green/greenlet.h"
 #include "grove/green/internal/scheduler.h"

@@ -6,9 +6,6 @@
 
 #include <memory>
 #include <optional>
-#include <stdexcept>
-#include <string>
-#include <utility>
 #include <vector>
 
 #include "grove/green/descriptor.h"

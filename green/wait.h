@@ -26,12 +26,15 @@
 // Waiting for many greenlets, or other things, at once.
 //
 //   std::vector<Greenlet<Page>> fetches = ...;
-//   for (Greenlet<Page>& g : IWait(fetches, {.deadline = absl::Seconds(5)}))
-//   Use(g.Get()); KillAll(fetches);  // those that were too slow
+//   for (Greenlet<Page>& g : IWait(fetches, {.deadline = absl::Seconds(5)})) {
+//     Use(g.Get());
+//   }
+//   KillAll(fetches);  // those that were too slow
 //
 // A list may name the same greenlet several times; it is then met as many times.
 //
-// Threads: everything here waits for what belongs to the hub of the thread that calls.
+// Threads: greenlets may be of any hub, and are killed there; the other Waitables belong to
+// the hub of the thread that calls.
 namespace grove {
 
 // Any number.

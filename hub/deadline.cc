@@ -1,7 +1,5 @@
 #include "grove/hub/deadline.h"
 
-#include <algorithm>
-
 #include "grove/hub/internal/per_thread.h"
 
 namespace grove {

@@ -9,6 +9,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/base/optimization.h"
 #include "absl/functional/any_invocable.h"
 #include "absl/status/status.h"
 #include "absl/time/time.h"
@@ -187,6 +188,13 @@ class Hub {
   //
   // Delivers what was posted until now, at once: for a callback that cannot go on before.
   void DeliverMail() { mailbox_->DeliverAll(); }
+
+  // Hub::CloseMailbox()
+  //
+  // Refuses what is posted from now on, and returns what was not delivered. The
+  // destructor does so too; a layer above may want it while it is whole itself.
+  void CloseMailbox() { mailbox_->Close(); }
+  bool mailbox_closed() const { return mailbox_->closed(); }
 
   MonotonicNanos Now() const { return options_.clock->Now(); }
 

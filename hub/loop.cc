@@ -316,7 +316,7 @@ bool IoWatcher::Start() {
   if (fcntl(IoWatcherCallback::Raw(this)->fd, F_GETFD) < 0) return false;
   active_ = true;
   ++loop_->active_;
-  ev_io_start(loop_->raw(), IoWatcherCallback::Raw(this));
+  ev_io_start(loop_->loop_, IoWatcherCallback::Raw(this));
   return true;
 }
 
@@ -324,7 +324,7 @@ void IoWatcher::Stop() {
   if (!active_) return;
   active_ = false;
   --loop_->active_;
-  ev_io_stop(loop_->raw(), IoWatcherCallback::Raw(this));
+  ev_io_stop(loop_->loop_, IoWatcherCallback::Raw(this));
 }
 
 // --- the others -----------------------------------------------------------------
@@ -370,13 +370,13 @@ struct WatcherCallback {
   }
 };
 
-#define GROVE_DEFINE_WATCHER(Name, kind)                                \
-  struct Name::Impl {                                                   \
-    ev_##kind ev;                                                       \
-  };                                                                    \
-  Name::~Name() { Stop(); }                                             \
-  void Name::DoStart() { ev_##kind##_start(loop_->raw(), &impl_->ev); } \
-  void Name::DoStop() { ev_##kind##_stop(loop_->raw(), &impl_->ev); }
+#define GROVE_DEFINE_WATCHER(Name, kind)                              \
+  struct Name::Impl {                                                 \
+    ev_##kind ev;                                                     \
+  };                                                                  \
+  Name::~Name() { Stop(); }                                           \
+  void Name::DoStart() { ev_##kind##_start(raw_loop(), &impl_->ev); } \
+  void Name::DoStop() { ev_##kind##_stop(raw_loop(), &impl_->ev); }
 
 GROVE_DEFINE_WATCHER(SignalWatcher, signal)
 GROVE_DEFINE_WATCHER(AsyncWatcher, async)
@@ -397,12 +397,12 @@ LoopTimer::~LoopTimer() { Stop(); }
 
 // Counts from now, and not from when the loop last looked at the clock; each time anew.
 void LoopTimer::DoStart() {
-  ev_now_update(loop_->raw());
+  ev_now_update(raw_loop());
   ev_timer_set(&impl_->ev, impl_->after, impl_->repeat);
-  ev_timer_start(loop_->raw(), &impl_->ev);
+  ev_timer_start(raw_loop(), &impl_->ev);
 }
 
-void LoopTimer::DoStop() { ev_timer_stop(loop_->raw(), &impl_->ev); }
+void LoopTimer::DoStop() { ev_timer_stop(raw_loop(), &impl_->ev); }
 
 LoopTimer::LoopTimer(Loop* loop, absl::Duration after, absl::Duration repeat)
     : Watcher(loop), impl_(std::make_unique<Impl>()) {
@@ -427,7 +427,7 @@ AsyncWatcher::AsyncWatcher(Loop* loop) : Watcher(loop), impl_(std::make_unique<I
   impl_->ev.data = this;
 }
 
-void AsyncWatcher::Send() { ev_async_send(loop_->raw(), &impl_->ev); }
+void AsyncWatcher::Send() { ev_async_send(raw_loop(), &impl_->ev); }
 
 IdleWatcher::IdleWatcher(Loop* loop) : Watcher(loop), impl_(std::make_unique<Impl>()) {
   ev_idle_init(&impl_->ev, &WatcherCallback::Call<ev_idle>);
@@ -464,8 +464,8 @@ StatWatcher::StatWatcher(Loop* loop, std::string path, absl::Duration interval)
 }
 
 StatWatcher::~StatWatcher() { Stop(); }
-void StatWatcher::DoStart() { ev_stat_start(loop_->raw(), &impl_->ev); }
-void StatWatcher::DoStop() { ev_stat_stop(loop_->raw(), &impl_->ev); }
+void StatWatcher::DoStart() { ev_stat_start(raw_loop(), &impl_->ev); }
+void StatWatcher::DoStop() { ev_stat_stop(raw_loop(), &impl_->ev); }
 const struct stat& StatWatcher::now() const { return impl_->ev.attr; }
 const struct stat& StatWatcher::before() const { return impl_->ev.prev; }
 

@@ -96,10 +96,6 @@ class Loop {
   // Counts up at the beginning and the end of each such look.
   uint64_t looks() const { return looks_; }
 
-  struct ev_loop* raw() const {
-    return loop_;
-  }
-
  private:
   friend class IoWatcher;
   friend class Watcher;
@@ -197,6 +193,9 @@ class Watcher {
   void Call() {
     const std::shared_ptr<Callback> callback = callback_;
     (*callback)();
+  }
+  struct ev_loop* raw_loop() const {
+    return loop_->loop_;
   }
 
   Loop* const loop_;

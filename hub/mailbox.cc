@@ -140,7 +140,7 @@ void Mailbox::DeliverAll() {
   // What an outer call has not delivered yet comes first: a letter's function may ask for
   // its mail.
   DeliverTaken();
-  if (empty()) return;
+  if (empty() || closed()) return;
   taken_ = InOrder(head_.exchange(nullptr, std::memory_order_acquire));
   DeliverTaken();
 }
@@ -148,8 +148,8 @@ void Mailbox::DeliverAll() {
 void Mailbox::DeliverTaken() {
   while (Letter* letter = taken_) {
     taken_ = letter->next;
-    ++delivered_;
-    letter->deliver(letter, true);
+    if (hub_alive_) ++delivered_;
+    letter->deliver(letter, hub_alive_);
   }
   if (spent_here_ != nullptr) PublishSpent();
 }
@@ -178,12 +178,11 @@ void Mailbox::ForgetInChild() {
 }
 
 void Mailbox::Close() {
-  Letter* letter = InOrder(head_.exchange(Closed(), std::memory_order_acq_rel));
-  while (letter) {
-    Letter* next = letter->next;
-    letter->deliver(letter, false);
-    letter = next;
-  }
+  if (closed()) return;
+  hub_alive_ = false;
+  // One that is returned may ask for the others: see DeliverAll().
+  taken_ = InOrder(head_.exchange(Closed(), std::memory_order_acq_rel));
+  DeliverTaken();
 }
 
 }  // namespace grove

@@ -4,7 +4,6 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
 #include <string>
 
 #include "absl/functional/any_invocable.h"
@@ -24,8 +23,8 @@ struct DebuggerTable;
 // first, on the thread that ends it, with `hub_alive` false.
 //
 //   struct Done : Letter {
-//     Done() : Letter([](Letter* l, bool hub_alive) { static_cast<Done*>(l)->Arrived();
-//     }) {} void Arrived();
+//     Done() : Letter(&Deliver) {}
+//     static void Deliver(Letter* l, bool hub_alive) { ... static_cast<Done*>(l) ... }
 //   };
 //   Done done;                                       // lives until it has arrived
 //   if (!hub.PostLetter(&done)) ...                  // that hub has ended
@@ -103,7 +102,8 @@ class Mailbox {
   void DeliverAll();
   void DeliverTaken();
   void PublishSpent();
-  // Refuses what comes from now on, and returns what is there to its senders.
+  // Refuses what comes from now on, and returns what is there to its senders. No effect if
+  // it is closed.
   void Close();
   // In a forked child. What is there is the parent's: it is forgotten. The hub that lives
   // on has a new eventfd, which it watches anew; all other hubs are closed.
@@ -117,6 +117,7 @@ class Mailbox {
   const std::string hub_name_;
   int wake_fd_;
   bool wakes_once_ = false;
+  bool hub_alive_ = true;
   hub_internal::Relaxed<uint64_t> delivered_{0};
   Letter* taken_ = nullptr;  // taken from the stack, in order, and not delivered yet
   // The nodes of Post() that were delivered, for who posts next: the memory of nodes that

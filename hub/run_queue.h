@@ -1,8 +1,6 @@
 #ifndef GROVE_HUB_RUN_QUEUE_H_
 #define GROVE_HUB_RUN_QUEUE_H_
 
-#include <cstddef>
-
 namespace grove {
 
 // Runnable

@@ -1,7 +1,6 @@
 #ifndef GROVE_GREEN_INTERNAL_BACKTRACE_H_
 #define GROVE_GREEN_INTERNAL_BACKTRACE_H_
 
-#include <cstddef>
 #include <string>
 
 #include "grove/green/internal/context.h"

@@ -1,8 +1,6 @@
 #ifndef GROVE_GREEN_INTERNAL_CONTEXT_H_
 #define GROVE_GREEN_INTERNAL_CONTEXT_H_
 
-#include <cstddef>
-
 #include "grove/green/internal/sanitizer.h"
 
 // Switching from one stack to another, for x86-64 and aarch64.

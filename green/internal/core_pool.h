@@ -1,7 +1,6 @@
 #ifndef GROVE_GREEN_INTERNAL_CORE_POOL_H_
 #define GROVE_GREEN_INTERNAL_CORE_POOL_H_
 
-#include <cstddef>
 #include <vector>
 
 namespace grove::green_internal {

@@ -104,6 +104,8 @@ class Visit : public Observer, public Scheduler::Visitor {
   End Await(Deadline deadline);
   // Waits until nobody there knows of it; not interrupted.
   End Cancel();
+  // Its greenlet's hub ends: takes it out of the line there.
+  void Abandon();
 
   // On the other hub:
   void Fulfilled(ListedWaiter*) override;
@@ -128,8 +130,6 @@ class Visit : public Observer, public Scheduler::Visitor {
   // On the caller's hub:
   void OnAnswer(bool hub_alive);
   void OnCancelAnswer(bool);
-  // Its greenlet's hub ends: takes it out of the line there.
-  void Abandon();
 
   Operation* const op_;
   Scheduler* const caller_;

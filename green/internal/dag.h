@@ -7,7 +7,6 @@
 #include <sstream>
 #include <stdexcept>
 #include <string>
-#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "grove/green/greenlet.h"

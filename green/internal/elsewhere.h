@@ -51,6 +51,9 @@ class ForeignJoin final : public Operation {
 
   bool Try() override { return over_ || target_->finished; }
   void Enlist() override;
+  void Abandon() override {
+    if (watching_) visit_.Abandon();
+  }
   std::string Describe() const override { return there_.Describe(); }
 
  private:

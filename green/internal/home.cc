@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <mutex>
+#include <utility>
 
 #include "absl/cleanup/cleanup.h"
 #include "grove/green/internal/crossing.h"
@@ -26,21 +27,42 @@ void NoErrand(bool) {}
 // What this thread has locked while it had no hub. Its address names the thread.
 thread_local uint64_t locks_of_thread = 0;
 
-// What Home::Send() sends.
-struct SendLetter : Letter {
-  SendLetter(absl::AnyInvocable<void()> f, std::atomic<uint32_t>* n)
-      : Letter(&Deliver), fn(std::move(f)), in_flight(n) {}
+}  // namespace
+
+// What Send() sends. Those on their way are listed, so that a home may end before them.
+struct Home::SendLetter : Letter {
+  SendLetter(absl::AnyInvocable<void()> f, Home* h)
+      : Letter(&Deliver), fn(std::move(f)), home(h), mutex(CrossingMutex(h)) {}
   // Also if the hub has just ended: nobody waits there any more, but the state counts.
   static void Deliver(Letter* letter, bool) {
     std::unique_ptr<SendLetter> self(static_cast<SendLetter*>(letter));
+    {
+      std::lock_guard lock(self->mutex);
+      if (self->home == nullptr) return;
+      self->Unlist();
+    }
     self->fn();
-    self->in_flight->fetch_sub(1, std::memory_order_release);
+    self->home->in_flight_.fetch_sub(1, std::memory_order_release);
   }
-  absl::AnyInvocable<void()> fn;
-  std::atomic<uint32_t>* const in_flight;
-};
+  // Under the lock, as whatever is listed.
+  void List() {
+    previous_sent = nullptr;
+    next_sent = home->sent_;
+    if (next_sent) next_sent->previous_sent = this;
+    home->sent_ = this;
+    home->in_flight_.fetch_add(1, std::memory_order_relaxed);
+  }
+  void Unlist() {
+    (previous_sent ? previous_sent->next_sent : home->sent_) = next_sent;
+    if (next_sent) next_sent->previous_sent = previous_sent;
+  }
 
-}  // namespace
+  absl::AnyInvocable<void()> fn;
+  Home* home;  // null if that has ended
+  ProcessMutex& mutex;
+  SendLetter* previous_sent = nullptr;
+  SendLetter* next_sent = nullptr;
+};
 
 // What is looked up under the lock: a scheduler that has ended may be let go of only
 // there, so that nobody asks one that is no more.
@@ -56,6 +78,11 @@ Home::Place Home::Find() {
   if (here == nullptr) return Place::kNowhere;
   Bind(here);
   return Place::kHere;
+}
+
+bool Home::HasNone() {
+  std::lock_guard lock(CrossingMutex(this));
+  return scheduler() == Nowhere() || scheduler()->ended();
 }
 
 bool Home::Adopt() {
@@ -78,13 +105,14 @@ void Home::Send(absl::AnyInvocable<void()> fn) {
         letter ? letter->fn() : fn();
         return;
       case Place::kElsewhere:
-        if (!letter) letter = std::make_unique<SendLetter>(std::move(fn), &in_flight_);
-        in_flight_.fetch_add(1, std::memory_order_relaxed);
+        if (!letter) letter = std::make_unique<SendLetter>(std::move(fn), this);
+        letter->List();
         if (Post(letter.get())) {
           letter.release();
           return;
         }
         // Its mailbox is closed; a moment later it has ended.
+        letter->Unlist();
         in_flight_.fetch_sub(1, std::memory_order_relaxed);
         lock.unlock();
         sched_yield();
@@ -201,12 +229,31 @@ void Home::Settle() {
   // Letters are delivered in order: once one that is posted now has arrived, so have the
   // others.
   if (!Here()) {
-    Ask(&Nothing);
+    if (s != nullptr && s->on_loop_stack()) {
+      Recall();
+    } else {
+      Ask(&Nothing);
+    }
   } else if (s->on_loop_stack()) {
     s->hub().DeliverMail();
   } else if (Question question(NoErrand, s); Post(question.letter())) {
     question.AwaitAnswer(s->hub_name());
   }
+}
+
+// A callback of another hub cannot wait for it. Whom nobody else refers to needs none of
+// it any more: what has not begun never does, and what runs just now does not block.
+void Home::Recall() {
+  {
+    std::lock_guard lock(CrossingMutex(this));
+    for (SendLetter* letter = std::exchange(sent_, nullptr); letter != nullptr;) {
+      SendLetter* const next = letter->next_sent;
+      letter->home = nullptr;
+      in_flight_.fetch_sub(1, std::memory_order_relaxed);
+      letter = next;
+    }
+  }
+  while (in_flight_.load(std::memory_order_acquire) != 0) sched_yield();
 }
 
 void Home::Leave() {

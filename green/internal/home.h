@@ -114,15 +114,19 @@ class Home {
   // Whether the object's home is the hub of this thread, `here`; it is from now on, if it
   // had none.
   bool BelongsTo(Scheduler& here) { return Is(&here) || Adopt(); }
+  // Whether it has no home, or that has ended: whoever uses it next decides.
+  bool HasNone();
   // Whether two objects have the same home.
   bool SameAs(const Home& other) const { return scheduler() == other.scheduler(); }
 
   // Home::Settle()
   //
-  // Waits until what was sent here before has arrived; not interrupted. For destructors.
+  // Waits until what was sent here before has arrived; not interrupted. For destructors:
+  // in a callback of another hub, which cannot wait, what was sent is dropped.
   void Settle();
 
  private:
+  struct SendLetter;
   static Scheduler* Nowhere() { return reinterpret_cast<Scheduler*>(1); }
   Scheduler* scheduler() const { return scheduler_.load(std::memory_order_relaxed); }
   void Bind(Scheduler* s) {
@@ -132,6 +136,7 @@ class Home {
   enum class Place { kHere, kElsewhere, kNowhere };
   Place Find();
   void Send(absl::AnyInvocable<void()> fn);
+  void Recall();
   bool Post(Letter* letter);
   bool Adopt();
   void Leave();
@@ -139,6 +144,7 @@ class Home {
   std::atomic<Scheduler*> scheduler_{Nowhere()};
   // What Send() has sent and was not executed yet.
   std::atomic<uint32_t> in_flight_{0};
+  SendLetter* sent_ = nullptr;  // of those, which have not begun
 };
 
 // Self

@@ -1,7 +1,6 @@
 #include "grove/green/internal/local_slots.h"
 
 #include <algorithm>
-#include <memory>
 #include <mutex>
 
 #include "grove/green/greenlet.h"

@@ -4,7 +4,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <typeinfo>
-#include <vector>
 
 #include "grove/green/internal/core.h"
 #include "grove/green/spawn_site.h"

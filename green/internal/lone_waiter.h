@@ -1,9 +1,6 @@
 #ifndef GROVE_GREEN_INTERNAL_LONE_WAITER_H_
 #define GROVE_GREEN_INTERNAL_LONE_WAITER_H_
 
-#include <string>
-
-#include "absl/strings/str_cat.h"
 #include "grove/green/internal/scheduler.h"
 #include "grove/hub/deadline.h"
 #include "grove/hub/internal/check.h"

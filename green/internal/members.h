@@ -2,9 +2,7 @@
 #define GROVE_GREEN_INTERNAL_MEMBERS_H_
 
 #include <cstddef>
-#include <cstdint>
 #include <exception>
-#include <memory>
 #include <string>
 #include <utility>
 #include <vector>

@@ -16,6 +16,12 @@ void MultiWait::Fulfilled(ListedWaiter* w) {
   waiter_.Wake();
 }
 
+void MultiWait::AbandonAll() const {
+  for (Operation* o = last_; o != nullptr; o = o->before) {
+    if (o->observer() != nullptr) o->Abandon();
+  }
+}
+
 std::string MultiWait::NextWaiter::Describe() const {
   // What has been fulfilled may exist no more.
   const Operation* last = wait_->last_;

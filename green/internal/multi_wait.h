@@ -6,7 +6,6 @@
 #include <string>
 #include <vector>
 
-#include "absl/types/span.h"
 #include "grove/green/greenlet.h"
 #include "grove/green/internal/elsewhere.h"
 #include "grove/green/internal/lone_waiter.h"
@@ -45,6 +44,7 @@ class MultiWait : public Observer {
     }
     operation->WaitsFor(this);
     operation->Enlist();
+    operation->before = last_;
     last_ = operation;
   }
 
@@ -69,14 +69,17 @@ class MultiWait : public Observer {
    public:
     explicit NextWaiter(const MultiWait* wait) : wait_(wait) {}
     std::string Describe() const override;
+    void Abandon() override { wait_->AbandonAll(); }
 
    private:
     const MultiWait* const wait_;
   };
 
+  void AbandonAll() const;
+
   Core* const core_;           // who made it
   WaiterList done_;            // fulfilled, and not taken yet
-  Operation* last_ = nullptr;  // the last one that had to stand in line, for messages
+  Operation* last_ = nullptr;  // the last one that had to stand in line
   NextWaiter waiter_{this};
 };
 

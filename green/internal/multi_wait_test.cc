@@ -3,10 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <memory>
-#include <stdexcept>
 #include <string>
-#include <vector>
 
 #include "grove/green/greenlet.h"
 #include "grove/green/hub_scope.h"

@@ -37,8 +37,9 @@ class Operation : public ListedWaiter {
   void WaitsFor(Core* core) { BelongsTo(core); }
   void WaitsFor(Observer* observer) { BelongsTo(observer); }
 
-  // For the observer: which of its operations this is.
+  // For the observer: which of its operations this is, and the one before it.
   size_t tag = 0;
+  Operation* before = nullptr;
 
  protected:
   explicit Operation(WaiterList* list) : ListedWaiter(list) {}

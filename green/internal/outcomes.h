@@ -15,6 +15,7 @@
 #include <variant>
 #include <vector>
 
+#include "absl/cleanup/cleanup.h"
 #include "grove/green/greenlet.h"
 #include "grove/green/internal/lone_waiter.h"
 #include "grove/green/internal/members.h"
@@ -115,12 +116,16 @@ class Outcomes final : private Observer {
   // The next result. Throws what its function threw.
   Stored Take() {
     Item* item = ordered_ ? &items_.front() : static_cast<Item*>(done_.PopFront());
-    std::optional<Stored> result = std::exchange(item->result, std::nullopt);
-    std::exception_ptr error = std::exchange(item->error, nullptr);
-    spare_.splice(spare_.begin(), items_, item->self);
+    // Taken out first: also if the move throws, it has been taken.
+    std::list<Item> taken;
+    taken.splice(taken.begin(), items_, item->self);
+    const absl::Cleanup use_again = [this, item, &taken] {
+      item->result.reset();
+      spare_.splice(spare_.begin(), taken);
+    };
     room_.Wake();
-    if (error) std::rethrow_exception(std::move(error));
-    return *std::move(result);
+    if (item->error) std::rethrow_exception(std::exchange(item->error, nullptr));
+    return *std::move(item->result);
   }
 
   // The greenlet that starts them; until it has ended there may be more.

@@ -1,6 +1,7 @@
 #include "grove/green/internal/scheduler.h"
 
 #include <dirent.h>
+#include <sched.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -160,6 +161,11 @@ void Scheduler::Destroy(Scheduler* s) {
     s->RemoveVisitor(v);
     v->HubEnds();
   }
+  // What was posted and not delivered ends as it would in a callback: it cannot block. It
+  // may be the last to refer to something, and that use what is here.
+  s->current_ = s->loop_;
+  s->hub_->CloseMailbox();
+  s->current_ = s->main_;
   // Those that were killed before they began have ended, but stand in the queue.
   RunQueue left = s->hub_->TakeReadyQueue();
   while (!left.empty()) {
@@ -175,9 +181,7 @@ void Scheduler::Destroy(Scheduler* s) {
   s->loop_->~Core();
   s->cores_.Give(s->loop_);
   s->stacks_.Clear();  // and not when the last handle goes
-  // From here on handles free their greenlets by themselves.
   s->Disown(s->main_);
-  // What was posted and not delivered ends as it would in a callback: it cannot block.
   s->current_ = s->loop_;
   s->hub_.reset();
   current_scheduler = nullptr;
@@ -353,6 +357,9 @@ void Scheduler::MarkFinished(Core* core) {
     --current_->shields;
   }
   if (ABSL_PREDICT_FALSE(core->locks != 0)) EndedWithLocks(core);
+  // Its links want the result, which from now on the last handle may move out (IsShared()).
+  const bool linked = core->extras && !core->extras->links.empty();
+  if (ABSL_PREDICT_FALSE(linked)) AddRef(core);
   core->finished.store(true, std::memory_order_release);
   core->special &= ~kPending;
   (core->all_prev ? core->all_prev->all_next : all_) = core->all_next;
@@ -367,6 +374,7 @@ void Scheduler::MarkFinished(Core* core) {
     --current_->shields;
     RunLinks(core);
   }
+  if (ABSL_PREDICT_FALSE(linked)) Unref(core);
 }
 
 void Scheduler::FinishUnstarted(Core* core, std::exception_ptr error) {
@@ -452,8 +460,13 @@ void Scheduler::UnrefSlow(Core* core) {
     auto letter = std::make_unique<FreeLetter>(core);
     if (PostTo(s, letter.get())) {
       letter.release();
-    } else if (!core->owns_itself) {
-      // That hub has ended, and with it whatever ran there.
+      return;
+    }
+    // Its mailbox is closed; a moment later that hub has ended, and with it whatever ran
+    // there. Until then this counts as a handle.
+    while (!s->ended()) sched_yield();
+    if (core->refs.fetch_and(~kLetter, std::memory_order_acq_rel) == kLetter &&
+        !core->owns_itself) {
       const Stack stack = core->stack;
       core->~Core();
       if (stack.valid()) GiveToSharedPool(stack);  // else a main greenlet's

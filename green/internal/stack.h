@@ -4,10 +4,8 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <string>
 
 #include "absl/status/statusor.h"
-#include "absl/strings/string_view.h"
 #include "grove/hub/internal/relaxed.h"
 
 // Stacks. They are cut from large reserved regions, of which only pages that are touched

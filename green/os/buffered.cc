@@ -11,8 +11,7 @@
 
 namespace grove {
 
-// --- BufferedReader
-// ---------------------------------------------------------------------
+// --- BufferedReader ------------------------------------------------------------------
 
 absl::StatusOr<bool> BufferedReader::Fill() {
   if (begin_ == end_) {
@@ -85,8 +84,7 @@ absl::StatusOr<std::string> BufferedReader::ReadAll(size_t limit) {
   return all;
 }
 
-// --- BufferedWriter
-// ---------------------------------------------------------------------
+// --- BufferedWriter ------------------------------------------------------------------
 
 absl::Status BufferedWriter::Hand(absl::string_view data) {
   // What stands if the write is interrupted: nobody knows how much of it was done.

@@ -68,8 +68,7 @@ std::vector<std::string> LinesOf(BufferedReader& reader) {
   return lines;
 }
 
-// --- reading
-// ----------------------------------------------------------------------------
+// --- reading -------------------------------------------------------------------------
 
 GREENLET_TEST(BufferedReaderTest, LinesAreFoundWhereverTheReadsEnd) {
   Source source({"on", "e\ntwo\n\nth", "ree\r\n", "last"});
@@ -170,8 +169,7 @@ GREENLET_TEST(BufferedReaderTest, AKilledReaderLosesNothing) {
   EXPECT_EQ(**reader.ReadLine(), "half");
 }
 
-// --- writing
-// ----------------------------------------------------------------------------
+// --- writing -------------------------------------------------------------------------
 
 GREENLET_TEST(BufferedWriterTest, SmallWritesAreCollected) {
   Sink sink;

@@ -97,8 +97,7 @@ class File::State {
   green_internal::WaiterList closers_;
 };
 
-// --- calls
-// ------------------------------------------------------------------------------
+// --- calls ---------------------------------------------------------------------------
 
 absl::StatusOr<size_t> File::State::Run(const char* operation, bool in_turn,
                                         absl::FunctionRef<Moved(int fd)> call) {
@@ -157,8 +156,7 @@ int File::State::Release() {
   return std::exchange(fd_, -1);
 }
 
-// --- File
-// -------------------------------------------------------------------------------
+// --- File ----------------------------------------------------------------------------
 
 absl::StatusOr<File> File::Open(std::string path, OpenMode mode, mode_t permissions) {
   const int flags = FlagsOf(mode) | O_CLOEXEC;

@@ -12,7 +12,6 @@
 #include <algorithm>
 #include <filesystem>
 #include <memory>
-#include <optional>
 #include <system_error>
 #include <utility>
 
@@ -61,8 +60,7 @@ class OpenFd {
   int error_ = 0;
 };
 
-// --- whole files
-// ------------------------------------------------------------------------
+// --- whole files ---------------------------------------------------------------------
 
 absl::StatusOr<std::string> ReadFileHere(const std::string& path, size_t limit) {
   OpenFd file(path, O_RDONLY);
@@ -104,8 +102,7 @@ absl::Status WriteFileHere(const std::string& path, absl::string_view data, int 
   return StatusOf(file.Close(), "close", path);
 }
 
-// --- ReplaceFile
-// ------------------------------------------------------------------------
+// --- ReplaceFile ---------------------------------------------------------------------
 
 std::string FolderOf(const std::string& path) {
   const size_t slash = path.rfind('/');
@@ -196,8 +193,7 @@ absl::Status ReplaceFileHere(const std::string& name, absl::string_view data,
   return options.sync ? SyncFolder(folder) : absl::OkStatus();
 }
 
-// --- names
-// ------------------------------------------------------------------------------
+// --- names ---------------------------------------------------------------------------
 
 absl::StatusOr<std::vector<DirectoryEntry>> ListDirectoryHere(const std::string& path) {
   const std::unique_ptr<DIR, int (*)(DIR*)> dir(opendir(path.c_str()), &closedir);

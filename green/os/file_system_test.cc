@@ -61,8 +61,7 @@ class FileSystemTest : public GreenletTest {
   std::string folder_;
 };
 
-// --- whole files
-// ------------------------------------------------------------------------
+// --- whole files ---------------------------------------------------------------------
 
 GREENLET_TEST_F(FileSystemTest, WhatIsWrittenIsRead) {
   std::string data(3 << 20, '\0');
@@ -124,8 +123,7 @@ GREENLET_TEST_F(FileSystemTest, CallsOfSeveralGreenletsRunSideBySide) {
   }
 }
 
-// --- ReplaceFile
-// ------------------------------------------------------------------------
+// --- ReplaceFile ---------------------------------------------------------------------
 
 GREENLET_TEST_F(FileSystemTest, ReplaceFilePutsTheNewContentInPlace) {
   ASSERT_TRUE(ReplaceFile(Path("state"), "one").ok());
@@ -217,8 +215,7 @@ GREENLET_TEST_F(FileSystemTest, AKilledReplacementIsDoneOrNotBegun) {
   }
 }
 
-// --- names
-// ------------------------------------------------------------------------------
+// --- names ---------------------------------------------------------------------------
 
 GREENLET_TEST_F(FileSystemTest, AListingIsSortedAndSaysKinds) {
   ASSERT_TRUE(WriteFile(Path("b"), "").ok());

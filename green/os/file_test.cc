@@ -109,8 +109,7 @@ void AwaitUnfinished(size_t n) {
   while (ThreadPool::Named("files").unfinished() < n) Yield();
 }
 
-// --- opening
-// ----------------------------------------------------------------------------
+// --- opening -------------------------------------------------------------------------
 
 GREENLET_TEST_F(FileTest, EachModeDoesWhatItSays) {
   EXPECT_EQ(File::Open(Path("none")).status().code(), StatusCode::kNotFound);
@@ -160,8 +159,7 @@ GREENLET_TEST_F(FileTest, DescriptorsAreCloseOnExec) {
   EXPECT_EQ(fcntl(Opened("file", OpenMode::kCreate).fd(), F_GETFD), FD_CLOEXEC);
 }
 
-// --- reading and writing
-// ----------------------------------------------------------------
+// --- reading and writing -------------------------------------------------------------
 
 GREENLET_TEST_F(FileTest, ReadsAndWritesMoveThePosition) {
   File file = Opened("file", OpenMode::kCreate);
@@ -215,8 +213,7 @@ GREENLET_TEST_F(FileTest, OthersRunWhileAThreadIsInACall) {
   EXPECT_EQ(order, "or");
 }
 
-// --- several greenlets
-// ------------------------------------------------------------------
+// --- several greenlets ---------------------------------------------------------------
 
 GREENLET_TEST_F(FileTest, CallsAtThePositionComeInTheOrderTheyWereMade) {
   // FO-3.
@@ -277,8 +274,7 @@ GREENLET_TEST_F(FileTest, ATurnThatComesTogetherWithAKillIsPassedOn) {
   EXPECT_TRUE(killed.killed());
 }
 
-// --- ends
-// -------------------------------------------------------------------------------
+// --- ends ----------------------------------------------------------------------------
 
 GREENLET_TEST_F(FileTest, AKilledGreenletWaitsForTheCallThatUsesItsBuffer) {
   // A write of more than the pipe holds: once there is something in the pipe, a thread is
@@ -425,8 +421,7 @@ GREENLET_TEST_F(FileTest, AFileMayBeOpenedHereAndUsedOnAnotherHub) {
   EXPECT_EQ(Content("file"), "from there");
 }
 
-// --- what goes wrong
-// --------------------------------------------------------------------
+// --- what goes wrong -----------------------------------------------------------------
 
 GREENLET_TEST_F(FileTest, AFullDeviceIsAnErrorThatSaysSo) {
   absl::StatusOr<File> full = File::Open("/dev/full", OpenMode::kReadWrite);

@@ -17,7 +17,6 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/string_view.h"
 #include "grove/green/descriptor.h"
 #include "grove/green/os/internal/file_snapshot.h"
 #include "grove/green/os/internal/files_pool.h"
@@ -156,8 +155,7 @@ class FileWatcher::State {
   std::deque<FileEvent> events_;
 };
 
-// --- watching
-// ---------------------------------------------------------------------------
+// --- watching ------------------------------------------------------------------------
 
 absl::Status FileWatcher::State::Open() {
   if (descriptor_.valid()) return absl::OkStatus();
@@ -229,8 +227,7 @@ void FileWatcher::State::Unwatch(const std::string& path) {
   }
 }
 
-// --- telling
-// ----------------------------------------------------------------------------
+// --- telling -------------------------------------------------------------------------
 
 absl::StatusOr<FileEvent> FileWatcher::State::Next(Deadline deadline) {
   if (!descriptor_.valid() && !closed_) {
@@ -353,8 +350,7 @@ void FileWatcher::State::LookAgain() {
   }
 }
 
-// --- FileWatcher
-// ------------------------------------------------------------------------
+// --- FileWatcher ---------------------------------------------------------------------
 
 FileWatcher::FileWatcher(FileWatcherOptions options)
     : state_(std::make_shared<State>(options)) {}

@@ -88,8 +88,7 @@ class FileWatcherTest : public GreenletTest {
   std::string folder_;
 };
 
-// --- a file
-// -----------------------------------------------------------------------------
+// --- a file --------------------------------------------------------------------------
 
 GREENLET_TEST_F(FileWatcherTest, WhatHappensToAFileIsToldInOrder) {
   FileWatcher watcher = Watching(Path("file"));
@@ -153,8 +152,7 @@ GREENLET_TEST_F(FileWatcherTest, OthersInTheSameFolderAreNotTold) {
   EXPECT_THAT(EventsOf(watcher), ElementsAre(Event("watched", FileChange::kModified)));
 }
 
-// --- a folder
-// ---------------------------------------------------------------------------
+// --- a folder ------------------------------------------------------------------------
 
 GREENLET_TEST_F(FileWatcherTest, AFolderTellsOfAllThatIsInIt) {
   FileWatcher watcher = Watching(folder_ + "/");
@@ -223,8 +221,7 @@ GREENLET_TEST_F(FileWatcherTest, LostEventsAreToldAsARescan) {
   close(b);
 }
 
-// --- waiting
-// ----------------------------------------------------------------------------
+// --- waiting -------------------------------------------------------------------------
 
 GREENLET_TEST_F(FileWatcherTest, NextEndsAtItsDeadline) {
   FileWatcher watcher = Watching(folder_);
@@ -287,8 +284,7 @@ GREENLET_TEST_F(FileWatcherTest, AWatcherCanBeMoved) {
   EXPECT_EQ(*third.Next(), Event("file", FileChange::kRemoved));
 }
 
-// --- looking again, where the kernel tells nothing
-// --------------------------------------
+// --- looking again, where the kernel tells nothing -----------------------------------
 
 GREENLET_TEST_F(FileWatcherTest, HoweverOftenItLooksADeadlineEndsIt) {
   Append("file", "1");

@@ -11,7 +11,6 @@
 
 #include <memory>
 #include <optional>
-#include <string>
 
 #include "absl/strings/str_cat.h"
 #include "grove/green/internal/cores.h"

@@ -24,8 +24,7 @@ namespace grove {
 //   only in a Select() or a Wait() for several things do they keep their places, so leave
 //   the objects of those alone;
 // - no other hub: a post to one fails, with kFailedPrecondition. What belongs to one is
-// as
-//   it was at that moment, perhaps half changed: leave it alone;
+//   as it was at that moment, perhaps half changed: leave it alone;
 // - nobody who listens to signals; those do what they did before there were listeners;
 // - no child: those that it knows by a Subprocess are the parent's, whose end it is not
 //   told.

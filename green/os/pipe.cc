@@ -61,8 +61,7 @@ std::string NameOf(int fd) { return absl::StrCat("fd ", fd); }
 
 }  // namespace
 
-// --- PipeReader
-// -------------------------------------------------------------------------
+// --- PipeReader ----------------------------------------------------------------------
 
 absl::StatusOr<PipeReader> PipeReader::Adopt(int fd) {
   absl::StatusOr<ByteDescriptor> bytes = ByteDescriptor::Adopt(fd, ByteDescriptor::kRead);
@@ -145,8 +144,7 @@ absl::StatusOr<std::optional<size_t>> PipeReader::TryRead(absl::Span<char> buffe
   return std::nullopt;
 }
 
-// --- PipeWriter
-// -------------------------------------------------------------------------
+// --- PipeWriter ----------------------------------------------------------------------
 
 absl::StatusOr<PipeWriter> PipeWriter::Adopt(int fd) {
   absl::StatusOr<ByteDescriptor> bytes =
@@ -222,8 +220,7 @@ absl::StatusOr<size_t> PipeWriter::TryWrite(absl::string_view data) {
   return 0;
 }
 
-// --- what makes them
-// --------------------------------------------------------------------
+// --- what makes them -----------------------------------------------------------------
 
 absl::StatusOr<Pipe> MakePipe(size_t capacity) {
   int fds[2];

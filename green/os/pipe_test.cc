@@ -59,8 +59,7 @@ std::string Pattern(size_t size) {
   return data;
 }
 
-// --- reading
-// ----------------------------------------------------------------------------
+// --- reading -------------------------------------------------------------------------
 
 GREENLET_TEST(PipeTest, ReadReturnsWhatIsThere) {
   Pipe pipe = NewPipe();
@@ -253,8 +252,7 @@ GREENLET_TEST(PipeTest, AReaderThatAlwaysFindsBytesLetsOthersRun) {
   EXPECT_LE(reads_when_other_ran, 65);
 }
 
-// --- writing
-// ----------------------------------------------------------------------------
+// --- writing -------------------------------------------------------------------------
 
 GREENLET_TEST(PipeTest, AWriteLargerThanThePipeIsWrittenInPieces) {
   // Each write(2) is short.
@@ -353,8 +351,7 @@ GREENLET_TEST(PipeTest, AWaitingWriterLearnsThatTheReaderIsGone) {
   EXPECT_EQ(ErrnoOf(writer.Get()), EPIPE);
 }
 
-// --- between owners
-// ---------------------------------------------------------------------
+// --- between owners ------------------------------------------------------------------
 
 GREENLET_TEST(PipeTest, AnEndMayMoveToAnotherHub) {
   Pipe pipe = NewPipe(4096);
@@ -429,8 +426,7 @@ GREENLET_TEST(PipeTest, MakeNonBlockingIsForAllWhoShareTheDescription) {
   close(shared);
 }
 
-// --- signals that come in between
-// -------------------------------------------------------
+// --- signals that come in between ----------------------------------------------------
 
 GREENLET_TEST(PipeTest, SignalsThatInterruptSystemCallsAreNotSeen) {
   struct sigaction action {};

@@ -119,8 +119,7 @@ absl::StatusOr<End> ShareLocked(int fd) {
   return End::Share(fd);
 }
 
-// --- pipes
-// ------------------------------------------------------------------------------
+// --- pipes ---------------------------------------------------------------------------
 
 GREENLET_TEST(SharedPipe, IsReadWithoutAChangeOfItsFlags) {
   BlockingPipe pipe;
@@ -227,8 +226,7 @@ GREENLET_TEST(SharedPipe, TheWrongEndIsAnError) {
   EXPECT_EQ(ErrnoOf(PipeReader::Share(-1).status()), EBADF);
 }
 
-// --- terminals
-// --------------------------------------------------------------------------
+// --- terminals -----------------------------------------------------------------------
 
 // The flags of descriptor 0 of another process.
 int FlagsOfStdin(pid_t pid) {
@@ -347,8 +345,7 @@ GREENLET_TEST(SharedTerminal, TheMasterSideIsNotOpenedAgain) {
   EXPECT_EQ(ReadSome(*master), "hello");
 }
 
-// --- the rest
-// ---------------------------------------------------------------------------
+// --- the rest ------------------------------------------------------------------------
 
 GREENLET_TEST(SharedDescriptor, EachKindHasTheFirstMannerThatWorks) {
   BlockingPipe pipe;
@@ -450,8 +447,7 @@ GREENLET_TEST(SharedDescriptor, AFullDeviceIsAnError) {
   close(full);
 }
 
-// --- stdin and its like
-// -----------------------------------------------------------------
+// --- stdin and its like --------------------------------------------------------------
 
 // What descriptor `number` of this process is, while one lives.
 class Redirected {

@@ -66,8 +66,7 @@ ExitStatus EndOf(absl::StatusOr<Subprocess> child) {
   return *child->Wait(Guard());
 }
 
-// --- waiting
-// ----------------------------------------------------------------------------
+// --- waiting -------------------------------------------------------------------------
 
 GREENLET_TEST_F(SubprocessTest, TellsHowItHasEnded) {
   // SP-5.
@@ -217,8 +216,7 @@ GREENLET_TEST_F(SubprocessTest, WhatOthersHaveReapedEndsInAnUnknownWay) {
   EXPECT_FALSE(child->Poll()->success());
 }
 
-// --- what cannot be started
-// -------------------------------------------------------------
+// --- what cannot be started ----------------------------------------------------------
 
 TEST(SubprocessErrorTest, NamesWhatIsWrong) {
   const auto error = [](const std::vector<std::string>& argv,
@@ -283,8 +281,7 @@ GREENLET_TEST_F(SubprocessTest, AFailedStartLeavesNoDescriptor) {
   }
 }
 
-// --- options
-// ----------------------------------------------------------------------------
+// --- options -------------------------------------------------------------------------
 
 GREENLET_TEST_F(SubprocessTest, RunsInAnotherDirectory) {
   EXPECT_EQ(Text(CheckOutput({"pwd"}, {.process = {.cwd = "/usr"}})), "/usr\n");
@@ -505,8 +502,7 @@ GREENLET_TEST_F(SubprocessTest, HasTheSignalsThatAProgramExpects) {
   signal(SIGPIPE, before);
 }
 
-// --- Communicate()
-// ----------------------------------------------------------------------
+// --- Communicate() -------------------------------------------------------------------
 
 GREENLET_TEST_F(SubprocessTest, CommunicateCarriesMuchBothWays) {
   // Far more than pipes hold: whoever wrote all before reading would hang.

@@ -7,7 +7,6 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/string_view.h"
 #include "grove/green/greenlet.h"
 #include "grove/green/internal/describe_exception.h"
 #include "grove/green/interrupt.h"

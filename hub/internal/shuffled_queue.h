@@ -1,7 +1,6 @@
 #ifndef GROVE_HUB_INTERNAL_SHUFFLED_QUEUE_H_
 #define GROVE_HUB_INTERNAL_SHUFFLED_QUEUE_H_
 
-#include <cstddef>
 #include <cstdint>
 #include <vector>
 

@@ -10,7 +10,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "grove/green/os/internal/files_pool.h"

@@ -1,13 +1,11 @@
 #ifndef GROVE_GREEN_OS_INTERNAL_FILE_SNAPSHOT_H_
 #define GROVE_GREEN_OS_INTERNAL_FILE_SNAPSHOT_H_
 
-#include <functional>
 #include <map>
 #include <string>
 #include <variant>
 
 #include "absl/functional/function_ref.h"
-#include "absl/strings/string_view.h"
 #include "grove/green/os/file_info.h"
 #include "grove/green/os/file_watcher.h"
 

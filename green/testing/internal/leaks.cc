@@ -7,7 +7,6 @@
 #include <cstdlib>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/string_view.h"
 #include "grove/green/descriptor.h"
 #include "grove/green/internal/scheduler.h"
 #include "grove/green/internal/stack.h"

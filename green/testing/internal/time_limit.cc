@@ -6,7 +6,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "absl/strings/str_cat.h"
 #include "grove/green/internal/scheduler.h"
 #include "grove/hub/hub.h"
 #include "grove/hub/internal/check.h"
