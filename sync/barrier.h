@@ -3,7 +3,6 @@
 
 #include <cstddef>
 #include <functional>
-#include <string>
 
 #include "absl/status/statusor.h"
 #include "grove/hub/deadline.h"

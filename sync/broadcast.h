@@ -26,6 +26,9 @@ enum class BroadcastWhenFull {
   kDropOldest,  // it misses the oldest value, and learns how many it has missed
 };
 
+template <std::copy_constructible T>
+class BroadcastSubscription;
+
 // Broadcast
 //
 // Passes each value to all who have subscribed by then.
@@ -43,9 +46,6 @@ enum class BroadcastWhenFull {
 // received kOutOfRange; a deadline that passes kDeadlineExceeded.
 //
 // Threads: any; see docs/sync.md.
-template <std::copy_constructible T>
-class BroadcastSubscription;
-
 template <std::copy_constructible Value>
 class Broadcast {
  public:
@@ -82,6 +82,7 @@ class Broadcast {
       return absl::FailedPreconditionError(sync_internal::NameOf("Broadcast", this) +
                                            " is closed");
     }
+    if (op.error) std::rethrow_exception(op.error);
     return absl::OkStatus();
   }
 
@@ -118,7 +119,16 @@ class Broadcast {
     bool Try() override {
       closed = broadcast_->closed_;
       if (closed) return true;
-      return broadcast_->senders_.empty() && broadcast_->Accept(*value);
+      return broadcast_->senders_.empty() && AcceptOrFail();
+    }
+    // What a value without a move throws in its copy is the sender's.
+    bool AcceptOrFail() {
+      try {
+        return broadcast_->Accept(*value);
+      } catch (...) {
+        error = std::current_exception();
+        return true;
+      }
     }
     std::string Describe() const override {
       return "the slowest subscriber of " +
@@ -127,6 +137,7 @@ class Broadcast {
 
     T* const value;
     bool closed = false;
+    std::exception_ptr error;
 
    private:
     Broadcast* const broadcast_;
@@ -155,7 +166,7 @@ class Broadcast {
   void ServeSenders() {
     DropRead();
     while (auto* s = static_cast<SendOperation*>(senders_.front())) {
-      if (!Accept(*s->value)) return;
+      if (!s->AcceptOrFail()) return;
       senders_.PopFront();
       s->Notify();
     }

@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <cstdint>
-#include <memory>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -352,6 +351,23 @@ struct FailsToCopyTwice {
   FailsToCopyTwice(FailsToCopyTwice&&) noexcept = default;
   FailsToCopyTwice(const FailsToCopyTwice&) { throw std::runtime_error("no copies"); }
 };
+
+// A type that cannot be moved is copied into the Broadcast, wherever its sender is.
+GREENLET_TEST(Broadcast, WhatThatCopyThrowsIsForTheSender) {
+  struct Refuses {
+    Refuses() = default;
+    Refuses(const Refuses&) { throw std::runtime_error("no copy"); }
+  };
+  Broadcast<Refuses> broadcast(1);
+  BroadcastSubscription<Refuses> subscription(broadcast);
+  EXPECT_THROW(broadcast.Send(Refuses()).IgnoreError(), std::runtime_error);
+  OnHub(
+      [&] { EXPECT_THROW(broadcast.Send(Refuses()).IgnoreError(), std::runtime_error); });
+  OnThread(
+      [&] { EXPECT_THROW(broadcast.Send(Refuses()).IgnoreError(), std::runtime_error); });
+  EXPECT_TRUE(
+      absl::IsDeadlineExceeded(subscription.Receive(Deadline::Passed()).status()));
+}
 
 GREENLET_TEST(Broadcast, WhatACopyThrowsIsForItsReceiver) {
   Broadcast<FailsToCopyTwice> broadcast(1);

@@ -4,8 +4,6 @@
 
 #include <algorithm>
 #include <memory>
-#include <optional>
-#include <string>
 #include <thread>
 #include <utility>
 #include <vector>

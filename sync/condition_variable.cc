@@ -62,7 +62,11 @@ bool ConditionVariable::Wait(Deadline deadline, absl::FunctionRef<void()> unlock
   try {
     unlock();
   } catch (...) {
-    if (!unlocking.notified()) op.Cancel();
+    if (unlocking.notified()) {
+      notify_one();  // who goes takes no notification along
+    } else {
+      op.Cancel();
+    }
     throw;
   }
   if (unlocking.notified()) return true;

@@ -2,7 +2,6 @@
 #define GROVE_SYNC_CONDITION_VARIABLE_H_
 
 #include <mutex>
-#include <string>
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
@@ -28,7 +27,8 @@ namespace grove {
 //   changed.wait(lock, [&] { return !jobs.empty(); });
 //
 // Those who wait are notified in the order in which they came; nobody wakes without a
-// reason, but who comes from elsewhere and sees the home's hub end. Between greenlets of
+// reason, but who comes from elsewhere and sees the home's hub end, or gets a notification
+// from one who was killed and could not use it. Between greenlets of
 // one hub an Event, a Queue or a Channel is often clearer.
 //
 // Threads: any; see docs/sync.md. From elsewhere notifying does not wait.

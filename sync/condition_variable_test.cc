@@ -607,5 +607,23 @@ TEST(ConditionVariableDeathTest, NotifyingLessThanNobodyIsFatal) {
   EXPECT_DEATH(ConditionVariable().notify(-1), "notify\\(-1\\)");
 }
 
+// A lock whose unlock() waits.
+struct SlowLock {
+  void lock() {}
+  void unlock() { Sleep(absl::Seconds(1)); }
+};
+
+GREENLET_TEST_F(ConditionVariableTest, WhoIsKilledInUnlockPassesItsNotificationOn) {
+  SlowLock slow;
+  const Greenlet<> killed = Spawn([&] { changed_.wait(slow); });
+  Yield();
+  const Greenlet<> next = SpawnWaiter(1);
+  Settle();
+  changed_.notify_one();  // for the first, which has not come out of unlock() yet
+  killed.Kill();
+  EXPECT_TRUE(next.Join(absl::Seconds(1)));
+  next.Kill();
+}
+
 }  // namespace
 }  // namespace grove

@@ -118,8 +118,7 @@ class AutoResetEvent {
 
   class WaitOperation final : public sync_internal::Operation {
    public:
-    explicit WaitOperation(AutoResetEvent* e)
-        : Operation(&e->line_), event_(e) {}
+    explicit WaitOperation(AutoResetEvent* e) : Operation(&e->line_), event_(e) {}
     bool Try() override {
       if (!event_->set_) return false;
       event_->set_ = false;

@@ -2,16 +2,16 @@
 // of objects: nothing that is given later is lost to them.
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <thread>
 
-#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "grove/green/greenlet.h"
 #include "grove/green/hub_scope.h"
 #include "grove/green/sleep.h"
+#include "grove/green/wait.h"
 #include "grove/hub/clock.h"
 #include "grove/sync/async_result.h"
 #include "grove/sync/condition_variable.h"
@@ -73,6 +73,44 @@ TEST_F(HubEnd, AnItemGoesToOneWhoWaitsBehind) {
   Yield();
   ASSERT_TRUE(queue.Put(1).ok());
   EXPECT_EQ(*live.Get(), 1);
+}
+
+TEST_F(HubEnd, AnItemThatComesBackIsUnfinishedOnce) {
+  const KeepAlive alive(&ThisHub());
+  Queue<int> queue;
+  std::atomic<bool> stands = false, given = false;
+  std::thread thread([&] {
+    Spawn([&] { (void)queue.Get(); });
+    Yield();
+    stands = queue.waiting_to_get() == 1;
+    // Ends before it looks at its mail, in which the item is.
+    while (!given) std::this_thread::yield();
+  });
+  while (!stands) Yield();
+  ASSERT_TRUE(queue.Put(1).ok());
+  const Greenlet<> live = Spawn([&] {
+    EXPECT_EQ(*queue.Get(), 1);
+    queue.TaskDone();
+  });
+  Yield();
+  given = true;
+  live.Join();
+  thread.join();
+  EXPECT_EQ(queue.unfinished_tasks(), 0);
+  EXPECT_TRUE(queue.Join(Deadline::Passed()));
+}
+
+TEST_F(HubEnd, AWaitForSeveralThingsIsLeftToo) {
+  std::unique_ptr<Event> event, other;
+  // Objects of the hub that ends, as Wait() wants them.
+  OnThread([&] {
+    event = std::make_unique<Event>();
+    other = std::make_unique<Event>();
+    Spawn([&] { (void)Wait({event->AsWaitable(), other->AsWaitable()}); });
+    Yield();
+  });
+  event.reset();  // a fatal error while somebody waits
+  other.reset();
 }
 
 TEST_F(HubEnd, APermitComesBack) {

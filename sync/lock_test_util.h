@@ -60,17 +60,6 @@ class Dice {
   std::mt19937_64 generator_{ThisHub().options().seed.value_or(0)};
 };
 
-// A greenlet that is killed by lot, while `body` runs in it. Says whether it was.
-template <typename F>
-bool EndsByKill(F&& body) {
-  try {
-    body();
-  } catch (const GreenletExit&) {
-    return true;
-  }
-  return false;
-}
-
 // Runs `fn(index)` as the main greenlet of each of `n` other hubs, to its end.
 inline void OnHubs(int n, const std::function<void(int)>& fn) {
   HubGroup group({.hubs = n, .pin = false}, fn);

@@ -1,7 +1,6 @@
 #ifndef GROVE_SYNC_ONCE_H_
 #define GROVE_SYNC_ONCE_H_
 
-#include <string>
 #include <utility>
 
 #include "grove/hub/deadline.h"

@@ -2,9 +2,11 @@
 #define GROVE_SYNC_QUEUE_H_
 
 #include <algorithm>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <initializer_list>
 #include <limits>
 #include <optional>
 #include <utility>

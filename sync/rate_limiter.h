@@ -2,7 +2,6 @@
 #define GROVE_SYNC_RATE_LIMITER_H_
 
 #include <optional>
-#include <string>
 
 #include "absl/time/time.h"
 #include "grove/hub/deadline.h"

@@ -2,11 +2,8 @@
 
 #include <gtest/gtest.h>
 
-#include <atomic>
 #include <cmath>
 #include <limits>
-#include <memory>
-#include <thread>
 #include <vector>
 
 #include "absl/time/time.h"

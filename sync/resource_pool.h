@@ -4,7 +4,6 @@
 #include <cstddef>
 #include <deque>
 #include <functional>
-#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -156,7 +155,8 @@ class ResourcePool {
   // Its end may block, which in a callback it must not.
   static void Drop(T resource) {
     auto* const s = sync_internal::Scheduler::GetIfExists();
-    if (s && s->on_loop_stack()) Spawn([dropped = std::move(resource)] {});
+    if (s == nullptr || !s->on_loop_stack() || s->hub().mailbox_closed()) return;
+    Spawn([dropped = std::move(resource)] {});
   }
   // One has gone, or will not be made.
   void Forget() {

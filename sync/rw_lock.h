@@ -2,7 +2,6 @@
 #define GROVE_SYNC_RW_LOCK_H_
 
 #include <cstdint>
-#include <string>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/time/time.h"

@@ -26,19 +26,28 @@ inline bool AreHere(absl::Span<const SelectCase> cases, const Scheduler& s) {
 }
 
 // Whether all objects belong to the same hub, and if it is not this one, the home of one.
+// Those that have no home go along with the others.
 bool HaveOneHome(absl::Span<const SelectCase> cases, Scheduler& s, Home** away) {
-  *away = nullptr;
-  bool here = false;
-  for (const SelectCase& c : cases) {
-    if (c.home == nullptr || c.home->BelongsTo(s)) {
-      here = true;
-    } else if (*away == nullptr) {
-      *away = c.home;
-    } else if (!(*away)->SameAs(*c.home)) {
-      return false;
+  for (;;) {
+    *away = nullptr;
+    bool here = false;
+    Home* homeless = nullptr;
+    for (const SelectCase& c : cases) {
+      if (c.home == nullptr || c.home->Is(&s)) {
+        here = true;
+      } else if (c.home->HasNone()) {
+        if (homeless == nullptr || c.home < homeless) homeless = c.home;
+      } else if (*away == nullptr) {
+        *away = c.home;
+      } else if (!(*away)->SameAs(*c.home)) {
+        return false;
+      }
     }
+    if (*away != nullptr) return !here;  // StayTogether() takes them along
+    if (homeless == nullptr) return true;
+    // In the order of addresses: of several hubs that want the same ones, the first has all.
+    (void)homeless->BelongsTo(s);
   }
-  return *away == nullptr || !here;
 }
 
 // All the cases as one operation. The first object that fulfils one is the last that
@@ -105,8 +114,8 @@ class SelectOperation final : public Operation, public green_internal::Observer 
     }
     return false;
   }
-  // If the hub of the objects has ended, one of them has brought the operation here; then
-  // the others come too.
+  // Those that had no home come here too; as do all, if the hub of the objects has ended
+  // and one of them has brought the operation here.
   void StayTogether() {
     Scheduler* here = Scheduler::GetIfExists();
     for (const SelectCase& c : cases_) {

@@ -2,7 +2,6 @@
 #define GROVE_SYNC_SELECT_H_
 
 #include <initializer_list>
-#include <optional>
 #include <utility>
 
 #include "absl/types/span.h"

@@ -5,15 +5,12 @@
 
 #include <array>
 #include <atomic>
-#include <cstdint>
 #include <memory>
 #include <optional>
 #include <thread>
 #include <type_traits>
-#include <utility>
 #include <vector>
 
-#include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "grove/green/greenlet.h"
@@ -466,6 +463,22 @@ GREENLET_TEST(Select, WorksOverTheObjectsOfAnotherHub) {
   EXPECT_EQ(out.balance(), 0);
   EXPECT_EQ(semaphore.available(), 0);
   EXPECT_EQ(*out.Receive(), 5);
+}
+
+// As a global does that nobody has used yet.
+GREENLET_TEST(Select, WhatHasNoHomeGoesWithTheOthers) {
+  Channel<int> here(1);
+  std::optional<Event> homeless;
+  std::thread([&] { homeless.emplace(); }).join();
+  OnHub([&] {
+    WaitCase wait(*homeless);
+    ReceiveCase receive(here);
+    EXPECT_EQ(Select({receive, wait}, absl::ZeroDuration()), kSelectTimedOut);
+    EXPECT_EQ(Select({wait, receive}, absl::ZeroDuration()), kSelectTimedOut);
+    homeless->Set();
+    EXPECT_EQ(Select({wait, receive}), 0);
+  });
+  EXPECT_TRUE(homeless->home().Here());
 }
 
 GREENLET_TEST(Select, WorksOnAPlainThread) {

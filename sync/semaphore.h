@@ -157,13 +157,16 @@ class BoundedSemaphore : public Semaphore {
 // DummySemaphore
 //
 // One that has permits without end, for code that takes a semaphore and is to have no
-// limit.
+// limit. Nothing blocks.
 class DummySemaphore {
  public:
   void acquire() {}
   [[nodiscard]] bool acquire(Deadline) { return true; }
-  bool try_acquire() { return true; }
-  void release() {}
+  [[nodiscard]] bool acquire(int64_t, Deadline) { return true; }
+  bool try_acquire(int64_t = 1) { return true; }
+  void release(int64_t = 1) {}
+  bool Wait(Deadline = {}) { return true; }
+  bool locked() const { return false; }
 };
 
 // Permit

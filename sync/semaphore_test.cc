@@ -2,10 +2,8 @@
 
 #include <gtest/gtest.h>
 
-#include <algorithm>
 #include <atomic>
 #include <limits>
-#include <thread>
 #include <vector>
 
 #include "absl/time/time.h"
@@ -198,6 +196,9 @@ GREENLET_TEST(DummySemaphore, NeverMakesAnybodyWait) {
     dummy.acquire();
     EXPECT_TRUE(dummy.try_acquire());
     EXPECT_TRUE(dummy.acquire(absl::ZeroDuration()));
+    EXPECT_TRUE(dummy.acquire(5, absl::ZeroDuration()));
+    EXPECT_TRUE(dummy.Wait(absl::ZeroDuration()));
+    EXPECT_FALSE(dummy.locked());
   }
   dummy.release();
 }

@@ -3,8 +3,6 @@
 #include <signal.h>
 #include <unistd.h>
 
-#include <thread>
-
 #include "grove/green/sleep.h"
 #include "grove/green/testing/greenlet_test.h"
 #include "grove/sync/select.h"

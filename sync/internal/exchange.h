@@ -76,8 +76,7 @@ class Exchange {
   class PutOperation final : public Operation {
    public:
     // `item` is moved from once the operation is done, unless `closed`.
-    PutOperation(Exchange* x, T* i)
-        : Operation(&x->putters_), item(i), exchange_(x) {}
+    PutOperation(Exchange* x, T* i) : Operation(&x->putters_), item(i), exchange_(x) {}
     bool Try() override { return exchange_->Accept(*this); }
     std::string Describe() const override { return "room in " + exchange_->Name(); }
     void Reset() { closed = false; }
@@ -179,7 +178,6 @@ class Exchange {
   bool closed() const { return closed_; }
   size_t bound() const { return bound_; }
   int64_t unfinished() const { return unfinished_; }
-  void set_unfinished(int64_t n) { unfinished_ = n; }
   void set_bound(size_t bound) {
     bound_ = bound;
     Refill();
@@ -235,8 +233,12 @@ class Exchange {
   }
   // An item that nobody can use any more.
   void TakeBack(GetOperation& get) {
-    if (get.closed || get.peek_ || !get.item || HandOver(*get.item)) return;
-    store_.Push(*std::move(get.item));  // behind the others, be it one too many
+    if (get.closed || get.peek_ || !get.item) return;
+    if (HandOver(*get.item)) {
+      --unfinished_;  // it has been counted before
+    } else {
+      store_.Push(*std::move(get.item));  // behind the others, be it one too many
+    }
   }
 
   bool Accept(PutOperation& put) {
@@ -307,11 +309,11 @@ class Exchange {
   // There may be room again: the items of those who wait come in, in their order.
   void Refill() {
     while (store_.size() < bound_) {
-      auto* p = static_cast<PutOperation*>(putters_.PopFront());
+      auto* p = static_cast<PutOperation*>(putters_.front());
       if (p == nullptr) return;
       store_.Push(std::move(*p->item));
       ++unfinished_;
-      p->Notify();
+      putters_.PopNode()->Notify();
     }
   }
 

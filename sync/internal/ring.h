@@ -1,7 +1,6 @@
 #ifndef GROVE_SYNC_INTERNAL_RING_H_
 #define GROVE_SYNC_INTERNAL_RING_H_
 
-#include <bit>
 #include <cstddef>
 #include <memory>
 #include <utility>

@@ -30,6 +30,8 @@ void CheckNobodyWaits(Home& home, const WaiterList& line, const char* type,
 
 inline void CheckDestroy(Home& home, const WaiterList& line, const char* type,
                          const void* object) {
+  // From elsewhere it can only be looked at once all that was sent has arrived.
+  if (ABSL_PREDICT_FALSE(!home.Here())) home.Settle();
   if (ABSL_PREDICT_FALSE(!line.empty())) CheckNobodyWaits(home, line, type, object);
 }
 
