@@ -8,10 +8,8 @@
 #include <unistd.h>
 
 #include <functional>
-#include <optional>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "grove/green/greenlet.h"

@@ -17,8 +17,7 @@ constexpr size_t kFirstSize = 4096;
 
 }  // namespace
 
-// --- StreamReader
-// -----------------------------------------------------------------------
+// --- StreamReader --------------------------------------------------------------------
 
 StreamReader::StreamReader(Stream& stream, size_t limit)
     : stream_(stream), limit_(limit) {
@@ -190,8 +189,7 @@ absl::Status StreamReader::Discard(size_t n, Deadline deadline) {
   }
 }
 
-// --- StreamWriter
-// -----------------------------------------------------------------------
+// --- StreamWriter --------------------------------------------------------------------
 
 StreamWriter::StreamWriter(Stream& stream, size_t high_watermark)
     : stream_(stream), high_watermark_(high_watermark) {

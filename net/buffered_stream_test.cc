@@ -151,8 +151,7 @@ TEST(StreamReaderSeeds, DelimitersAreFoundHoweverBytesArrive) {
   });
 }
 
-// --- StreamWriter
-// -----------------------------------------------------------------------
+// --- StreamWriter --------------------------------------------------------------------
 
 GREENLET_TEST(StreamWriterTest, CollectsUntilTheWatermarkOrAFlush) {
   MemoryStreamPair pair;

@@ -8,7 +8,6 @@
 #include <utility>
 #include <vector>
 
-#include "absl/strings/str_cat.h"
 #include "grove/green/deadline_scope.h"
 #include "grove/green/greenlet.h"
 #include "grove/green/sleep.h"

@@ -61,13 +61,13 @@ void ConnectionPoolBase::LeavePlace() {
       return;
     }
   }
-  if (size_ == 0) WakeAll(empty_waiters_);
+  if (size_ == 0) empty_waiters_.NotifyAll();
   Tell();
 }
 
 void ConnectionPoolBase::CloseLine() {
   closed_ = true;
-  WakeAll(line_);
+  line_.NotifyAll();
   Tell();
 }
 
@@ -100,7 +100,7 @@ MonotonicNanos ConnectionPoolBase::EndOfLife(absl::Duration lifetime) {
 
 void ConnectionPoolBase::Tell() {
   told_ = true;
-  WakeAll(maintainers_);
+  maintainers_.NotifyAll();
 }
 
 void ConnectionPoolBase::WaitToBeTold(MonotonicNanos until) {

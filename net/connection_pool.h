@@ -11,7 +11,6 @@
 #include <string>
 #include <utility>
 
-#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "grove/green/greenlet.h"
@@ -136,6 +135,7 @@ class ConnectionPool : private net_internal::ConnectionPoolBase {
   bool IsAlive(Entry& entry) const;
   Entry TakeIdle();
   absl::StatusOr<Entry> Connect(Deadline deadline);
+  absl::StatusOr<Entry> ConnectUnasked();
   void GiveBack(Entry entry);
   void DropExpired();
   void Maintain();

@@ -4,7 +4,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <memory>
 #include <optional>
 #include <random>
 #include <stdexcept>
@@ -316,6 +315,18 @@ GREENLET_TEST_F(ConnectionPoolTest, SomeAreMadeInAdvance) {
   EXPECT_EQ(pool.statistics().idle, 1u);
   a.Discard();
   Sleep(absl::Seconds(1));
+  EXPECT_EQ(pool.statistics().idle, 2u);
+}
+
+GREENLET_TEST_F(ConnectionPoolTest, MakingThemInAdvanceSurvivesAnException) {
+  bool throws = true;
+  Pool pool({.connect = [&, connect = Connect()](Deadline d) -> absl::StatusOr<Fake> {
+               if (std::exchange(throws, false)) throw std::runtime_error("once");
+               return connect(d);
+             },
+             .max_size = 4,
+             .min_idle = 2});
+  Sleep(absl::Seconds(10));
   EXPECT_EQ(pool.statistics().idle, 2u);
 }
 

@@ -2,7 +2,6 @@
 #define GROVE_NET_DATAGRAM_SERVER_H_
 
 #include <cstddef>
-#include <cstdint>
 #include <functional>
 #include <mutex>
 #include <string>
@@ -10,7 +9,6 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
-#include "absl/time/time.h"
 #include "grove/green/greenlet.h"
 #include "grove/green/internal/core.h"
 #include "grove/green/timeout.h"
@@ -104,8 +102,8 @@ class BasicDatagramServer final : public net_internal::DatagramServerBase {
                                                      const Peer& peer, bool truncated) {
       if (!Admit(truncated)) return;
       Spawn([this, slot = Slot(this), data = std::string(data), peer] {
-        if (!killed()) {
-          const Handling handling(this);
+        if (!handlers().killed()) {
+          const Handling handling(&handlers());
           handler_(data, peer, sender_);
         }
       });

@@ -5,7 +5,6 @@
 
 #include <stdexcept>
 #include <string>
-#include <vector>
 
 #include "grove/green/greenlet.h"
 #include "grove/green/hub_scope.h"

@@ -10,7 +10,6 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/string_view.h"
 #include "grove/green/os/subprocess.h"
 #include "grove/net/udp.h"
 

@@ -2,7 +2,6 @@
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 
-#include <string>
 #include <vector>
 
 #include "grove/green/greenlet.h"

@@ -73,7 +73,8 @@ GREENLET_TEST_F(HalfOpen, KeepAliveEndsAReadWithoutADeadline) {
   Connect();
   const absl::Duration second = absl::Seconds(1);  // the least that Linux knows
   ASSERT_TRUE(
-      SetOption(stream_, KeepAlive{.idle = second, .interval = second, .count = 1}).ok());
+      SetOption(stream_, TcpKeepAlive{.idle = second, .interval = second, .count = 1})
+          .ok());
   SetLink(false);
   peer_.Close();
   ExpectGone(stream_.Read(absl::MakeSpan(buffer_)).status());

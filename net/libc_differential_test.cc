@@ -14,7 +14,6 @@
 #include <algorithm>
 #include <fstream>
 #include <memory>
-#include <set>
 #include <string>
 #include <vector>
 

@@ -6,7 +6,6 @@
 #include <future>
 #include <memory>
 #include <string>
-#include <thread>
 
 #include "grove/green/greenlet.h"
 #include "grove/green/hub_scope.h"

@@ -13,13 +13,9 @@
 #include "grove/green/timeout.h"
 #include "grove/hub/internal/check.h"
 #include "grove/net/internal/socket.h"
-#include "grove/net/internal/wait_in.h"
 
 namespace grove::net {
 namespace {
-
-using net_internal::WaitIn;
-using net_internal::WakeAll;
 
 // Of those that have connected when a server stops; more than any backlog holds.
 constexpr int kMaxBacklog = 65536;
@@ -42,7 +38,7 @@ const Address& StreamServer::address() const {
 }
 
 void StreamServer::Start() {
-  if (acceptor_ || stopping_) return;
+  if (acceptor_ || connections_.handlers().stopping()) return;
   // A server outlives what has started it: no deadline of that is its own.
   WithoutDeadline([this] {
     acceptor_ = Spawn({.name = absl::StrCat(options_.name, " acceptor")},
@@ -93,21 +89,14 @@ void StreamServer::AcceptLoop() {
       Sleep(delay);
       delay = std::min(delay * 2, options_.max_delay);
     } else {
-      if (!stopping_) {
-        failure_ = status;
-        // Not everybody is in Serve(), to be told.
-        fprintf(stderr, "grove: %s accepts no more: %s\n", options_.name.c_str(),
-                std::string(status.message()).c_str());
-      }
       endpoint_->Close();
-      WakeAll(stop_waiters_);
+      connections_.handlers().Fail("accepts no more", status);
       return;
     }
   }
 }
 
 void StreamServer::StopAccepting(bool take_backlog) {
-  stopping_ = true;
   if (acceptor_) acceptor_.KillSoon();
   if (acceptor_ && take_backlog && !paused_) {
     // Their handlers have the grace, and not the deadline of who stops it.
@@ -121,28 +110,16 @@ void StreamServer::StopAccepting(bool take_backlog) {
 }
 
 StopReport StreamServer::Stop(absl::Duration grace) {
-  if (stopped_) return report_;
-  GROVE_CHECK(!connections_.HasCurrent(), options_.name,
-              " is stopped by one of its handlers, which would wait for itself: "
-              "Spawn() what stops it");
-  const Deadline deadline = grace;
-  if (!stopping_) {
-    StopAccepting(/*take_backlog=*/grace > absl::ZeroDuration());
-    report_.finished = active();
-    connections_.Drain();
-  }
-  if (!connections_.WaitUntilNone(deadline)) {
-    if (!connections_.killed()) {  // by another one, that has counted them
-      report_.cut = connections_.KillAll();
-      report_.finished -= std::min(report_.finished, report_.cut);
-    }
-    connections_.WaitUntilNone({});
-  }
-  if (watcher_) watcher_.Kill();
-  if (acceptor_) acceptor_.Join();
-  stopped_ = true;
-  WakeAll(stop_waiters_);
-  return report_;
+  return connections_.handlers().Stop(
+      grace,
+      [&] {
+        StopAccepting(/*take_backlog=*/grace > absl::ZeroDuration());
+        connections_.Drain();
+      },
+      [&] {
+        if (watcher_) watcher_.Kill();
+        if (acceptor_) acceptor_.Join();
+      });
 }
 
 absl::Status StreamServer::Serve() {
@@ -151,14 +128,7 @@ absl::Status StreamServer::Serve() {
 }
 
 absl::Status StreamServer::WaitForEnd() {
-  try {
-    while (!stopped_ && failure_.ok()) WaitIn(stop_waiters_, "the server's stop");
-  } catch (...) {
-    Shield shield;
-    Stop();
-    throw;
-  }
-  return failure_;
+  return connections_.handlers().WaitForEnd([this] { Stop(); });
 }
 
 }  // namespace grove::net

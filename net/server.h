@@ -1,7 +1,6 @@
 #ifndef GROVE_NET_SERVER_H_
 #define GROVE_NET_SERVER_H_
 
-#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -12,10 +11,10 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "grove/green/greenlet.h"
-#include "grove/green/internal/core.h"
 #include "grove/net/address.h"
 #include "grove/net/internal/endpoint.h"
 #include "grove/net/internal/server_connections.h"
+#include "grove/net/listener.h"
 #include "grove/net/server_options.h"
 #include "grove/net/tcp.h"
 
@@ -33,7 +32,7 @@ class ServerGroup;
 //   server.Stop(absl::Seconds(5));
 //
 // The listener is a TcpListener, a UnixListener, a TlsListener, or anything that is a
-// Listener (internal/endpoint.h), and the handler takes a reference to what that one
+// Listener (listener.h), and the handler takes a reference to what that one
 // accepts, or a Stream&, which works for all. A TLS handshake is made in the connection's
 // greenlet, so a slow client holds up nobody.
 //
@@ -45,13 +44,13 @@ class StreamServer {
  public:
   using StopReport = net::StopReport;
 
-  template <Listener L, typename Handler>
-  requires std::invocable < Handler&, net_internal::StreamOf<L>
-  & > StreamServer(L listener, Handler handler, StreamServerOptions options = {})
+  template <Listener L, HandlerFor<L> Handler>
+  StreamServer(L listener, Handler handler, StreamServerOptions options = {})
       : options_(std::move(options)),
-  description_(listener.address().ToString()), address_(AddressOf(listener)),
-  endpoint_(std::make_unique<net_internal::HandlingEndpoint<L, Handler>>(
-      std::move(listener), std::move(handler))) {}
+        description_(listener.address().ToString()),
+        address_(AddressOf(listener)),
+        endpoint_(std::make_unique<net_internal::HandlingEndpoint<L, Handler>>(
+            std::move(listener), std::move(handler))) {}
   StreamServer(const StreamServer&) = delete;
   StreamServer& operator=(const StreamServer&) = delete;
   // Stops without grace.
@@ -132,12 +131,7 @@ class StreamServer {
   net_internal::ServerConnections connections_{options_};
   Greenlet<> acceptor_;
   Greenlet<> watcher_;  // of limits
-  absl::Status failure_;
   bool paused_ = false;
-  bool stopping_ = false;
-  bool stopped_ = false;
-  StopReport report_;
-  green_internal::WaiterList stop_waiters_;  // for the end of a stop
 };
 
 }  // namespace grove::net

@@ -81,11 +81,10 @@ class ServerGroup {
   //
   // A server on each hub, and an acceptor on this one. Of `options` the limits are each
   // hub's. Contract as Start().
-  template <net::Listener L, typename Handler>
-  requires std::invocable < Handler&, net_internal::StreamOf<L>
-  & > static absl::StatusOr<std::unique_ptr<ServerGroup>> Deal(
-          HubGroup& hubs, L listener, Handler handler, StreamServerOptions options = {}) {
-    using S = net_internal::StreamOf<L>;
+  template <net::Listener L, net::HandlerFor<L> Handler>
+  static absl::StatusOr<std::unique_ptr<ServerGroup>> Deal(
+      HubGroup& hubs, L listener, Handler handler, StreamServerOptions options = {}) {
+    using S = StreamOf<L>;
     const StreamServerOptions acceptor = options;
     return DealTo<L>(
         hubs, std::move(listener),
@@ -101,9 +100,9 @@ class ServerGroup {
   // dealt.
   template <net::Listener L>
   static absl::StatusOr<std::unique_ptr<ServerGroup>> DealTo(
-      HubGroup& hubs, L listener, MakeDealt<net_internal::StreamOf<L>> make,
+      HubGroup& hubs, L listener, MakeDealt<StreamOf<L>> make,
       const StreamServerOptions& acceptor = {}) {
-    using S = net_internal::StreamOf<L>;
+    using S = StreamOf<L>;
     const auto dealer = std::make_shared<net_internal::Dealer>(hubs);
     const std::string name = listener.address().ToString();
     auto group = Start(hubs, [&](int hub) {

@@ -6,7 +6,6 @@
 #include <atomic>
 #include <set>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "grove/green/deadline_scope.h"

@@ -67,6 +67,26 @@ struct StreamServerStatistics {
   StreamServerStatistics& operator+=(const StreamServerStatistics& other);
 };
 
+// DatagramServerOptions
+struct DatagramServerOptions {
+  // How many handlers may run at once; what comes meanwhile is dropped. 0: no limit.
+  size_t max_in_flight = 1000;
+  // How many are received by one system call, and of how many bytes at most; a longer one
+  // is cut off, and counted. So much memory is held: batch * max_bytes.
+  size_t batch = 32;
+  size_t max_bytes = 8192;
+  // Names the greenlets.
+  std::string name = "datagram server";
+};
+
+// What a datagram server has done, all together.
+struct DatagramServerStatistics {
+  size_t in_flight = 0;    // handlers that run now
+  uint64_t received = 0;   // with those that were dropped
+  uint64_t dropped = 0;    // over max_in_flight
+  uint64_t truncated = 0;  // longer than max_bytes
+};
+
 // What the end of a server had to do.
 struct StopReport {
   size_t finished = 0;  // connections that came to their end

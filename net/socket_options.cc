@@ -227,7 +227,7 @@ absl::Status GetValue(int fd, OptionId id, std::string& value) {
   return absl::OkStatus();
 }
 
-absl::Status Set(int fd, const KeepAlive& option) {
+absl::Status Set(int fd, const TcpKeepAlive& option) {
   absl::Status s = SetInt(fd, kKeepAlive, option.on ? 1 : 0);
   if (s.ok() && option.idle) s = SetDuration(fd, kKeepIdle, *option.idle);
   if (s.ok() && option.interval) s = SetDuration(fd, kKeepInterval, *option.interval);
@@ -235,7 +235,7 @@ absl::Status Set(int fd, const KeepAlive& option) {
   return s;
 }
 
-absl::Status Get(int fd, KeepAlive& option) {
+absl::Status Get(int fd, TcpKeepAlive& option) {
   int on = 0;
   absl::Status s = GetInt(fd, kKeepAlive, on);
   option.on = on != 0;

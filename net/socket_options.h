@@ -11,7 +11,7 @@
 // The options of sockets, each a type of its own (socket(7), tcp(7), ip(7), unix(7)):
 //
 //   SetOption(stream, TcpUserTimeout{absl::Seconds(20)});
-//   SetOption(stream, KeepAlive{.idle = absl::Minutes(1), .count = 3});
+//   SetOption(stream, TcpKeepAlive{.idle = absl::Minutes(1), .count = 3});
 //   absl::StatusOr<ReceiveBuffer> buffer = GetOption<ReceiveBuffer>(listener);
 //
 // On whatever has a fd(): streams, listeners, datagram sockets. Accepted connections
@@ -55,17 +55,17 @@ GROVE_SOCKET_OPTION(TcpNotSentLowWater, int bytes = 0);
 // "cubic", "bbr", ...
 GROVE_SOCKET_OPTION(TcpCongestion, std::string name = {});
 
-// KeepAlive
+// TcpKeepAlive
 //
 // Looks whether the peer is still there: when nothing has come for `idle`, every
 // `interval`, until `count` have gone unanswered. To seconds. What is not given stays as
 // it is.
-struct KeepAlive {
+struct TcpKeepAlive {
   bool on = true;
   std::optional<absl::Duration> idle = {};
   std::optional<absl::Duration> interval = {};
   std::optional<int> count = {};
-  friend bool operator==(const KeepAlive&, const KeepAlive&) = default;
+  friend bool operator==(const TcpKeepAlive&, const TcpKeepAlive&) = default;
 };
 
 // --- of all ---------------------------------------------------------------------------
@@ -141,7 +141,7 @@ absl::Status Set(int fd, const Option& option) {
   const auto& [value] = option;
   return SetValue(fd, Option::kId, value);
 }
-absl::Status Set(int fd, const KeepAlive& option);
+absl::Status Set(int fd, const TcpKeepAlive& option);
 absl::Status Set(int fd, const Linger& option);
 
 template <typename Option>
@@ -149,7 +149,7 @@ absl::Status Get(int fd, Option& option) {
   auto& [value] = option;
   return GetValue(fd, Option::kId, value);
 }
-absl::Status Get(int fd, KeepAlive& option);
+absl::Status Get(int fd, TcpKeepAlive& option);
 absl::Status Get(int fd, Linger& option);
 
 }  // namespace net_internal

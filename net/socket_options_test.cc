@@ -98,17 +98,17 @@ GREENLET_TEST_F(SocketOptions, BuffersAreTwiceWhatWasAskedFor) {
 }
 
 GREENLET_TEST_F(SocketOptions, KeepAliveChangesWhatIsGiven) {
-  const KeepAlive before = *GetOption<KeepAlive>(tcp_);
+  const TcpKeepAlive before = *GetOption<TcpKeepAlive>(tcp_);
   EXPECT_FALSE(before.on);
-  ASSERT_TRUE(SetOption(tcp_, KeepAlive{.idle = absl::Minutes(1), .count = 3}).ok());
-  EXPECT_EQ(*GetOption<KeepAlive>(tcp_), (KeepAlive{.on = true,
-                                                    .idle = absl::Minutes(1),
-                                                    .interval = before.interval,
-                                                    .count = 3}));
-  ASSERT_TRUE(SetOption(tcp_, KeepAlive{.interval = absl::Milliseconds(1500)}).ok());
-  EXPECT_EQ(GetOption<KeepAlive>(tcp_)->interval, absl::Seconds(2)) << "rounded up";
-  ASSERT_TRUE(SetOption(tcp_, KeepAlive{.on = false}).ok());
-  EXPECT_FALSE(GetOption<KeepAlive>(tcp_)->on);
+  ASSERT_TRUE(SetOption(tcp_, TcpKeepAlive{.idle = absl::Minutes(1), .count = 3}).ok());
+  EXPECT_EQ(*GetOption<TcpKeepAlive>(tcp_), (TcpKeepAlive{.on = true,
+                                                          .idle = absl::Minutes(1),
+                                                          .interval = before.interval,
+                                                          .count = 3}));
+  ASSERT_TRUE(SetOption(tcp_, TcpKeepAlive{.interval = absl::Milliseconds(1500)}).ok());
+  EXPECT_EQ(GetOption<TcpKeepAlive>(tcp_)->interval, absl::Seconds(2)) << "rounded up";
+  ASSERT_TRUE(SetOption(tcp_, TcpKeepAlive{.on = false}).ok());
+  EXPECT_FALSE(GetOption<TcpKeepAlive>(tcp_)->on);
   EXPECT_EQ(Raw(tcp_.fd(), IPPROTO_TCP, TCP_KEEPIDLE), 60);
 }
 

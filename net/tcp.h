@@ -1,9 +1,7 @@
 #ifndef GROVE_NET_TCP_H_
 #define GROVE_NET_TCP_H_
 
-#include <cstddef>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"

@@ -57,8 +57,7 @@ class Session;
 //
 // Errors: the operation, the peer and the host in the message, and
 //   kUnauthenticated     who answered is not to be trusted, or does not trust us:
-//   expired,
-//                        another name, self-signed, ...
+//                        expired, another name, self-signed, ...
 //   kFailedPrecondition  no version, cipher or protocol (ALPN) that both speak
 //   kDataLoss            cut off, or not TLS
 //   others               the transport's own

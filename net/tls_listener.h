@@ -8,7 +8,7 @@
 #include "absl/status/statusor.h"
 #include "grove/hub/deadline.h"
 #include "grove/net/address.h"
-#include "grove/net/internal/endpoint.h"
+#include "grove/net/listener.h"
 #include "grove/net/tcp.h"
 #include "grove/net/tls.h"
 #include "grove/net/tls_context.h"
@@ -29,8 +29,8 @@ namespace grove::net {
 //
 // On many hubs (server_group.h), each has one of its own, around the same context:
 //
-//   ServerGroup::DealTo(hubs, std::move(listener), [tls](DealtListener<TcpStream> dealt)
-//   {
+//   using Dealt = DealtListener<TcpStream>;
+//   ServerGroup::DealTo(hubs, std::move(listener), [tls](Dealt dealt) {
 //     return std::make_unique<StreamServer>(TlsListener(std::move(dealt), tls), &Serve);
 //   });
 //
@@ -38,7 +38,7 @@ namespace grove::net {
 template <Listener Inner = TcpListener>
 class TlsListener {
  public:
-  using Transport = net_internal::StreamOf<Inner>;
+  using Transport = StreamOf<Inner>;
 
   TlsListener(Inner listener, TlsServerContext context)
       : listener_(std::move(listener)), context_(std::move(context)) {}

@@ -5,7 +5,6 @@
 #include <sys/socket.h>
 
 #include <memory>
-#include <optional>
 #include <set>
 #include <string>
 #include <vector>

@@ -462,6 +462,24 @@ class Drip final : public Stream {
   int turn_ = 0;
 };
 
+// Nor does what has no data, as tickets, over and over: there may always be more of it.
+GREENLET_TEST(TlsTest, ARecordThatComesInPiecesHoldsUpNobody) {
+  auto [near, far] = *UnixStream::Pair();
+  TlsPair pair{TlsStream(std::move(near), ClientContext(), "a.test"),
+               TlsStream(Drip(std::move(far)), ServerContext())};
+  pair.MustHandshake();
+  ASSERT_TRUE(pair.client.Write(Pattern(16000)).ok());
+  int turns = 0;
+  bool read = false;
+  const Greenlet<> other = Spawn([&] {
+    for (; !read; ++turns) Yield();
+  });
+  char b[16000];
+  EXPECT_EQ(*pair.server.Read(absl::MakeSpan(b)), sizeof b);
+  read = true;
+  EXPECT_GT(turns, 100);
+}
+
 GREENLET_TEST(TlsTest, WorksOverATransportThatCarriesAByteAtATime) {
   auto [near, far] = *UnixStream::Pair();
   TlsPair pair{TlsStream(Drip(std::move(near)), ClientContext(), "a.test"),

@@ -3,10 +3,8 @@
 
 #include <gtest/gtest.h>
 
-#include <memory>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include "grove/green/greenlet.h"
 #include "grove/green/testing/greenlet_test.h"

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "grove/green/status.h"
 #include "grove/net/internal/passengers.h"
+#include "grove/net/internal/retry.h"
 #include "grove/net/internal/socket.h"
 #include "grove/net/internal/uncancelled.h"
 #include "grove/net/internal/unix_socket.h"
@@ -14,7 +15,6 @@ namespace grove::net {
 
 using net_internal::kMaxFds;
 using net_internal::NewSocket;
-using net_internal::WouldBlock;
 
 // --- UnixStream -----------------------------------------------------------------------
 
@@ -71,24 +71,18 @@ absl::Status UnixStream::SendDescriptors(absl::string_view data,
   message.msg_iov = &bytes;
   message.msg_iovlen = 1;
   const net_internal::OutgoingFds passengers(message, fds);
-  for (;;) {
-    if (!descriptor().CountOperation()) {
-      return net_internal::WasClosed("send descriptors");
-    }
-    const ssize_t n = net_internal::uncancelled::sendmsg(fd(), &message, MSG_NOSIGNAL);
-    if (n >= 0) {
-      CountWritten(n);
-      if (static_cast<size_t>(n) == data.size()) return absl::OkStatus();
-      // The rest goes alone.
-      absl::Status s = Write(data.substr(n), deadline);
-      return s.ok() ? s : WithBytesMoved(s, n + BytesMoved(s));
-    }
-    if (errno == EINTR) continue;
-    if (!WouldBlock(errno)) return ErrnoStatus(errno, operation());
-    const WaitResult result = descriptor().WaitWritable(deadline);
-    if (result == WaitResult::kClosed) return net_internal::WasClosed("send descriptors");
-    if (result == WaitResult::kDeadline) return net_internal::TimedOut(operation());
-  }
+  const absl::StatusOr<size_t> n = net_internal::SendOrWait(
+      descriptor(), deadline,
+      [&](int fd) {
+        return net_internal::uncancelled::sendmsg(fd, &message, MSG_NOSIGNAL);
+      },
+      operation);
+  if (!n.ok()) return n.status();
+  CountWritten(*n);
+  if (*n == data.size()) return absl::OkStatus();
+  // The rest goes alone.
+  absl::Status s = Write(data.substr(*n), deadline);
+  return s.ok() ? s : WithBytesMoved(s, *n + BytesMoved(s));
 }
 
 absl::StatusOr<UnixStream::Received> UnixStream::ReceiveDescriptors(
@@ -96,36 +90,26 @@ absl::StatusOr<UnixStream::Received> UnixStream::ReceiveDescriptors(
   const auto operation = [&] { return absl::StrCat("receive from ", Describe()); };
   Received received;
   if (buffer.empty()) return received;
-  deadline = Earlier(deadline);
-  for (;;) {
-    if (!descriptor().CountOperation()) {
-      return net_internal::WasClosed("receive descriptors");
-    }
-    iovec bytes{buffer.data(), buffer.size()};
-    msghdr message{};
-    message.msg_iov = &bytes;
-    message.msg_iovlen = 1;
-    net_internal::IncomingPassengers passengers(message, /*take_fds=*/true);
-    const ssize_t n =
-        net_internal::uncancelled::recvmsg(fd(), &message, MSG_CMSG_CLOEXEC);
-    if (n < 0) {
-      if (errno == EINTR) continue;
-      if (!WouldBlock(errno)) return ErrnoStatus(errno, operation());
-      const WaitResult result = descriptor().WaitReadable(deadline);
-      if (result == WaitResult::kReady) continue;
-      return result == WaitResult::kClosed
-                 ? net_internal::WasClosed("receive descriptors")
-                 : net_internal::TimedOut(operation());
-    }
-    CountRead(n);
-    received.bytes = static_cast<size_t>(n);
-    if (absl::Status s =
-            passengers.Take(message, max_fds, operation, received.fds, received.sender);
-        !s.ok()) {
-      return s;
-    }
-    return received;
-  }
+  iovec bytes{buffer.data(), buffer.size()};
+  msghdr message{};
+  message.msg_iov = &bytes;
+  message.msg_iovlen = 1;
+  net_internal::IncomingPassengers passengers(message, /*take_fds=*/true);
+  const size_t control_size = message.msg_controllen;
+  const absl::StatusOr<size_t> n = net_internal::ReceiveOrWait(
+      descriptor(), Earlier(deadline),
+      [&](int fd) {
+        message.msg_controllen = control_size;
+        return net_internal::uncancelled::recvmsg(fd, &message, MSG_CMSG_CLOEXEC);
+      },
+      operation);
+  if (!n.ok()) return n.status();
+  CountRead(*n);
+  received.bytes = *n;
+  absl::Status taken =
+      passengers.Take(message, max_fds, operation, received.fds, received.sender);
+  if (!taken.ok()) return taken;
+  return received;
 }
 
 // --- UnixListener ---------------------------------------------------------------------

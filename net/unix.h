@@ -27,8 +27,8 @@ namespace grove::net {
 //
 // A connected Unix stream socket. See Stream for what reading and writing promise.
 //
-//   absl::StatusOr<UnixStream> s =
-//   UnixStream::Connect(*UnixAddress::Parse("/run/x.sock"));
+//   const UnixAddress address = *UnixAddress::Parse("/run/x.sock");
+//   absl::StatusOr<UnixStream> s = UnixStream::Connect(address);
 //
 // Threads: its hub's.
 class UnixStream final : public net_internal::SocketStream {

@@ -2,7 +2,6 @@
 #define GROVE_NET_UNIX_DATAGRAM_H_
 
 #include <cstddef>
-#include <string>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -36,12 +35,10 @@ namespace grove::net {
 //   Deadline: returns kDeadlineExceeded.
 //   Kill: throws; no datagram is lost by it.
 //   Close() by another greenlet: returns kCancelled.
-//   Threads: the hub that made it. One greenlet may receive while others SendTo(); two
-//   that
-//       wait to receive, or to Send(), are a fatal error.
+//   Threads: the hub that made it. One greenlet may receive while others SendTo();
+//       two that wait to receive, or to Send(), are a fatal error.
 //   Errors name the peer. Nobody at an address is ECONNREFUSED, or ENOENT; a datagram
-//   that
-//       is too large (SendBuffer) is EMSGSIZE.
+//       that is too large (SendBuffer) is EMSGSIZE.
 class UnixDatagramSocket {
  public:
   // For Sender: SendTo() may be called by several at once.

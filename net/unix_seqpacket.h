@@ -2,7 +2,6 @@
 #define GROVE_NET_UNIX_SEQPACKET_H_
 
 #include <cstddef>
-#include <optional>
 #include <string>
 #include <utility>
 

@@ -5,7 +5,6 @@
 #include <new>
 #include <string>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "grove/green/testing/greenlet_test.h"
 #include "grove/net/http/server.h"

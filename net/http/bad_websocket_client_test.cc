@@ -1,6 +1,5 @@
 #include <gtest/gtest.h>
 
-#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -165,6 +164,24 @@ GREENLET_TEST_F(BadWebSocketClientTest, ABombIsRefusedAsItIsUnpacked) {
       Spawn([&] { client.Write(ClientFrame(0xc2, packed)).IgnoreError(); });
   EXPECT_EQ(ReadFrame(client), "88:" + CloseOf(1009));
   EXPECT_LE(AllocatedMemory(), before + (4 << 20));
+  ExpectTheOtherIsAnswered();
+  client.Close();
+  sender.Join();
+}
+
+// Each an empty stored block.
+GREENLET_TEST_F(BadWebSocketClientTest, FragmentsThatUnpackToNothingAreCounted) {
+  StartEcho({.deflate = {.enabled = true}});
+  MemoryStream client =
+      ConnectWebSocket("Sec-WebSocket-Extensions: permessage-deflate\r\n");
+  const std::string nothing("\x00\x00\x00\xff\xff", 5);
+  Write(client, ClientFrame(0x42, nothing));
+  const Greenlet<> sender = Spawn([&] {
+    for (int i = 0; i < 20'000; ++i) {
+      if (!client.Write(ClientFrame(0x00, nothing), absl::Seconds(1)).ok()) return;
+    }
+  });
+  EXPECT_EQ(ReadFrame(client), "88:" + CloseOf(1008));
   ExpectTheOtherIsAnswered();
   client.Close();
   sender.Join();

@@ -15,8 +15,7 @@ std::string BasicAuthorization(absl::string_view user, absl::string_view passwor
   return absl::StrCat("Basic ", absl::Base64Escape(absl::StrCat(user, ":", password)));
 }
 
-// --- the response
-// ------------------------------------------------------------------------
+// --- the response --------------------------------------------------------------------
 
 ClientResponse::ClientResponse(std::unique_ptr<http_internal::ClientBody> body)
     : body_(std::move(body)) {}
@@ -58,8 +57,7 @@ absl::StatusOr<std::string> ClientResponse::ReadAll(size_t limit) {
   }
 }
 
-// --- the client
-// --------------------------------------------------------------------------
+// --- the client ----------------------------------------------------------------------
 
 HttpClient::HttpClient(HttpClientOptions options)
     : core_(std::make_shared<http_internal::ClientCore>(std::move(options))) {}

@@ -2,11 +2,8 @@
 #include <gtest/gtest.h>
 #include <nghttp2/nghttp2.h>
 
-#include <functional>
 #include <map>
 #include <memory>
-#include <set>
-#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -387,6 +384,70 @@ GREENLET_TEST(Http2Client, AnIdleConnectionEndsAfterItsTime) {
   EXPECT_TRUE(goodbye);
   EXPECT_EQ(Outcome(client.Get(kUrl)), "200 GET /x ");
   EXPECT_EQ(client.statistics().http2_connections, 2u);
+}
+
+GREENLET_TEST(Http2Client, AServerThatSpeaksKeepsNoIdleConnection) {
+  int ended = 0;
+  PlayedServer server([&](int, MemoryStream& stream) {
+    Peer peer(stream, &Echo);
+    const Greenlet<> pings = Spawn([&] {
+      for (;;) {
+        Sleep(absl::Seconds(3));
+        nghttp2_submit_ping(peer.session, NGHTTP2_FLAG_NONE, nullptr);
+        if (!peer.Flush()) return;
+      }
+    });
+    peer.Run();
+    pings.Kill();
+    ++ended;
+  });
+  HttpClientOptions options = Http2ClientOptions(server);
+  options.idle_timeout = absl::Seconds(10);
+  HttpClient client(options);
+  EXPECT_EQ(Outcome(client.Get(kUrl)), "200 GET /x ");
+  Sleep(absl::Seconds(9));
+  EXPECT_EQ(ended, 0);
+  Sleep(absl::Seconds(2));
+  EXPECT_EQ(ended, 1);
+}
+
+// The end of a body needs a frame of its own, for which there is no window left.
+GREENLET_TEST(Http2Client, WhoseLastFrameIsNotTakenGivesUp) {
+  PlayedServer server(Serve(
+      [](Peer& peer, int32_t id, Peer::Asked& asked) {
+        if (asked.fields[":method"] == "GET") return peer.Answer(id, "");
+        Sleep(absl::Hours(1));  // and reads no more, nor lets more come
+      },
+      /*at_head=*/true, {{NGHTTP2_SETTINGS_INITIAL_WINDOW_SIZE, 5}}));
+  HttpClientOptions options = Http2ClientOptions(server);
+  options.timeouts.send = absl::Seconds(7);
+  HttpClient client(options);
+  EXPECT_EQ(Outcome(client.Get(kUrl)), "200 ");  // and the settings are known
+  const absl::Duration begin = absl::Nanoseconds(ThisHub().Now());
+  const absl::StatusOr<ClientResponse> response =
+      client.Send({.method = "POST", .url = kUrl, .produce = [](BodyWriter& body) {
+                     return body.Write("12345");
+                   }});
+  EXPECT_TRUE(absl::IsDeadlineExceeded(response.status()));
+  EXPECT_LE(absl::Nanoseconds(ThisHub().Now()) - begin, absl::Seconds(20))
+      << response.status();
+}
+
+// Also if all of it has come: an end that is none would be worse.
+GREENLET_TEST(Http2Client, TheTotalTimeEndsABodyThatIsReadTooSlowly) {
+  PlayedServer server(Serve(
+      [](Peer& peer, int32_t id, Peer::Asked&) { peer.Answer(id, "a whole body"); }));
+  HttpClient client(Http2ClientOptions(server));
+  absl::StatusOr<ClientResponse> response =
+      client.Send({.url = kUrl, .timeouts = ClientTimeouts{.total = absl::Seconds(5)}});
+  ASSERT_TRUE(response.ok()) << response.status();
+  char buffer[4];
+  EXPECT_TRUE(response->Read(absl::MakeSpan(buffer)).ok());
+  Sleep(absl::Seconds(6));
+  for (int i = 0; i < 2; ++i) {
+    const absl::StatusOr<size_t> n = response->Read(absl::MakeSpan(buffer));
+    EXPECT_TRUE(absl::IsDeadlineExceeded(n.status())) << n.status();
+  }
 }
 
 GREENLET_TEST(Http2Client, ResponsesMayOutliveTheirClient) {

@@ -3,7 +3,6 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -168,6 +167,28 @@ GREENLET_TEST(HttpClient, TheTotalTimeCountsWhileItWaitsForAConnection) {
   EXPECT_THAT(std::string(second.status().message()),
               HasSubstr("waiting for a connection"));
   first.Kill();
+}
+
+GREENLET_TEST(HttpClient, TheTotalTimeEndsAResponseThatAlwaysHasMore) {
+  for (const char* head : {"HTTP/1.1 200 OK\r\n\r\n",  // to the connection's end
+                           "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"}) {
+    PlayedServer server([&](int, MemoryStream& stream) {
+      ReadRequestHead(stream);
+      std::string all = head;
+      for (int i = 0; i < 100; ++i) all += "3\r\nabc\r\n";
+      stream.Write(all).IgnoreError();
+      ReadRequestHead(stream);
+    });
+    HttpClient client(server.options());
+    absl::StatusOr<ClientResponse> response =
+        client.Send({.url = kUrl, .timeouts = ClientTimeouts{.total = absl::Seconds(5)}});
+    ASSERT_TRUE(response.ok()) << response.status();
+    char buffer[10];
+    EXPECT_TRUE(response->Read(absl::MakeSpan(buffer)).ok());
+    clock().Advance(absl::Seconds(6));  // as when reading takes so long
+    EXPECT_TRUE(
+        absl::IsDeadlineExceeded(response->Read(absl::MakeSpan(buffer)).status()));
+  }
 }
 
 GREENLET_TEST(HttpClient, AConnectionThatIsIdleForTooLongIsClosed) {

@@ -6,7 +6,6 @@
 
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "grove/green/greenlet.h"
@@ -454,6 +453,38 @@ GREENLET_TEST_F(DecompressTest, AHandlerReadsWhatWasMeant) {
   EXPECT_TRUE(Put("X-GZip", Encode("gzip", text)).body == text);
   EXPECT_EQ(Put("identity", "plain").body, "plain");
   EXPECT_EQ(Ask(Post("plain", "Connection: close\r\n")).body, "plain");
+}
+
+// An interrupt that the handler catches loses nothing of what it reads on.
+GREENLET_TEST_F(DecompressTest, AReadThatIsInterruptedLosesNothing) {
+  std::string read;
+  Start(Decompress(1 << 20)([&](Request& request, ResponseWriter& response) {
+    char buffer[7];
+    for (;;) {
+      try {
+        Timeout timeout(absl::Microseconds(1));
+        for (;;) {
+          const absl::StatusOr<size_t> n = request.body().Read(absl::MakeSpan(buffer));
+          if (!n.ok()) return;
+          if (*n == 0) {
+            response.Send(read).IgnoreError();
+            return;
+          }
+          read.append(buffer, *n);
+        }
+      } catch (const TimeoutExpired&) {
+      }
+    }
+  }));
+  const std::string text = Text(20'000);
+  bool over = false;
+  // Somebody else's turns, in which time passes.
+  const Greenlet<> other = Spawn([&] {
+    while (!over) Sleep(absl::Microseconds(1));
+  });
+  EXPECT_TRUE(Put("gzip", Encode("gzip", text)).body == text);
+  over = true;
+  other.Join();
 }
 
 GREENLET_TEST_F(DecompressTest, ABombIsCutOff) {

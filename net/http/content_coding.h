@@ -1,7 +1,6 @@
 #ifndef GROVE_NET_HTTP_CONTENT_CODING_H_
 #define GROVE_NET_HTTP_CONTENT_CODING_H_
 
-#include <optional>
 #include <string>
 
 #include "absl/strings/string_view.h"

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "grove/green/greenlet.h"
 #include "grove/green/task_group.h"
 
 namespace grove::http {
@@ -74,8 +75,17 @@ absl::Status ServeEvents(const Request& request, ResponseWriter& response,
                          std::function<void(EventStream&)> source,
                          EventStreamOptions options) {
   EventStream events(request, response);
+  // For two greenlets.
+  const auto no_stack = [] {
+    return absl::ResourceExhaustedError("events: no stack for one stream of them more");
+  };
+  if (!CanSpawn()) {
+    response.Send(503, "text/plain", "Service Unavailable\n").IgnoreError();
+    return no_stack();
+  }
   if (absl::Status s = response.Flush(); !s.ok() || request.is_head()) return s;
-  absl::Status end;  // OK: the source has ended first
+  if (!CanSpawn()) return no_stack();  // others may have taken it meanwhile
+  absl::Status end;                    // OK: the source has ended first
   TaskGroup group({.name = "event stream"});
   group.Spawn({.name = "events"}, [&] {
     source(events);

@@ -2,7 +2,6 @@
 #define GROVE_NET_HTTP_HEADERS_H_
 
 #include <cstddef>
-#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>

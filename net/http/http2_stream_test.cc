@@ -5,7 +5,6 @@
 #include <optional>
 #include <string>
 
-#include "absl/strings/str_cat.h"
 #include "grove/green/greenlet.h"
 #include "grove/green/sleep.h"
 #include "grove/green/testing/greenlet_test.h"

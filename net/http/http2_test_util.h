@@ -47,7 +47,7 @@ inline void Echo(Request& request, ResponseWriter& response) {
 // With one client of HTTP/2; others may come beside it.
 class Http2Test : public HttpTest {
  protected:
-  void Start(HttpHandler handler, HttpServerOptions options = {},
+  void Start(Handler handler, HttpServerOptions options = {},
              net::MemoryStreamOptions stream = {.capacity = 1 << 20}) {
     HttpTest::Start(std::move(handler), std::move(options), std::move(stream));
     ConnectPeer();

@@ -86,7 +86,7 @@ inline size_t AllocatedMemory() {
 
 class HttpTest : public GreenletTest {
  protected:
-  void Start(HttpHandler handler, HttpServerOptions options = {},
+  void Start(Handler handler, HttpServerOptions options = {},
              net::MemoryStreamOptions stream = {.capacity = 1 << 20}) {
     listener_.emplace(stream);
     server_ =

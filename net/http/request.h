@@ -8,7 +8,6 @@
 #include <utility>
 #include <vector>
 
-#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
@@ -107,7 +106,6 @@ class Request {
   void AddParameter(std::string name, std::string value) {
     parameters_.emplace_back(std::move(name), std::move(value));
   }
-  void ClearParameters() { parameters_.clear(); }
 
   // Request::DebugString()
   //

@@ -1,7 +1,6 @@
 #ifndef GROVE_NET_HTTP_RESPONSE_H_
 #define GROVE_NET_HTTP_RESPONSE_H_
 
-#include <cstddef>
 #include <cstdint>
 #include <functional>
 #include <memory>

@@ -3,16 +3,13 @@
 
 #include <functional>
 #include <memory>
-#include <string>
 #include <vector>
 
 #include "absl/strings/string_view.h"
-#include "grove/net/http/request.h"
-#include "grove/net/http/response.h"
+#include "grove/net/http/handler.h"
 
 namespace grove::http {
 
-using Handler = std::function<void(Request&, ResponseWriter&)>;
 // A function that wraps a handler: what it does before and after, or in its place.
 //
 //   Handler Authenticated(Handler next) {

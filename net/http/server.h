@@ -1,29 +1,16 @@
 #ifndef GROVE_NET_HTTP_SERVER_H_
 #define GROVE_NET_HTTP_SERVER_H_
 
-#include <concepts>
-#include <functional>
-#include <memory>
-#include <string>
-#include <type_traits>
 #include <utility>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "grove/net/http/handler.h"
 #include "grove/net/http/internal/server_core.h"
-#include "grove/net/http/request.h"
-#include "grove/net/http/response.h"
 #include "grove/net/http/server_options.h"
 #include "grove/net/server.h"
 
 namespace grove::http {
-
-// HttpHandler
-//
-// Answers one request. It may block, for other connections go on meanwhile; an exception
-// that leaves it is reported, and answered with 500 if nothing was sent yet, else the
-// connection is cut.
-using HttpHandler = std::function<void(Request&, ResponseWriter&)>;
 
 // HttpServer
 //
@@ -47,12 +34,12 @@ using HttpHandler = std::function<void(Request&, ResponseWriter&)>;
 class HttpServer {
  public:
   template <net::Listener L>
-  HttpServer(L listener, HttpHandler handler, HttpServerOptions options = {})
+  HttpServer(L listener, Handler handler, HttpServerOptions options = {})
       : core_(std::move(handler), std::move(options)),
         server_(
             std::move(listener),
-            [this](net::net_internal::StreamOf<L>& stream) {
-              if constexpr (kSecure<net::net_internal::StreamOf<L>>) {
+            [this](net::StreamOf<L>& stream) {
+              if constexpr (kSecure<net::StreamOf<L>>) {
                 core_.Serve(stream, true, stream.alpn());
               } else {
                 core_.Serve(stream, false, {});

@@ -3,8 +3,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <memory>
-#include <optional>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -412,6 +410,36 @@ GREENLET_TEST_F(HttpServerTest, IdleConnectionsEndWithoutAWord) {
   EXPECT_EQ(ReadToEnd(client), "");
   EXPECT_GE(absl::Nanoseconds(ThisHub().Now() - idle), absl::Seconds(60));
   EXPECT_EQ(server_->statistics().timed_out, 2u);
+}
+
+// Times are the client's: what the handler does with its own is not counted.
+GREENLET_TEST_F(HttpServerTest, AReadThatATimeoutEndsIsNotTheClients) {
+  std::string body;
+  Start(
+      [&](Request& request, ResponseWriter&) {
+        char c;
+        try {
+          Timeout timeout(absl::Seconds(1));
+          for (;;) (void)request.body().Read(absl::MakeSpan(&c, 1));
+        } catch (const TimeoutExpired&) {
+        }
+        Sleep(absl::Minutes(5));
+        body = request.body().ReadAll(100).value_or("an error");
+      },
+      {.body_timeout = absl::Seconds(20)});
+  MemoryStream client = Connect();
+  Write(client, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n");
+  Sleep(absl::Seconds(10));
+  Write(client, "abc");
+  EXPECT_TRUE(absl::StartsWith(ReadThrough(client, "\r\n\r\n"), "HTTP/1.1 200 "));
+  EXPECT_EQ(body, "abc");
+}
+
+GREENLET_TEST_F(HttpServerTest, AResponseDoesNotDependOnTheAccessLog) {
+  SetErrorHandler([](const UnhandledException&) {});
+  Start(&Hello,
+        {.access_log = [](const AccessRecord&) { throw std::runtime_error("full"); }});
+  EXPECT_TRUE(absl::EndsWith(AskGet(), "hello"));
 }
 
 GREENLET_TEST_F(HttpServerTest, ABodyThatStopsIsRefused) {

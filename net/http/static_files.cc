@@ -4,7 +4,6 @@
 
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <random>
 #include <utility>
 
@@ -113,7 +112,7 @@ class FilesHandler {
     const auto path = request.parameter(options_.parameter);
     if (!path.has_value() || !IsServed(*path, options_.hidden)) return NotFound(response);
     const absl::StatusOr<FileRoot::Found> found = LookUp(*path, request);
-    if (!found.ok()) {
+    if (!found.ok() || found->outcome == Outcome::kFailed) {
       response.Send(503, "text/plain", "Service Unavailable\n").IgnoreError();
       return;
     }

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -12,7 +13,6 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
 #include "grove/net/http/compress.h"
 #include "grove/net/http/date.h"
 #include "grove/net/http/http_test_util.h"
@@ -105,6 +105,23 @@ GREENLET_TEST_F(StaticFilesTest, ARootThatIsExchangedIsSeenAtOnce) {
   EXPECT_EQ(AskGet("/f/a").body, "2");
   std::filesystem::remove(link);
   EXPECT_EQ(AskGet("/f/a").status(), 404);
+}
+
+GREENLET_TEST_F(StaticFilesTest, OutOfDescriptorsAFileHasNotDisappeared) {
+  Make("a.txt", "here");
+  StartFiles();
+  EXPECT_EQ(AskGet("/f/a.txt").body, "here");
+  std::vector<int> taken;
+  rlimit before;
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &before), 0);
+  const rlimit few = {64, before.rlim_max};
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &few), 0);
+  for (int fd; (fd = open("/dev/null", O_RDONLY | O_CLOEXEC)) >= 0;) taken.push_back(fd);
+  const int status = AskGet("/f/a.txt").status();
+  for (const int fd : taken) close(fd);
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &before), 0);
+  EXPECT_EQ(status, 503);
+  EXPECT_EQ(AskGet("/f/a.txt").body, "here");
 }
 
 GREENLET_TEST_F(StaticFilesTest, NothingOutsideIsServed) {

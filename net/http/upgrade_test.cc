@@ -29,7 +29,7 @@ constexpr char kSwitched[] =
 
 class UpgradeTest : public GreenletTest {
  protected:
-  void Start(HttpHandler handler, HttpServerOptions options = {}) {
+  void Start(Handler handler, HttpServerOptions options = {}) {
     listener_.emplace();
     server_ =
         std::make_unique<HttpServer>(*listener_, std::move(handler), std::move(options));

@@ -7,7 +7,6 @@
 #include <set>
 #include <string>
 
-#include "absl/strings/string_view.h"
 #include "grove/green/internal/scheduler.h"
 #include "grove/hub/deadline.h"
 #include "grove/hub/hub.h"

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "grove/green/deadline_scope.h"
+#include "grove/green/interrupt.h"
 #include "grove/green/timeout.h"
 #include "grove/hub/internal/check.h"
 #include "grove/net/connection_pool.h"
@@ -51,8 +52,7 @@ ConnectionPool<T>::~ConnectionPool() {
   idle_.clear();  // here, where it is shielded
 }
 
-// --- what is idle
-// -----------------------------------------------------------------------
+// --- what is idle --------------------------------------------------------------------
 
 template <typename T>
 bool ConnectionPool<T>::IsAlive(Entry& entry) const {
@@ -118,8 +118,7 @@ void ConnectionPool<T>::DropIdle() {
   DropExpired();
 }
 
-// --- lending
-// ----------------------------------------------------------------------------
+// --- lending -------------------------------------------------------------------------
 
 // A place has been taken for it.
 template <typename T>
@@ -200,8 +199,7 @@ void ConnectionPool<T>::Lease::Discard() {
   entry_.reset();
 }
 
-// --- the pool's own greenlet, and its end
-// -----------------------------------------------
+// --- the pool's own greenlet, and its end --------------------------------------------
 
 template <typename T>
 void ConnectionPool<T>::NeedMaintenance(MonotonicNanos when) {
@@ -230,6 +228,18 @@ MonotonicNanos ConnectionPool<T>::NextExpiry() const {
   return next;
 }
 
+// Nobody waits for it: what is thrown is a failure as any other.
+template <typename T>
+absl::StatusOr<typename ConnectionPool<T>::Entry> ConnectionPool<T>::ConnectUnasked() {
+  try {
+    return Connect(absl::Minutes(1));
+  } catch (const Interrupt&) {
+    throw;
+  } catch (...) {
+    return absl::UnknownError("connect() has thrown");
+  }
+}
+
 template <typename T>
 void ConnectionPool<T>::Maintain() {
   absl::Duration delay = absl::Seconds(1);
@@ -241,7 +251,7 @@ void ConnectionPool<T>::Maintain() {
       if (Now() >= not_before) {
         TakePlace();
         Place place(this);
-        absl::StatusOr<Entry> made = Connect(absl::Minutes(1));
+        absl::StatusOr<Entry> made = ConnectUnasked();
         if (made.ok()) {
           delay = absl::Seconds(1);
           place.Keep();

@@ -2,8 +2,6 @@
 #define GROVE_NET_INTERNAL_DATAGRAM_SERVER_BASE_H_
 
 #include <cstddef>
-#include <cstdint>
-#include <string>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -11,32 +9,10 @@
 #include "absl/time/time.h"
 #include "grove/green/greenlet.h"
 #include "grove/green/internal/core.h"
-#include "grove/hub/deadline.h"
+#include "grove/net/internal/running_handlers.h"
 #include "grove/net/server_options.h"
 
-namespace grove::net {
-
-// DatagramServerOptions
-struct DatagramServerOptions {
-  // How many handlers may run at once; what comes meanwhile is dropped. 0: no limit.
-  size_t max_in_flight = 1000;
-  // How many are received by one system call, and of how many bytes at most; a longer one
-  // is cut off, and counted. So much memory is held: batch * max_bytes.
-  size_t batch = 32;
-  size_t max_bytes = 8192;
-  // Names the greenlets.
-  std::string name = "datagram server";
-};
-
-// What a datagram server has done, all together.
-struct DatagramServerStatistics {
-  size_t in_flight = 0;    // handlers that run now
-  uint64_t received = 0;   // with those that were dropped
-  uint64_t dropped = 0;    // over max_in_flight
-  uint64_t truncated = 0;  // longer than max_bytes
-};
-
-namespace net_internal {
+namespace grove::net::net_internal {
 
 // DatagramServerBase
 //
@@ -95,20 +71,7 @@ class DatagramServerBase {
    private:
     DatagramServerBase* server_;
   };
-  // One that runs.
-  class Handling {
-   public:
-    explicit Handling(DatagramServerBase* server);
-    Handling(const Handling&) = delete;
-    ~Handling();
-
-   private:
-    friend class DatagramServerBase;
-    DatagramServerBase* const server_;
-    const AnyGreenlet greenlet_;
-    Handling* previous_ = nullptr;
-    Handling* next_;
-  };
+  using Handling = RunningHandlers::Running;
 
   explicit DatagramServerBase(DatagramServerOptions options);
   ~DatagramServerBase();
@@ -116,7 +79,7 @@ class DatagramServerBase {
   const DatagramServerOptions& options() const { return options_; }
   // Counts one that was received; false if it is to be dropped.
   bool Admit(bool truncated);
-  bool killed() const { return killed_; }
+  RunningHandlers& handlers() { return handlers_; }
 
  private:
   virtual absl::Status WaitForSome() = 0;
@@ -127,26 +90,15 @@ class DatagramServerBase {
 
   void ReceiveLoop();
   void Left();
-  bool HasCurrent() const;
-  bool WaitUntilNone(Deadline deadline);
-  size_t KillAll();
 
   const DatagramServerOptions options_;
   DatagramServerStatistics statistics_;
+  RunningHandlers handlers_{options_.name, statistics_.in_flight};
   Greenlet<> receiver_;
-  absl::Status failure_;
-  Handling* first_ = nullptr;  // each lies on its handler's stack
   bool paused_ = false;
-  bool stopping_ = false;
-  bool stopped_ = false;
-  bool killed_ = false;
-  StopReport report_;
   green_internal::WaiterList resume_waiters_;
-  green_internal::WaiterList idle_waiters_;
-  green_internal::WaiterList stop_waiters_;
 };
 
-}  // namespace net_internal
-}  // namespace grove::net
+}  // namespace grove::net::net_internal
 
 #endif  // GROVE_NET_INTERNAL_DATAGRAM_SERVER_BASE_H_

@@ -23,8 +23,7 @@ Parcel::~Parcel() {
   if (fd_ >= 0) close(fd_);
 }
 
-// --- DealtQueue
-// -------------------------------------------------------------------------
+// --- DealtQueue ----------------------------------------------------------------------
 
 bool DealtQueue::Send(const std::shared_ptr<DealtQueue>& queue,
                       const std::shared_ptr<Parcel>& parcel) {
@@ -50,7 +49,7 @@ void DealtQueue::Arrived(Parcel parcel) {
     return;
   }
   parcels_.push_back(std::move(parcel));
-  WakeAll(waiters_);
+  waiters_.NotifyAll();
 }
 
 absl::StatusOr<Parcel> DealtQueue::Take() {
@@ -85,12 +84,11 @@ void DealtQueue::Close() {
   closed_ = true;
   pending_ -= parcels_.size();
   parcels_.clear();
-  WakeAll(waiters_);
+  waiters_.NotifyAll();
   TellDealer();
 }
 
-// --- Dealer
-// -----------------------------------------------------------------------------
+// --- Dealer --------------------------------------------------------------------------
 
 Dealer::Dealer(HubGroup& hubs) : hubs_(hubs) {
   for (int i = 0; i < hubs.size(); ++i) {
@@ -126,7 +124,7 @@ void Dealer::WaitForRoom() {
   while (Best() < 0) {
     const HubHandle here = Hub::Current()->handle();
     for (const auto& queue : queues_) {
-      queue->TellWhenTaken(here, [waiters = room_waiters_] { WakeAll(*waiters); });
+      queue->TellWhenTaken(here, [waiters = room_waiters_] { waiters->NotifyAll(); });
     }
     if (Best() >= 0) return;
     WaitIn(*room_waiters_, "a hub with room for connections");

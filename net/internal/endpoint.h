@@ -3,9 +3,6 @@
 
 #include <errno.h>
 
-#include <concepts>
-#include <string>
-#include <type_traits>
 #include <utility>
 
 #include "absl/status/status.h"
@@ -14,37 +11,10 @@
 #include "grove/green/status.h"
 #include "grove/net/address.h"
 #include "grove/net/internal/server_connections.h"
-#include "grove/net/stream.h"
+#include "grove/net/listener.h"
 
 // What is behind a StreamServer: its listener and its handler, of whatever types.
-namespace grove::net {
-
-// Listener
-//
-// What a StreamServer may accept from: TcpListener, UnixListener, TlsListener, and others
-// that look like them.
-//
-//   absl::StatusOr<S> TryAccept();    an S is a Stream; EAGAIN if nobody is there
-//   absl::Status WaitForConnection(); fails once it is closed
-//   void Close();
-//   ... address();                    with a ToString()
-//
-// If it has an `absl::Status Greet(S&)`, that is called first in the greenlet of each
-// connection, and may block; if it fails, the handler is not called. A static function
-// `Address PeerOf(const S&)` says whose connection it is, if S has no peer().
-template <typename L>
-concept Listener = requires(L listener) {
-  { *listener.TryAccept() } -> std::convertible_to<Stream&&>;
-  { listener.WaitForConnection() } -> std::same_as<absl::Status>;
-  listener.Close();
-  { listener.address().ToString() } -> std::convertible_to<std::string>;
-};
-
-namespace net_internal {
-
-template <typename L>
-using StreamOf =
-    typename std::decay_t<decltype(std::declval<L&>().TryAccept())>::value_type;
+namespace grove::net::net_internal {
 
 class Endpoint {
  public:
@@ -118,7 +88,6 @@ class HandlingEndpoint final : public Endpoint {
   Handler handler_;
 };
 
-}  // namespace net_internal
-}  // namespace grove::net
+}  // namespace grove::net::net_internal
 
 #endif  // GROVE_NET_INTERNAL_ENDPOINT_H_

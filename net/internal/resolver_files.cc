@@ -1,7 +1,6 @@
 #include "grove/net/internal/resolver_files.h"
 
 #include <algorithm>
-#include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"

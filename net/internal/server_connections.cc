@@ -1,7 +1,6 @@
 #include "grove/net/internal/server_connections.h"
 
 #include <algorithm>
-#include <vector>
 
 #include "grove/green/hub_scope.h"
 #include "grove/green/sleep.h"
@@ -29,14 +28,13 @@ constexpr int kLooksInARow = 256;
 
 }  // namespace
 
-// --- places
-// -----------------------------------------------------------------------------
+// --- places --------------------------------------------------------------------------
 
 ServerConnections::Slot::~Slot() {
   if (connections_ == nullptr) return;
   if (peer_ != kNoPeer) connections_->peers_.Leave(peer_);
-  if (--connections_->statistics_.active == 0) WakeAll(connections_->idle_waiters_);
-  WakeAll(connections_->slot_waiters_);
+  if (--connections_->statistics_.active == 0) connections_->handlers_.NoneIsLeft();
+  connections_->slot_waiters_.NotifyAll();
 }
 
 bool ServerConnections::Admit(PeerKey peer) {
@@ -47,31 +45,19 @@ bool ServerConnections::Admit(PeerKey peer) {
 }
 
 void ServerConnections::WaitForSlot(const char* what) { WaitIn(slot_waiters_, what); }
-void ServerConnections::WakeSlotWaiters() { WakeAll(slot_waiters_); }
+void ServerConnections::WakeSlotWaiters() { slot_waiters_.NotifyAll(); }
 
-bool ServerConnections::WaitUntilNone(Deadline deadline) {
-  while (statistics_.active > 0) {
-    if (!WaitIn(idle_waiters_, "the end of all connections", deadline)) return false;
-  }
-  return true;
-}
-
-// --- connections
-// ------------------------------------------------------------------------
+// --- connections ---------------------------------------------------------------------
 
 ServerConnections::Connection::Connection(ServerConnections* connections, Stream* stream)
-    : connections_(connections),
-      stream_(stream),
-      greenlet_(CurrentGreenlet()),
-      next_(connections->first_) {
-  if (next_) next_->previous_ = this;
-  connections->first_ = this;
-}
+    : Running(&connections->handlers_), connections_(connections), stream_(stream) {}
 
 ServerConnections::Connection::~Connection() {
-  if (connections_->next_to_watch_ == this) connections_->next_to_watch_ = next_;
-  (previous_ ? previous_->next_ : connections_->first_) = next_;
-  if (next_) next_->previous_ = previous_;
+  if (connections_->next_to_watch_ == this) connections_->next_to_watch_ = next();
+}
+
+ServerConnections::Connection* ServerConnections::first() const {
+  return static_cast<Connection*>(handlers_.first());
 }
 
 void ServerConnections::Connection::Greeted() {
@@ -94,26 +80,10 @@ void ServerConnections::DrainOne(Connection& connection) {
 
 void ServerConnections::Drain() {
   draining_ = true;
-  for (Connection* c = first_; c; c = c->next_) DrainOne(*c);
+  for (Connection* c = first(); c; c = c->next()) DrainOne(*c);
 }
 
-bool ServerConnections::HasCurrent() const {
-  for (const Connection* c = first_; c; c = c->next_) {
-    if (c->greenlet_.core() == green_internal::Scheduler::Get().current()) return true;
-  }
-  return false;
-}
-
-size_t ServerConnections::KillAll() {
-  killed_ = true;
-  std::vector<AnyGreenlet> all;
-  for (Connection* c = first_; c; c = c->next_) all.push_back(c->greenlet_);
-  for (const AnyGreenlet& g : all) g.KillSoon();
-  return statistics_.active;
-}
-
-// --- limits
-// -----------------------------------------------------------------------------
+// --- limits --------------------------------------------------------------------------
 
 void ServerConnections::Watch() {
   const PeerPace::Limits limits{.idle = options_.idle_limit,
@@ -126,9 +96,9 @@ void ServerConnections::Watch() {
     Sleep(period, {.ref = false});
     int left = kLooksInARow;
     // Those that come meanwhile stand before the first, and are looked at next time.
-    next_to_watch_ = first_;
+    next_to_watch_ = first();
     while (Connection* c = next_to_watch_) {
-      next_to_watch_ = c->next_;
+      next_to_watch_ = c->next();
       Look(*c, limits);
       if (--left == 0) {
         Yield();

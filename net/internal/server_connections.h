@@ -2,14 +2,12 @@
 #define GROVE_NET_INTERNAL_SERVER_CONNECTIONS_H_
 
 #include <cstddef>
-#include <cstdint>
 #include <utility>
 
-#include "grove/green/greenlet.h"
 #include "grove/green/internal/core.h"
-#include "grove/hub/deadline.h"
 #include "grove/net/internal/peer_counts.h"
 #include "grove/net/internal/peer_pace.h"
+#include "grove/net/internal/running_handlers.h"
 #include "grove/net/server_options.h"
 #include "grove/net/stream.h"
 
@@ -32,20 +30,15 @@ class ServerConnections {
     return options_.max_connections != 0 &&
            statistics_.active >= options_.max_connections;
   }
-  // After KillAll().
-  bool killed() const { return killed_; }
+  // No handler begins any more.
+  bool killed() const { return handlers_.killed(); }
   bool counts_peers() const { return options_.max_per_peer != 0; }
   // Counts one that was accepted. False if it is to be refused; else a Slot is made.
   bool Admit(PeerKey peer);
 
   // Tells each that the server comes to its end, and those that are still to begin.
   void Drain();
-  // Whether the caller is the handler of one.
-  bool HasCurrent() const;
-  // Kills all handlers, and those that are still to begin never do; how many.
-  size_t KillAll();
-  // False if the deadline has passed first.
-  bool WaitUntilNone(Deadline deadline);
+  RunningHandlers& handlers() { return handlers_; }
 
   // Until a connection has ended, or WakeSlotWaiters().
   void WaitForSlot(const char* what);
@@ -61,18 +54,17 @@ class ServerConnections {
   const StreamServerStatistics& statistics() const { return statistics_; }
 
  private:
+  Connection* first() const;
   void DrainOne(Connection& connection);
   void Look(Connection& connection, const PeerPace::Limits& limits);
 
   const StreamServerOptions& options_;
   StreamServerStatistics statistics_;
+  RunningHandlers handlers_{options_.name, statistics_.active};  // all are Connections
   PeerCounts peers_;
-  Connection* first_ = nullptr;  // each lies on its handler's stack
   Connection* next_to_watch_ = nullptr;
   bool draining_ = false;
-  bool killed_ = false;
   green_internal::WaiterList slot_waiters_;  // the acceptor, while it may not accept
-  green_internal::WaiterList idle_waiters_;  // for the last handler's end
 };
 
 // A place among the connections that may be open at once.
@@ -94,7 +86,7 @@ class ServerConnections::Slot {
 };
 
 // One open connection, on the stack of its handler's greenlet.
-class ServerConnections::Connection {
+class ServerConnections::Connection : public RunningHandlers::Running {
  public:
   Connection(ServerConnections* connections, Stream* stream);
   ~Connection();
@@ -109,13 +101,12 @@ class ServerConnections::Connection {
  private:
   friend class ServerConnections;
 
+  Connection* next() const { return static_cast<Connection*>(Running::next()); }
+
   ServerConnections* const connections_;
   Stream* const stream_;
-  const AnyGreenlet greenlet_;
   bool greeted_ = false;
   PeerPace pace_;
-  Connection* previous_ = nullptr;
-  Connection* next_;
 };
 
 }  // namespace grove::net::net_internal

@@ -8,7 +8,6 @@
 #include <sys/uio.h>
 
 #include <algorithm>
-#include <utility>
 
 #include "absl/base/optimization.h"
 #include "absl/container/inlined_vector.h"

@@ -1,7 +1,6 @@
 #include "grove/net/internal/tls_error.h"
 
 #include <string>
-#include <utility>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/cord.h"

@@ -7,6 +7,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "grove/green/deadline_scope.h"
+#include "grove/green/greenlet.h"
 #include "grove/green/internal/scheduler.h"
 #include "grove/green/status.h"
 #include "grove/hub/internal/check.h"
@@ -26,6 +27,9 @@ using net_internal::TimedOut;
 
 // Of what a peer goes on sending to who closes.
 constexpr int kMostDropped = 16;
+constexpr int kMostReadsAtOnce = 4;
+// Of a read, before its deadline counts though there is something to read.
+constexpr int kRoundsInAnyCase = 16;
 
 // One greenlet in each direction.
 class Turn {
@@ -58,7 +62,14 @@ absl::StatusOr<size_t> Session::Read(absl::Span<const absl::Span<char>> buffers,
   if (buffers.empty()) return 0;
   const Turn turn(reader_, "read from", *transport_);
   if (absl::Status s = Handshake(deadline); !s.ok()) return s;
-  for (;;) {
+  for (int rounds = 0;; ++rounds) {
+    if (rounds > 0) {
+      // What comes may have no data, over and over: tickets, or a record in pieces.
+      Scheduler::Get().CountOperation();
+      if (rounds >= kRoundsInAnyCase && deadline.HasPassed()) {
+        return TimedOut("read from " + Describe());
+      }
+    }
     if (closed_) return Closed("read from " + Describe());
     if (!HasInput()) {
       if (absl::Status s = transport_->WaitReadable(deadline); !s.ok()) return s;
@@ -93,7 +104,10 @@ absl::StatusOr<std::optional<size_t>> Session::TryRead(absl::Span<char> buffer) 
   if (!handshaken_) return std::nullopt;
   if (buffer.empty()) return 0;
   absl::StatusOr<std::optional<size_t>> result = DecryptKept(buffer);
-  while (result.ok() && !result->has_value()) {
+  // A few times: what comes may have no data, over and over, and the caller lets others
+  // run in between.
+  for (int reads = 0; reads < kMostReadsAtOnce && result.ok() && !result->has_value();
+       ++reads) {
     // About what the buffer will hold: what comes beyond has to be kept, and copied.
     BufferLease buffers;
     const absl::Span<char> room = buffers.encrypted();
@@ -371,6 +385,12 @@ void Session::TryFlush() {
 
 void Session::FlushInBackground() {
   if (BeingFlushed()) return;
+  if (!CanSpawn()) {
+    write_failure_ = absl::ResourceExhaustedError(
+        absl::StrCat("write to ", Describe(), ": no stack for what is left to send"));
+    out_.clear();
+    return;
+  }
   // It is not the caller's deadline by which that has to be done.
   WithoutDeadline([this] {
     flusher_ = Spawn({.name = absl::StrCat("TLS writer of ", Describe())},

@@ -1,7 +1,6 @@
 #ifndef GROVE_NET_INTERNAL_UNIX_ACCEPTOR_H_
 #define GROVE_NET_INTERNAL_UNIX_ACCEPTOR_H_
 
-#include <string>
 #include <utility>
 
 #include "absl/status/status.h"

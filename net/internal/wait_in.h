@@ -28,10 +28,6 @@ inline bool WaitIn(green_internal::WaiterList& list, const char* what,
   return green_internal::Scheduler::Get().ParkUntil(&waiter, deadline, ref);
 }
 
-inline void WakeAll(green_internal::WaiterList& list) {
-  while (green_internal::ListedWaiter* w = list.PopFront()) w->Notify();
-}
-
 }  // namespace grove::net::net_internal
 
 #endif  // GROVE_NET_INTERNAL_WAIT_IN_H_

@@ -4,7 +4,6 @@
 #include <initializer_list>
 #include <map>
 #include <string>
-#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"

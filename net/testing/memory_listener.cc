@@ -36,13 +36,13 @@ absl::StatusOr<MemoryStream> MemoryListener::Connect() {
   // Each has pieces and faults of its own.
   if (state_->options.seed) ++*state_->options.seed;
   state_->backlog.push_back(std::move(pair.far));
-  net_internal::WakeAll(state_->waiters);
+  state_->waiters.NotifyAll();
   return std::move(pair.near);
 }
 
 void MemoryListener::FailAccepts(int error) {
   state_->failure = error;
-  net_internal::WakeAll(state_->waiters);
+  state_->waiters.NotifyAll();
 }
 
 uint64_t MemoryListener::tries() const { return state_->tries; }
@@ -85,7 +85,7 @@ void MemoryListener::Close() {
   state_->closed = true;
   for (MemoryStream& stream : state_->backlog) stream.Abort();
   state_->backlog.clear();
-  net_internal::WakeAll(state_->waiters);
+  state_->waiters.NotifyAll();
 }
 
 MemoryListener::Name MemoryListener::address() const { return {state_->options.name}; }

@@ -21,7 +21,6 @@ namespace {
 using green_internal::ListedWaiter;
 using green_internal::Scheduler;
 using green_internal::WaiterList;
-using net_internal::WakeAll;
 
 constexpr MonotonicNanos kNever = std::numeric_limits<MonotonicNanos>::max();
 
@@ -66,11 +65,11 @@ class MemoryStream::Connection {
   void ShutdownRead(int side);
   void FailReads(int side, absl::Status status) {
     ends_[side].read_failure = std::move(status);
-    WakeAll(ends_[side].readers);
+    ends_[side].readers.NotifyAll();
   }
   void FailWrites(int side, absl::Status status) {
     ends_[side].write_failure = std::move(status);
-    WakeAll(ends_[side].writers);
+    ends_[side].writers.NotifyAll();
   }
   void Break(StreamFault fault);
 
@@ -134,8 +133,7 @@ class MemoryStream::Connection {
   bool cut_ = false;
 };
 
-// --- what is on the way
-// -----------------------------------------------------------------
+// --- what is on the way --------------------------------------------------------------
 
 // A size up to `n`: as likely below 2 as between 1024 and 2048.
 size_t MemoryStream::Connection::Cut(size_t n) {
@@ -164,12 +162,11 @@ void MemoryStream::Connection::Drop(End& end) {
 void MemoryStream::Connection::EndDirection(End& from, End& to) {
   if (std::exchange(from.write_shut, true)) return;
   to.end = ArrivalAt(to);
-  WakeAll(to.readers);
-  WakeAll(from.writers);
+  to.readers.NotifyAll();
+  from.writers.NotifyAll();
 }
 
-// --- what goes wrong
-// --------------------------------------------------------------------
+// --- what goes wrong -----------------------------------------------------------------
 
 void MemoryStream::Connection::Break(StreamFault fault) {
   if (broken_ != 0 || cut_) return;
@@ -182,8 +179,8 @@ void MemoryStream::Connection::Break(StreamFault fault) {
   broken_ = fault == StreamFault::kReset ? ECONNRESET : ETIMEDOUT;
   for (End& end : ends_) {
     Drop(end);
-    WakeAll(end.readers);
-    WakeAll(end.writers);
+    end.readers.NotifyAll();
+    end.writers.NotifyAll();
   }
 }
 
@@ -204,9 +201,9 @@ void MemoryStream::Connection::Close(int side, bool abort) {
   if (!peer.closed && (abort || end.bytes > 0)) Break(StreamFault::kReset);
   Drop(end);
   EndDirection(end, peer);
-  WakeAll(end.readers);
-  WakeAll(end.writers);
-  WakeAll(peer.writers);
+  end.readers.NotifyAll();
+  end.writers.NotifyAll();
+  peer.writers.NotifyAll();
 }
 
 void MemoryStream::Connection::ShutdownRead(int side) {
@@ -217,12 +214,11 @@ void MemoryStream::Connection::ShutdownRead(int side) {
     end.bytes -= end.pieces.back().bytes.size();
     end.pieces.pop_back();
   }
-  WakeAll(end.readers);
-  WakeAll(ends_[1 - side].writers);
+  end.readers.NotifyAll();
+  ends_[1 - side].writers.NotifyAll();
 }
 
-// --- reading and writing
-// ----------------------------------------------------------------
+// --- reading and writing -------------------------------------------------------------
 
 bool MemoryStream::Connection::Readable(int side) const {
   const End& end = ends_[side];
@@ -257,7 +253,7 @@ absl::StatusOr<std::optional<size_t>> MemoryStream::Connection::Read(
   }
   end.bytes -= done;
   end.read += done;
-  WakeAll(ends_[1 - side].writers);
+  ends_[1 - side].writers.NotifyAll();
   return done;
 }
 
@@ -279,7 +275,7 @@ absl::StatusOr<size_t> MemoryStream::Connection::Write(int side, absl::string_vi
   if (!peer.read_shut) {
     peer.pieces.push_back({ArrivalAt(peer), std::string(data.substr(0, n))});
     peer.bytes += n;
-    WakeAll(peer.readers);
+    peer.readers.NotifyAll();
   }
   if (written_ == options_.fault_after) Break(options_.fault);
   return n;
@@ -310,8 +306,7 @@ bool MemoryStream::Connection::WaitToWrite(int side, Deadline deadline) {
   return Wait(ends_[side].writers, side, "write to ", deadline);
 }
 
-// --- MemoryStream
-// -----------------------------------------------------------------------
+// --- MemoryStream --------------------------------------------------------------------
 
 namespace {
 
@@ -466,8 +461,7 @@ absl::Status MemoryStream::DoWriteGather(absl::Span<const absl::string_view> pie
   return DoWrite(all, deadline);
 }
 
-// --- MemoryStreamPair
-// -------------------------------------------------------------------
+// --- MemoryStreamPair ----------------------------------------------------------------
 
 MemoryStreamPair::MemoryStreamPair(MemoryStreamOptions options) {
   auto connection = std::make_shared<MemoryStream::Connection>(std::move(options));

@@ -57,10 +57,9 @@ struct MemoryStreamOptions {
 // - ShutdownWrite(), or Close() by an end that has read all: the peer reads what was
 //   written, then 0. After Close() its writes fail with EPIPE.
 // - Close() by an end that was sent something and has not read it, and Abort(): the
-// peer's
-//   reads and writes fail with ECONNRESET, and what it has not read is lost.
+//   peer's reads and writes fail with ECONNRESET, and what it has not read is lost.
 // - ShutdownRead(): what has arrived can be read, then 0; what the peer writes is
-// dropped.
+//   dropped.
 class MemoryStream final : public Stream {
  public:
   // Closed.

@@ -6,7 +6,6 @@
 
 #include <string>
 #include <thread>
-#include <vector>
 
 #include "grove/green/greenlet.h"
 #include "grove/green/hub_scope.h"

@@ -1,6 +1,5 @@
 #include "grove/net/testing/tls_certificates.h"
 
-#include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "grove/hub/internal/check.h"
 #include "openssl/bn.h"

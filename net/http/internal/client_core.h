@@ -2,7 +2,6 @@
 #define GROVE_NET_HTTP_INTERNAL_CLIENT_CORE_H_
 
 #include <cstddef>
-#include <cstdint>
 #include <map>
 #include <memory>
 #include <optional>

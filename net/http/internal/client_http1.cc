@@ -48,8 +48,7 @@ absl::Status PhaseStatus(absl::string_view phase, const absl::Status& status) {
   return absl::IsDeadlineExceeded(status) ? WithPrefix(phase, status) : status;
 }
 
-// --- a connection
-// ------------------------------------------------------------------------
+// --- a connection --------------------------------------------------------------------
 
 absl::StatusOr<size_t> ClientConnection::Fill(Deadline deadline) {
   if (at == input.size()) {
@@ -124,8 +123,7 @@ absl::Status ReadHead(ClientConnection& connection, absl::string_view method,
   }
 }
 
-// --- the request
-// -------------------------------------------------------------------------
+// --- the request ---------------------------------------------------------------------
 
 // Where a producer writes to.
 class Http1Exchange::Writer final : public BodyWriter {
@@ -369,8 +367,7 @@ absl::Status Http1Exchange::SendBeside(absl::string_view head,
   return s.ok() || sent.ok() || begun_ ? s : sent;
 }
 
-// --- the response's head
-// -----------------------------------------------------------------
+// --- the response's head -------------------------------------------------------------
 
 absl::Status Http1Exchange::ReadFinalHead(absl::string_view method) {
   bool final = false;
@@ -400,8 +397,7 @@ absl::Status Http1Exchange::ReadOneHead(absl::string_view method, bool* final) {
   return absl::OkStatus();
 }
 
-// --- the response's body
-// -----------------------------------------------------------------
+// --- the response's body -------------------------------------------------------------
 
 void Http1Exchange::BeginBody() {
   keep_ = keep_ && head_->keep_alive;
@@ -436,7 +432,11 @@ absl::StatusOr<size_t> Http1Exchange::Read(absl::Span<char> buffer) {
         absl::StrCat("response of ", peer_, ": a read of its body was cut short"));
   }
   reading_ = true;
-  absl::StatusOr<size_t> n = ReadSome(buffer);
+  // Where there is always more, nobody waits, and finds out.
+  absl::StatusOr<size_t> n =
+      parameters_.total.HasPassed()
+          ? absl::DeadlineExceededError(absl::StrCat("response of ", peer_, ": too long"))
+          : ReadSome(buffer);
   if (!n.ok()) {
     connection_.Discard();
     return PhaseStatus("waiting for the body", n.status());

@@ -1,11 +1,10 @@
 #include "grove/net/http/internal/client_http2.h"
 
 #include <algorithm>
-#include <limits>
+#include <optional>
 #include <utility>
 
 #include "absl/strings/ascii.h"
-#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "grove/green/deadline_scope.h"
@@ -338,13 +337,17 @@ void Http2Session::ReadLoop() {
 }
 
 void Http2Session::WriteLoop() {
+  std::optional<Deadline> idle_until;
   for (;;) {
-    const bool idle = streams_.empty();
-    const Deadline deadline =
-        idle ? PhaseDeadline(options_->idle_timeout, expiry_) : Deadline();
-    const bool told = to_write_.Wait(deadline);
+    // From when the last stream has ended, whatever the server says meanwhile.
+    if (!streams_.empty()) {
+      idle_until.reset();
+    } else if (!idle_until) {
+      idle_until = PhaseDeadline(options_->idle_timeout, expiry_);
+    }
+    (void)to_write_.Wait(idle_until.value_or(Deadline()));
     if (dead_) return;
-    if (!told && streams_.empty()) {
+    if (streams_.empty() && idle_until && idle_until->HasPassed()) {
       nghttp2_session_terminate_session(session_, NGHTTP2_NO_ERROR);
       going_away_ = true;
     }

@@ -164,6 +164,7 @@ absl::Status Http2Exchange::WaitForHead(const bool* sender_done) {
   const bool by_string = *sender_done;
   size_t left = stream.out.size();
   Deadline send_by = PhaseDeadline(timeouts_.send, total_);
+  bool produced = false;  // all of it, though it may not be on its way
   std::optional<Deadline> head_by;
   int interim = stream.interim;
   for (;;) {
@@ -176,10 +177,13 @@ absl::Status Http2Exchange::WaitForHead(const bool* sender_done) {
       left = stream.out.size();
       send_by = PhaseDeadline(timeouts_.send, total_);
     }
+    if (!by_string && *sender_done && !std::exchange(produced, true)) {
+      send_by = PhaseDeadline(timeouts_.send, total_);
+    }
     // Each interim response begins it anew.
     if (std::exchange(interim, stream.interim) != stream.interim) head_by.reset();
     if (sent && !head_by) head_by = PhaseDeadline(timeouts_.head, total_);
-    const Deadline deadline = sent ? *head_by : by_string ? send_by : total_;
+    const Deadline deadline = sent ? *head_by : by_string || produced ? send_by : total_;
     if (!stream.changed.Wait(deadline)) {
       session_->Doubt(received_before_);
       return Late(sent ? "waiting for the response" : "sending the request", *session_);
@@ -192,7 +196,13 @@ absl::StatusOr<size_t> Http2Exchange::Read(absl::Span<char> buffer) {
   const Deadline deadline = PhaseDeadline(timeouts_.body, total_);
   received_before_ = session_->received();
   for (;;) {
-    if (stream.at < stream.data.size()) {
+    // Where there is always more, nobody waits, and finds out.
+    const bool is_there = stream.at < stream.data.size();
+    if (is_there && total_.HasPassed()) {
+      if (!std::exchange(left_, true)) session_->Leave(stream);
+      return Late("waiting for the body", *session_);
+    }
+    if (is_there) {
       const size_t n = stream.data.copy(buffer.data(), buffer.size(), stream.at);
       stream.at += n;
       if (stream.at == stream.data.size()) {

@@ -2,7 +2,6 @@
 #define GROVE_NET_HTTP_INTERNAL_CLIENT_TRANSPORT_H_
 
 #include <cstddef>
-#include <memory>
 #include <string>
 
 #include "absl/status/status.h"

@@ -7,7 +7,6 @@
 
 #include <atomic>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 
@@ -33,6 +32,27 @@ long Openat2(int root, const std::string& path, uint64_t resolve) {
   return syscall(SYS_openat2, root, path.c_str(), &how, sizeof how);
 }
 
+// Whether there is none, or none that this process may open; or something else is wrong,
+// which will pass, and does not make a file disappear.
+Outcome OutcomeOf(int error) {
+  switch (error) {
+    case ENOENT:
+    case ENOTDIR:
+    case ELOOP:
+    case EXDEV:
+    case ENAMETOOLONG:
+    case EACCES:
+    case EPERM:
+    case EISDIR:
+    case ENXIO:
+    case ENODEV:
+    case EINVAL:
+      return Outcome::kNone;
+    default:
+      return Outcome::kFailed;
+  }
+}
+
 // From what the kernel has in memory.
 OwnedFd OpenCached(int root, const std::string& path, Outcome* failure) {
   *failure = Outcome::kWouldBlock;
@@ -42,7 +62,7 @@ OwnedFd OpenCached(int root, const std::string& path, Outcome* failure) {
   if (errno == EINVAL || errno == ENOSYS || errno == EPERM) {
     never_cached.store(true, std::memory_order_relaxed);
   } else if (errno != EAGAIN && errno != EINTR) {
-    *failure = Outcome::kNone;
+    *failure = OutcomeOf(errno);
   }
   return OwnedFd();
 }
@@ -60,11 +80,18 @@ OwnedFd OpenBlocking(int root, const std::string& path) {
   }
   OwnedFd at(openat(root, ".", O_PATH | O_DIRECTORY | O_CLOEXEC));
   for (absl::string_view part : absl::StrSplit(path, '/', absl::SkipEmpty())) {
-    if (part == "..") return OwnedFd();
+    if (part == "..") {
+      errno = ENOENT;
+      return OwnedFd();
+    }
     const bool last = part.data() + part.size() == path.data() + path.size();
-    at = OwnedFd(openat(at.get(), std::string(part).c_str(),
-                        O_NOFOLLOW | (last ? kFlags : O_PATH | O_DIRECTORY | O_CLOEXEC)));
-    if (at.get() < 0) break;
+    const int fd =
+        openat(at.get(), std::string(part).c_str(),
+               O_NOFOLLOW | (last ? kFlags : O_PATH | O_DIRECTORY | O_CLOEXEC));
+    const int error = errno;
+    at = OwnedFd(fd);
+    errno = error;  // of what is no more needed nothing is asked
+    if (fd < 0) break;
   }
   return at;
 }
@@ -72,8 +99,9 @@ OwnedFd OpenBlocking(int root, const std::string& path) {
 // A file or folder below `root`; not open, and why, if there is none.
 OwnedFd OpenBelow(int root, const std::string& path, Mode mode, Outcome* failure) {
   if (mode == Mode::kCached) return OpenCached(root, path, failure);
-  *failure = Outcome::kNone;
-  return OpenBlocking(root, path);
+  OwnedFd fd = OpenBlocking(root, path);
+  *failure = fd.get() < 0 ? OutcomeOf(errno) : Outcome::kNone;
+  return fd;
 }
 
 bool IsSame(const struct stat& a, const struct stat& b) {
@@ -104,13 +132,16 @@ std::shared_ptr<const FileRoot::Opened> FileRoot::Open(Mode mode,
   // What is open keeps the names on its path in the kernel's memory: this does not wait.
   struct stat now;
   if (stat(path_.c_str(), &now) != 0) {
-    *failure = Outcome::kNone;
+    *failure = OutcomeOf(errno);
     return nullptr;
   }
   if (opened && IsSame(now, opened->info)) return opened;
   if (mode == Mode::kCached) return nullptr;
   OwnedFd fd(open(path_.c_str(), O_PATH | O_DIRECTORY | O_CLOEXEC));
-  if (fd.get() < 0 || fstat(fd.get(), &now) != 0) return nullptr;
+  if (fd.get() < 0 || fstat(fd.get(), &now) != 0) {
+    *failure = OutcomeOf(errno);
+    return nullptr;
+  }
   opened = std::make_shared<const Opened>(Opened{std::move(fd), now});
   const std::lock_guard lock(mutex_);
   opened_ = opened;
@@ -155,7 +186,7 @@ FileRoot::Found FileRoot::LookUp(const Wanted& wanted, Mode mode) const {
     OwnedFd sibling = OpenBelow(
         root->fd.get(), absl::StrCat(found.name, SuffixOfCoding(coding)), mode, &failure);
     if (sibling.get() < 0) {
-      if (failure == Outcome::kNone) continue;
+      if (failure != Outcome::kWouldBlock) continue;  // the file itself is there
       found.outcome = failure;
       return found;
     }

@@ -8,7 +8,6 @@
 #include <mutex>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
@@ -52,6 +51,7 @@ class FileRoot {
     kRedirect,    // a folder, without the slash
     kNone,        // no such file, or none that may be served
     kWouldBlock,  // with kCached only: ask again with kBlocking
+    kFailed,      // nobody can say: out of descriptors or memory, or a broken disk
   };
   struct Wanted {
     std::string path;                             // checked by the caller

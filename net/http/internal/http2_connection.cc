@@ -179,6 +179,11 @@ bool Http2Connection::MayControl() {
 
 void Http2Connection::ScheduleWrite() {
   if (writing_ || broken_) return;
+  if (!CanSpawn()) {
+    broken_ = true;
+    stream_.Abort();
+    return;
+  }
   writing_ = true;
   // It comes behind the handlers that are ready, and finds what they have made.
   // It is the connection's, whatever time the handler has that is the first to write.
@@ -293,7 +298,7 @@ void Http2Connection::HandlerEnded(Http2Stream& stream) {
   stream.response.End();
   if (!stream.response.finished()) stream.response.Spoil();
   if (stream.closed()) Recycle(stream);
-  if (--handlers_ == 0) net::net_internal::WakeAll(handler_waiters_);
+  if (--handlers_ == 0) handler_waiters_.NotifyAll();
 }
 
 void Http2Connection::Log(Http2Stream& stream) {

@@ -146,7 +146,7 @@ void Http2Response::MoveTo(std::string& to, size_t count) {
   const size_t rest = count - copied;
   to.append(borrowed_.data(), rest);
   borrowed_.remove_prefix(rest);
-  if (pending() == 0) net::net_internal::WakeAll(writers_);
+  if (pending() == 0) writers_.NotifyAll();
 }
 
 void Http2Response::Drop() {
@@ -154,7 +154,7 @@ void Http2Response::Drop() {
   DropText(out_);
   out_begin_ = 0;
   borrowed_ = {};
-  net::net_internal::WakeAll(writers_);
+  writers_.NotifyAll();
 }
 
 void Http2Response::Resume() {
@@ -256,7 +256,7 @@ void Http2Response::End() {
   if (head_sent() && !ended_) Spoil();
 }
 
-void Http2Response::WakeWatchers() { net::net_internal::WakeAll(watchers_); }
+void Http2Response::WakeWatchers() { watchers_.NotifyAll(); }
 
 absl::Status Http2Response::DoWaitForDisconnect(Deadline deadline) {
   for (;;) {

@@ -207,7 +207,7 @@ void Http2Stream::Close(uint32_t error_code) {
   error_code_ = error_code;
   response.Drop();
   response.WakeWatchers();
-  net::net_internal::WakeAll(body.readers_);
+  body.readers_.NotifyAll();
 }
 
 absl::Status Http2Stream::ClosedError(absl::string_view what) const {
@@ -250,19 +250,19 @@ void Http2Body::Take(absl::string_view data) {
     in_begin_ = 0;
   }
   in_.append(data.data(), data.size());
-  net::net_internal::WakeAll(readers_);
+  readers_.NotifyAll();
 }
 
 void Http2Body::End() {
   ended_ = true;
-  net::net_internal::WakeAll(readers_);
+  readers_.NotifyAll();
 }
 
 void Http2Body::Fail(int status, absl::Status failure) {
   if (failed_with_ != 0) return;
   failed_with_ = status;
   failure_ = std::move(failure);
-  net::net_internal::WakeAll(readers_);
+  readers_.NotifyAll();
 }
 
 absl::StatusOr<size_t> Http2Body::Read(absl::Span<char> buffer) {

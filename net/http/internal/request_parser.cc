@@ -2,8 +2,6 @@
 
 #include <string.h>
 
-#include <limits>
-
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "grove/net/http/internal/request_target.h"

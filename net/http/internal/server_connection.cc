@@ -76,7 +76,7 @@ void ServerConnection::Drain() {
   if (watched_) {
     // What it still has to send is its request's.
     if (exchange_->body.done() && !stream_.closed()) (void)stream_.ShutdownRead();
-    net::net_internal::WakeAll(disconnect_waiters_);
+    disconnect_waiters_.NotifyAll();
     return;
   }
   if (phase_ != Phase::kFirstByte && phase_ != Phase::kIdle) return;
@@ -169,9 +169,9 @@ absl::StatusOr<size_t> ServerConnection::Read(absl::Span<char> buffer) {
     if (absl::Status s = FlushOut(); !s.ok()) return s;
   }
   SetPhase(Phase::kBody);
-  absl::StatusOr<size_t> n = stream_.Read(buffer);
-  SetPhase(Phase::kWorking);
-  return n;
+  // Also if a Timeout of the handler's ends it: its time is not the client's.
+  const absl::Cleanup works_on = [this] { SetPhase(Phase::kWorking); };
+  return stream_.Read(buffer);
 }
 
 // What a client sends while its request is answered is the next request, or the end.
@@ -220,8 +220,8 @@ absl::Status ServerConnection::WriteWith(WriteIt write_it) {
   const absl::Cleanup ended = [this] {
     writing_ = false;
     exchange_->out.clear();
-    if (broken_) net::net_internal::WakeAll(disconnect_waiters_);
-    net::net_internal::WakeAll(write_waiters_);
+    if (broken_) disconnect_waiters_.NotifyAll();
+    write_waiters_.NotifyAll();
   };
   absl::Status status = write_it();
   broken_ = !status.ok();

@@ -182,7 +182,16 @@ void ServerCore::Log(const Request* request, const ResponseWriter& response,
     record.version_major = request->version_major();
     record.version_minor = request->version_minor();
   }
-  options_.access_log(record);
+  // The response, which may not have been sent, does not depend on it.
+  try {
+    options_.access_log(record);
+  } catch (const Interrupt&) {
+    throw;
+  } catch (...) {
+    fprintf(stderr, "grove: http: an exception in the access log\n");
+    green_internal::Scheduler& scheduler = green_internal::Scheduler::Get();
+    scheduler.HandleError(scheduler.current(), std::current_exception());
+  }
 }
 
 // Until there are no connections.
@@ -213,7 +222,7 @@ void ServerCore::FlushSoon(ServerConnection& connection) {
   if (!flusher_)
     flusher_ =
         Spawn({.name = absl::StrCat(options_.name, " flusher")}, [this] { FlushLoop(); });
-  net::net_internal::WakeAll(flush_waiters_);
+  flush_waiters_.NotifyAll();
 }
 
 void ServerCore::FlushLoop() {

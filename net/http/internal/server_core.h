@@ -1,8 +1,6 @@
 #ifndef GROVE_NET_HTTP_INTERNAL_SERVER_CORE_H_
 #define GROVE_NET_HTTP_INTERNAL_SERVER_CORE_H_
 
-#include <cstdint>
-#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -15,8 +13,7 @@
 #include "grove/green/internal/idle_stack.h"
 #include "grove/hub/clock.h"
 #include "grove/net/http/date.h"
-#include "grove/net/http/request.h"
-#include "grove/net/http/response.h"
+#include "grove/net/http/handler.h"
 #include "grove/net/http/server_options.h"
 #include "grove/net/server_options.h"
 #include "grove/net/stream.h"
@@ -63,8 +60,6 @@ class CoreConnection {
 // times, which no connection has a timer for, and one that sends what is held back.
 class ServerCore {
  public:
-  using Handler = std::function<void(Request&, ResponseWriter&)>;
-
   ServerCore(Handler handler, HttpServerOptions options);
   ServerCore(const ServerCore&) = delete;
   ServerCore& operator=(const ServerCore&) = delete;

@@ -2,8 +2,6 @@
 
 #include <string.h>
 
-#include <cstddef>
-
 namespace grove::http::http_internal {
 
 bool Utf8Checker::Feed(absl::string_view piece) {

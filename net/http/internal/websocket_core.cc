@@ -6,7 +6,6 @@
 #include <array>
 #include <utility>
 
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "grove/green/deadline_scope.h"
 #include "grove/green/hub_scope.h"
@@ -20,7 +19,11 @@ namespace grove::http::http_internal {
 namespace {
 
 using net::net_internal::WaitIn;
-using net::net_internal::WakeAll;
+
+// Of a receiver, before its deadline counts though there is something to read; and of
+// reads that make no message, before others run.
+constexpr int kRoundsInAnyCase = 16;
+constexpr int kReadsInARow = 64;
 
 // What max_control_frames is counted in.
 constexpr absl::Duration kControlPeriod = absl::Seconds(10);
@@ -87,7 +90,7 @@ class WebSocketCore::Receiving {
   }
   ~Receiving() {
     core_->receiving_ = false;
-    WakeAll(core_->close_waiters_);
+    core_->close_waiters_.NotifyAll();
   }
 
  private:
@@ -109,6 +112,7 @@ absl::StatusOr<std::optional<WebSocket::Type>> WebSocketCore::Receive(std::strin
     message_.clear();
   }
   bool looked = false;
+  int rounds = 0;
   while (!ended()) {
     if (Decode()) {
       std::swap(data, message_);
@@ -118,6 +122,11 @@ absl::StatusOr<std::optional<WebSocket::Type>> WebSocketCore::Receive(std::strin
     TryWriteControls();
     if (ended()) break;
     if (absl::Status s = WaitForInput(deadline, &looked); !s.ok()) return s;
+    // Where there is always something, nobody waits, and finds out.
+    if (!looked && ++rounds >= kRoundsInAnyCase && deadline.HasPassed()) {
+      return absl::DeadlineExceededError(
+          absl::StrCat("receive from ", stream_->Describe(), ": no message in time"));
+    }
   }
   TryWriteControls();
   data.clear();
@@ -196,6 +205,10 @@ bool WebSocketCore::ReadMore() {
     green_internal::Scheduler::Get().CountOperation();
   }
   if (drained_ || end_ || !read_error_.ok()) return false;
+  if (++reads_in_a_row_ > kReadsInARow) {  // of which no message came
+    reads_in_a_row_ = 0;
+    return false;
+  }
   // Nobody else runs on this thread until the input is used up or kept: connections that
   // are idle need no buffer.
   const absl::Span<char> buffer = absl::MakeSpan(ThreadsBuffer::Get());
@@ -245,11 +258,7 @@ bool WebSocketCore::CheckFrame(const Piece& p) {
                                              : "a continuation of nothing"));
   }
   const bool idle = control ? p.opcode != kCloseFrame : p.frame_size == 0 && !p.fin;
-  if (idle && !MayHaveControlFrame()) {
-    return Refuse(1008, absl::ResourceExhaustedError(absl::StrCat(
-                            "websocket: more than ", options_.max_control_frames,
-                            " frames without data in ", "ten seconds")));
-  }
+  if (idle && !MayBeWithoutData()) return false;
   if (first) {
     in_message_ = true;
     type_ = p.opcode == kText ? WebSocket::Type::kText : WebSocket::Type::kBinary;
@@ -257,6 +266,13 @@ bool WebSocketCore::CheckFrame(const Piece& p) {
     utf8_.Reset();
   }
   return true;
+}
+
+bool WebSocketCore::MayBeWithoutData() {
+  return MayHaveControlFrame() ||
+         Refuse(1008, absl::ResourceExhaustedError(absl::StrCat(
+                          "websocket: more than ", options_.max_control_frames,
+                          " frames without data in ten seconds")));
 }
 
 bool WebSocketCore::MayHaveControlFrame() {
@@ -294,14 +310,23 @@ bool WebSocketCore::TakeData(const Piece& p) {
     }
   }
   const bool whole = p.ends && p.fin;
+  // What is compressed may be of any size, and nothing.
+  if (compressed_) {
+    added_ = (p.begins ? 0 : added_) + (message_.size() - before);
+    if (p.ends && !whole && added_ == 0 && p.frame_size > 0 && !MayBeWithoutData()) {
+      return false;
+    }
+  }
   if (type_ == WebSocket::Type::kText) {
     if (!utf8_.Feed(absl::string_view(message_).substr(before)) ||
         (whole && !utf8_.complete())) {
       return Refuse(1007, Protocol("a text that is not UTF-8"));
     }
   }
-  if (whole) in_message_ = false;
-  return whole;
+  if (!whole) return false;
+  in_message_ = false;
+  reads_in_a_row_ = 0;
+  return true;
 }
 
 // Returns false: it is no message.
@@ -345,7 +370,7 @@ bool WebSocketCore::Refuse(uint16_t code, absl::Status failure) {
   failure_ = std::move(failure);
   QueueClose(code, "");
   TryWriteControls();
-  WakeAll(close_waiters_);
+  close_waiters_.NotifyAll();
   return false;
 }
 
@@ -353,7 +378,7 @@ void WebSocketCore::Break(absl::Status failure) {
   if (failure_.ok()) failure_ = std::move(failure);
   // Wakes who waits for it.
   if (!stream_->closed()) stream_->Close();
-  WakeAll(close_waiters_);
+  close_waiters_.NotifyAll();
 }
 
 absl::Status WebSocketCore::Close(uint16_t code, absl::string_view reason,
@@ -429,7 +454,7 @@ absl::Status WebSocketCore::CloseStream(Deadline deadline) {
       core->closing_ = false;
       core->closed_ = true;
       if (!core->stream_->closed()) core->stream_->Close();
-      WakeAll(core->close_waiters_);
+      core->close_waiters_.NotifyAll();
     }
     WebSocketCore* core;
   } closing(this);

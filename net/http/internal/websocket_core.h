@@ -1,7 +1,6 @@
 #ifndef GROVE_NET_HTTP_INTERNAL_WEBSOCKET_CORE_H_
 #define GROVE_NET_HTTP_INTERNAL_WEBSOCKET_CORE_H_
 
-#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -83,6 +82,7 @@ class WebSocketCore {
   bool TakeControl(const Piece& piece);
   bool TakeClose();
   bool MayHaveControlFrame();
+  bool MayBeWithoutData();
   absl::Status WaitForInput(Deadline deadline, bool* looked);
   void KeepAlive();
 
@@ -142,6 +142,8 @@ class WebSocketCore {
   // Receiving.
   bool pinged_ = false;
   int control_frames_left_;
+  size_t added_ = 0;        // to the message, by a compressed frame
+  int reads_in_a_row_ = 0;  // without a message
   MonotonicNanos control_frames_since_ = 0;
   std::string kept_;
   std::string control_;

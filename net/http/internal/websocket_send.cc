@@ -1,5 +1,4 @@
 #include <array>
-#include <mutex>
 #include <utility>
 
 #include "absl/strings/str_cat.h"

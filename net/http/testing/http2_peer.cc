@@ -1,7 +1,5 @@
 #include "grove/net/http/testing/http2_peer.h"
 
-#include <algorithm>
-
 #include "absl/time/time.h"
 #include "grove/hub/internal/check.h"
 

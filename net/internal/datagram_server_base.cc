@@ -1,17 +1,16 @@
+#include "grove/net/internal/datagram_server_base.h"
+
 #include <errno.h>
-#include <stdio.h>
 
 #include <algorithm>
-#include <vector>
+#include <utility>
 
 #include "grove/green/deadline_scope.h"
 #include "grove/green/greenlet.h"
 #include "grove/green/internal/scheduler.h"
 #include "grove/green/sleep.h"
 #include "grove/green/status.h"
-#include "grove/green/timeout.h"
 #include "grove/hub/internal/check.h"
-#include "grove/net/internal/datagram_server_base.h"
 #include "grove/net/internal/wait_in.h"
 
 namespace grove::net::net_internal {
@@ -33,17 +32,6 @@ bool IsShortage(int error) { return error == ENOBUFS || error == ENOMEM; }
 
 }  // namespace
 
-DatagramServerBase::Handling::Handling(DatagramServerBase* server)
-    : server_(server), greenlet_(CurrentGreenlet()), next_(server->first_) {
-  if (next_) next_->previous_ = this;
-  server->first_ = this;
-}
-
-DatagramServerBase::Handling::~Handling() {
-  (previous_ ? previous_->next_ : server_->first_) = next_;
-  if (next_) next_->previous_ = previous_;
-}
-
 DatagramServerBase::DatagramServerBase(DatagramServerOptions options)
     : options_(std::move(options)) {
   GROVE_CHECK(options_.batch > 0 && options_.max_bytes > 0,
@@ -53,7 +41,7 @@ DatagramServerBase::DatagramServerBase(DatagramServerOptions options)
 DatagramServerBase::~DatagramServerBase() = default;
 
 void DatagramServerBase::Start() {
-  if (receiver_ || stopping_) return;
+  if (receiver_ || handlers_.stopping()) return;
   // No deadline of who has started it is its own.
   WithoutDeadline([this] {
     receiver_ = Spawn({.name = options_.name + " receiver"}, [this] { ReceiveLoop(); });
@@ -62,7 +50,7 @@ void DatagramServerBase::Start() {
 
 void DatagramServerBase::ResumeReceiving() {
   paused_ = false;
-  WakeAll(resume_waiters_);
+  resume_waiters_.NotifyAll();
 }
 
 void DatagramServerBase::ReceiveLoop() {
@@ -97,12 +85,7 @@ void DatagramServerBase::ReceiveLoop() {
       delay = std::min(delay * 2, kMaxDelay);
       continue;
     }
-    if (!stopping_) {
-      failure_ = status;
-      fprintf(stderr, "grove: a DatagramServer receives no more: %s\n",
-              std::string(status.message()).c_str());
-    }
-    WakeAll(stop_waiters_);
+    handlers_.Fail("receives no more", std::move(status));
     return;
   }
 }
@@ -118,75 +101,33 @@ bool DatagramServerBase::Admit(bool truncated) {
 }
 
 void DatagramServerBase::Left() {
-  if (--statistics_.in_flight == 0) WakeAll(idle_waiters_);
-}
-
-bool DatagramServerBase::WaitUntilNone(Deadline deadline) {
-  while (statistics_.in_flight > 0) {
-    if (!WaitIn(idle_waiters_, "the end of all handlers", deadline)) return false;
-  }
-  return true;
-}
-
-bool DatagramServerBase::HasCurrent() const {
-  for (const Handling* h = first_; h; h = h->next_) {
-    if (h->greenlet_.core() == green_internal::Scheduler::Get().current()) return true;
-  }
-  return false;
-}
-
-size_t DatagramServerBase::KillAll() {
-  killed_ = true;
-  std::vector<AnyGreenlet> all;
-  for (Handling* h = first_; h; h = h->next_) all.push_back(h->greenlet_);
-  for (const AnyGreenlet& g : all) g.KillSoon();
-  return statistics_.in_flight;
+  if (--statistics_.in_flight == 0) handlers_.NoneIsLeft();
 }
 
 StopReport DatagramServerBase::Stop(absl::Duration grace) {
-  if (stopped_) return report_;
-  GROVE_CHECK(!HasCurrent(), options_.name,
-              " is stopped by one of its handlers, which would wait for itself: "
-              "Spawn() what stops it");
-  const Deadline deadline = grace;
-  if (!std::exchange(stopping_, true)) {
-    // Nobody else receives from now on: it is killed at its wait.
-    if (receiver_) receiver_.Kill();
-    if (receiver_ && !paused_ && grace > absl::ZeroDuration()) {
-      // Their handlers have the grace, and not the deadline of who stops it.
-      WithoutDeadline([this] {
-        for (int i = 0; i < kMaxLastBatches; ++i) {
-          if (!ReceiveSome().ok()) break;
-        }
+  return handlers_.Stop(
+      grace,
+      [&] {
+        if (!receiver_) return;
+        // Nobody else receives from now on: it is killed at its wait.
+        receiver_.Kill();
+        if (paused_ || grace <= absl::ZeroDuration()) return;
+        // Their handlers have the grace, and not the deadline of who stops it.
+        WithoutDeadline([this] {
+          for (int i = 0; i < kMaxLastBatches; ++i) {
+            if (!ReceiveSome().ok()) break;
+          }
+        });
+      },
+      [&] {
+        if (receiver_) receiver_.Join();
+        CloseSocket();
       });
-    }
-    report_.finished = statistics_.in_flight;
-  }
-  // Another one that stops it comes behind the first, who takes what has arrived.
-  if (receiver_) receiver_.Join();
-  if (!WaitUntilNone(deadline)) {
-    if (!killed_) {  // by another one, that has counted them
-      report_.cut = KillAll();
-      report_.finished -= std::min(report_.finished, report_.cut);
-    }
-    WaitUntilNone({});
-  }
-  CloseSocket();
-  stopped_ = true;
-  WakeAll(stop_waiters_);
-  return report_;
 }
 
 absl::Status DatagramServerBase::Serve() {
   Start();
-  try {
-    while (!stopped_ && failure_.ok()) WaitIn(stop_waiters_, "the server's stop");
-  } catch (...) {
-    Shield shield;
-    Stop();
-    throw;
-  }
-  return failure_;
+  return handlers_.WaitForEnd([this] { Stop(); });
 }
 
 }  // namespace grove::net::net_internal
