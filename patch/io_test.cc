@@ -230,6 +230,93 @@ GREENLET_TEST_F(PatchedIo, WaitAllWaitsForAll) {
   EXPECT_EQ(std::string(buffer, 6), "abcdef");
 }
 
+GREENLET_TEST_F(PatchedIo, WaitAllHasTheSocketsTimeoutOnce) {
+  const Ends ends = SocketPair();
+  const timeval ten_seconds = {.tv_sec = 10, .tv_usec = 0};
+  ASSERT_EQ(setsockopt(ends.a, SOL_SOCKET, SO_RCVTIMEO, &ten_seconds, sizeof ten_seconds),
+            0);
+  const Greenlet<> peer = Spawn([&] {
+    for (int i = 0; i < 8; ++i) {
+      Sleep(absl::Seconds(4));
+      EXPECT_EQ(send(ends.b, "x", 1, 0), 1);
+    }
+  });
+  char buffer[8];
+  EXPECT_EQ(recv(ends.a, buffer, sizeof buffer, MSG_WAITALL), 2);
+  peer.Join();
+}
+
+GREENLET_TEST_F(PatchedIo, WaitAllKeepsTheDescriptorsOfALaterPiece) {
+  const Ends ends = SocketPair();
+  const Ends sent = Pipe();
+  const Greenlet<> peer = Spawn([&] {
+    EXPECT_EQ(send(ends.b, "head", 4, 0), 4);
+    Yield();
+    char data[] = "body";
+    iovec piece = {data, 4};
+    alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+    msghdr message = {};
+    message.msg_iov = &piece;
+    message.msg_iovlen = 1;
+    message.msg_control = control;
+    message.msg_controllen = sizeof control;
+    cmsghdr* const c = CMSG_FIRSTHDR(&message);
+    c->cmsg_level = SOL_SOCKET;
+    c->cmsg_type = SCM_RIGHTS;
+    c->cmsg_len = CMSG_LEN(sizeof(int));
+    memcpy(CMSG_DATA(c), &sent.b, sizeof(int));
+    EXPECT_EQ(sendmsg(ends.b, &message, 0), 4);
+  });
+  char buffer[100];
+  iovec piece = {buffer, sizeof buffer};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))];
+  msghdr message = {};
+  message.msg_iov = &piece;
+  message.msg_iovlen = 1;
+  message.msg_control = control;
+  message.msg_controllen = sizeof control;
+  // They end it, as they do in the kernel.
+  ASSERT_EQ(recvmsg(ends.a, &message, MSG_WAITALL), 8);
+  EXPECT_EQ(message.msg_flags & MSG_CTRUNC, 0);
+  const cmsghdr* const c = CMSG_FIRSTHDR(&message);
+  ASSERT_NE(c, nullptr);
+  int received;
+  memcpy(&received, CMSG_DATA(c), sizeof received);
+  Keep(received);
+  ASSERT_EQ(write(received, "y", 1), 1);
+  EXPECT_EQ(read(sent.a, buffer, 1), 1);
+}
+
+// Neither of them ever waits in the kernel.
+GREENLET_TEST_F(PatchedIo, WhatIsUrgentOrAnErrorIsNotWaitedFor) {
+  const Ends ends = SocketPair();
+  char c;
+  EXPECT_EQ(recv(ends.a, &c, 1, MSG_OOB), -1);
+  const int udp = Keep(socket(AF_INET, SOCK_DGRAM, 0));
+  EXPECT_EQ(recv(udp, &c, 1, MSG_ERRQUEUE), -1);
+  EXPECT_EQ(errno, EAGAIN);
+  const int counter = Keep(eventfd(0, 0));
+  EXPECT_EQ(read(counter, &c, 1), -1) << "less than a count";
+  EXPECT_EQ(errno, EINVAL);
+}
+
+GREENLET_TEST_F(PatchedIo, WhoTriesWithoutWaitingLetsOthersRun) {
+  const Ends ends = SocketPair();
+  char c;
+  mmsghdr messages = {};
+  iovec piece = {&c, 1};
+  messages.msg_hdr.msg_iov = &piece;
+  messages.msg_hdr.msg_iovlen = 1;
+  const std::function<int()> tries[] = {
+      [&] { return static_cast<int>(recv(ends.a, &c, 1, MSG_DONTWAIT)); },
+      [&] { return recvmmsg(ends.a, &messages, 1, MSG_DONTWAIT, nullptr); }};
+  for (const auto& attempt : tries) {
+    bool other = false;
+    Spawn([&] { other = true; });
+    while (!other) EXPECT_EQ(attempt(), -1);
+  }
+}
+
 GREENLET_TEST_F(PatchedIo, AWriterWritesAllOfIt) {
   const std::string sent(3'000'000, 'y');
   const auto by_send = [&](int fd) { return send(fd, sent.data(), sent.size(), 0); };
@@ -530,6 +617,28 @@ GREENLET_TEST_F(PatchedIo, ARefusedConnectionSaysSo) {
   const int fd = Keep(socket(AF_INET, SOCK_STREAM, 0));
   EXPECT_EQ(connect(fd, reinterpret_cast<const sockaddr*>(&address), size), -1);
   EXPECT_EQ(errno, ECONNREFUSED);
+}
+
+GREENLET_TEST_F(PatchedIo, AfterARefusalAConnectBeginsAnew) {
+  const int listener = Keep(socket(AF_INET, SOCK_STREAM, 0));
+  sockaddr_in address = {};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  const auto where = reinterpret_cast<sockaddr*>(&address);
+  socklen_t size = sizeof address;
+  ASSERT_EQ(bind(listener, where, size), 0);
+  ASSERT_EQ(getsockname(listener, where, &size), 0);
+  const int fd = Keep(socket(AF_INET, SOCK_STREAM, 0));
+  for (int i = 0; i < 4; ++i) {
+    EXPECT_EQ(connect(fd, where, size), -1);
+    EXPECT_EQ(errno, ECONNREFUSED) << i;
+  }
+  ASSERT_EQ(listen(listener, 1), 0);
+  EXPECT_EQ(connect(fd, where, size), 0);
+  for (int i = 0; i < 2; ++i) {
+    EXPECT_EQ(connect(fd, where, size), -1);
+    EXPECT_EQ(errno, EISCONN) << i;
+  }
 }
 
 GREENLET_TEST_F(PatchedIo, AFullUnixListenerIsWaitedFor) {

@@ -11,7 +11,6 @@
 #include <unistd.h>
 
 #include <functional>
-#include <vector>
 
 #include "grove/green/greenlet.h"
 #include "grove/green/sleep.h"
@@ -215,20 +214,30 @@ GREENLET_TEST_F(PatchedSelect, ASignalThatIsLetInEndsTheWait) {
   action.sa_handler = [](int) { signalled = signalled + 1; };
   struct sigaction old_action;
   ASSERT_EQ(sigaction(SIGUSR1, &action, &old_action), 0);
-  signalled = 0;
   pollfd fds[] = {{.fd = a_[0], .events = POLLIN, .revents = 0}};
-  int error = 0;
-  const Greenlet<int> waiter = Spawn([&] {
-    const int result = ppoll(fds, 1, nullptr, &before);
-    error = errno;
-    return result;
-  });
-  Yield();
-  EXPECT_FALSE(waiter.ready());
-  ASSERT_EQ(raise(SIGUSR1), 0);
-  EXPECT_EQ(*waiter.Get(), -1);
-  EXPECT_EQ(error, EINTR);
-  EXPECT_EQ(signalled, 1);
+  const int epoll = epoll_create1(EPOLL_CLOEXEC);
+  epoll_event event = {};
+  const timespec hour = {.tv_sec = 3600, .tv_nsec = 0};
+  const std::function<int()> waits[] = {
+      [&] { return ppoll(fds, 1, nullptr, &before); },
+      [&] { return epoll_pwait(epoll, &event, 1, -1, &before); },
+      [&] { return epoll_pwait2(epoll, &event, 1, &hour, &before); }};
+  for (const auto& wait : waits) {
+    signalled = 0;
+    int error = 0;
+    const Greenlet<int> waiter = Spawn([&] {
+      const int result = wait();
+      error = errno;
+      return result;
+    });
+    Yield();
+    EXPECT_FALSE(waiter.ready());
+    ASSERT_EQ(raise(SIGUSR1), 0);
+    EXPECT_EQ(*waiter.Get(), -1);
+    EXPECT_EQ(error, EINTR);
+    EXPECT_EQ(signalled, 1);
+  }
+  close(epoll);
   ASSERT_EQ(sigaction(SIGUSR1, &old_action, nullptr), 0);
   ASSERT_EQ(pthread_sigmask(SIG_SETMASK, &before, nullptr), 0);
 }

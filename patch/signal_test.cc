@@ -263,6 +263,47 @@ TEST_F(PatchedSignals, AHandlerMayPostASemaphoreThatIsWaitedFor) {
   sem_destroy(&semaphore);
 }
 
+// What it interrupts may be the hub, in the middle of its queue.
+TEST_F(PatchedSignals, AHandlerMayPostASemaphoreAtAnyMoment) {
+  sem_t semaphore;
+  sem_init(&semaphore, 0, 0);
+  to_post = &semaphore;
+  Handle(SIGALRM, SA_RESTART, [](int) { sem_post(to_post); });
+  bool over = false;
+  Greenlet<> busy[3];
+  for (Greenlet<>& g : busy) {
+    g = Spawn([&] {
+      while (!over) sched_yield();
+    });
+  }
+  const itimerval often = {.it_interval = {.tv_sec = 0, .tv_usec = 100},
+                           .it_value = {.tv_sec = 0, .tv_usec = 100}};
+  ASSERT_EQ(setitimer(ITIMER_REAL, &often, nullptr), 0);
+  for (int i = 0; i < 500; ++i) ASSERT_EQ(sem_wait(&semaphore), 0);
+  const itimerval never = {};
+  ASSERT_EQ(setitimer(ITIMER_REAL, &never, nullptr), 0);
+  over = true;
+  for (const Greenlet<>& g : busy) g.Join();
+  sem_destroy(&semaphore);
+}
+
+TEST_F(PatchedSignals, EachThreadThatIsSentOneHasItsOwn) {
+  Handle(SIGUSR1, 0);
+  Pipe p;
+  std::thread readers[3];
+  int errors[3] = {};
+  for (int i = 0; i < 3; ++i) {
+    readers[i] = std::thread([&, i] {
+      char c;
+      errors[i] = read(p.ends[0], &c, 1) < 0 ? errno : 0;
+    });
+  }
+  Yield();
+  for (std::thread& t : readers) EXPECT_EQ(pthread_kill(t.native_handle(), SIGUSR1), 0);
+  for (std::thread& t : readers) t.join();
+  for (const int error : errors) EXPECT_EQ(error, EINTR);
+}
+
 TEST_F(PatchedSignals, AHandlerMayWriteToThePipeThatIsRead) {
   Pipe p;
   to_write = p.ends[1];

@@ -14,10 +14,9 @@
 
 #include <atomic>
 #include <future>
-#include <mutex>
 #include <new>
-#include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "grove/green/greenlet.h"
@@ -437,6 +436,40 @@ pthread_key_t early_key;
 int early_destroyed = 0;
 const int early_key_error =
     pthread_key_create(&early_key, [](void*) { ++early_destroyed; });
+
+int destructors_result = 0;
+
+GREENLET_TEST_F(PatchedThreads, ADestructorOfACancelledThreadMayWait) {
+  pthread_key_t key;
+  ASSERT_EQ(pthread_key_create(&key, [](void*) { destructors_result = usleep(1000); }),
+            0);
+  // It ends by the cancel, or without having noticed it.
+  for (const bool notices : {true, false}) {
+    destructors_result = -1;
+    const std::pair<pthread_key_t, bool> argument = {key, notices};
+    pthread_t thread;
+    ASSERT_EQ(pthread_create(
+                  &thread, nullptr,
+                  [](void* a) -> void* {
+                    const auto& [its_key, waits] =
+                        *static_cast<std::pair<pthread_key_t, bool>*>(a);
+                    pthread_setspecific(its_key, a);
+                    int before;
+                    if (!waits) pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &before);
+                    sched_yield();
+                    if (!waits) pthread_setcancelstate(before, nullptr);
+                    if (waits) usleep(1000);
+                    return nullptr;
+                  },
+                  const_cast<std::pair<pthread_key_t, bool>*>(&argument)),
+              0);
+    Yield();
+    EXPECT_EQ(pthread_cancel(thread), 0);
+    EXPECT_EQ(pthread_join(thread, nullptr), 0);
+    EXPECT_EQ(destructors_result, 0);
+  }
+  pthread_key_delete(key);
+}
 
 GREENLET_TEST_F(PatchedThreads, KeysFromBeforeThePatchHaveTheirDestructors) {
   ASSERT_EQ(early_key_error, 0);

@@ -18,7 +18,6 @@ class NginxServer {
   ~NginxServer();
 
   bool ready() const { return server_ && server_->ready(); }
-  int plain_port() const { return plain_; }
   int secure_port() const { return secure_; }
   // Where the file of its certificate is, which is for "localhost".
   const std::string& certificate() const { return certificate_; }

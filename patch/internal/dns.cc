@@ -6,7 +6,6 @@
 #include <netdb.h>
 #include <string.h>
 
-#include <memory>
 #include <vector>
 
 #include "grove/patch/internal/hook.h"

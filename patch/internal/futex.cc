@@ -7,9 +7,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <cstdint>
-#include <optional>
 
 #include "absl/time/time.h"
 #include "grove/patch/internal/hook.h"

@@ -104,6 +104,13 @@ ssize_t WriteNow(int fd, const iovec* pieces, int count) {
 
 namespace {
 
+// EINVAL of an eventfd, which has no type, says that there is too little room: at once,
+// whether it is readable or not (eventfd(2)).
+bool HasTooLittleRoom(int fd, int error) {
+  struct stat about;
+  return error == EINVAL && fstat(fd, &about) == 0 && (about.st_mode & S_IFMT) == 0;
+}
+
 // One attempt to read without waiting: -1 with EAGAIN if there is nothing.
 ssize_t ReadNow(int fd, const iovec* pieces, int count) {
   const ssize_t n = preadv2_hook.Original(fd, pieces, count, -1, RWF_NOWAIT);
@@ -116,7 +123,7 @@ ssize_t ReadNow(int fd, const iovec* pieces, int count) {
     }
   } else if (KnowsNoWait(errno)) {
     return -1;
-  } else if (!IsReadyNow(fd, POLLIN)) {
+  } else if (!HasTooLittleRoom(fd, errno) && !IsReadyNow(fd, POLLIN)) {
     errno = EAGAIN;
     return -1;
   }

@@ -3,6 +3,7 @@
 // that is.
 
 #include <errno.h>
+#include <limits.h>
 #include <pthread.h>
 #include <time.h>
 #include <unistd.h>
@@ -201,6 +202,9 @@ int MutexUnlock(pthread_mutex_t* m) {
   return error;
 }
 
+// What glibc writes where a robust mutex has its owner: PTHREAD_MUTEX_INCONSISTENT.
+constexpr int kOwnerDied = INT_MAX;
+
 // On a thread that has one.
 [[gnu::noinline]] int UnlockWithHub(pthread_mutex_t* m) {
   Scheduler* s = Cooperating(unlock_hook);
@@ -216,7 +220,10 @@ int MutexUnlock(pthread_mutex_t* m) {
     }
     // It stays locked, by the thread that they share, and goes to the next in line: one
     // that locks it again at once would else starve all the others of this hub.
-    if (Core* const next = HandOverAt(m)) {
+    // Not one whose owner has died, and that nobody has made consistent (PTHREAD_MUTEX_ROBUST):
+    // libc says so to those who come.
+    const bool whole = m->__data.__owner != kOwnerDied;
+    if (Core* const next = whole ? HandOverAt(m) : nullptr) {
       // From now on, not from when it runs: who comes before would find it unowned.
       if (IsOwned(m)) Owned()[m] = {next, 1};
       TellHandedOver(m);

@@ -9,8 +9,10 @@
 #include <cstdint>
 #include <string>
 
+#include "absl/base/optimization.h"
 #include "absl/strings/str_cat.h"
 #include "grove/green/internal/crossing.h"
+#include "grove/patch/internal/signal_watch.h"
 #include "grove/patch/internal/thread.h"
 
 namespace grove::patch::patch_internal {
@@ -53,13 +55,7 @@ class Line {
     }
     ~Guard() {
       line_.locked_.store(false, std::memory_order_release);
-      std::atomic_signal_fence(std::memory_order_seq_cst);
-      held = false;
-      std::atomic_signal_fence(std::memory_order_seq_cst);
-      if (const void* address = missed) {
-        missed = nullptr;
-        WakeAt(address, SIZE_MAX);
-      }
+      while (ABSL_PREDICT_FALSE(!LetGo())) WakeMissed();
     }
     Guard(const Guard&) = delete;
     Guard& operator=(const Guard&) = delete;
@@ -68,11 +64,37 @@ class Line {
     // In a handler: true if the thread holds one, and will do it.
     static bool LeaveFor(const void* address) {
       if (!held) return false;
-      missed = address;
+      // Another handler that comes in between takes the next place.
+      int n = missed_count.load();
+      do {
+        if (n == kMostMissed) return true;
+      } while (!missed_count.compare_exchange_strong(n, n + 1));
+      missed[n] = address;
       return true;
     }
 
    private:
+    // False if a handler has left something; then it is still held.
+    static bool LetGo() {
+      if (missed_count.load() != 0) return false;
+      held = false;
+      std::atomic_signal_fence(std::memory_order_seq_cst);
+      if (missed_count.load() == 0) return true;
+      held = true;
+      return false;
+    }
+    [[gnu::noinline]] static void WakeMissed() {
+      const void* all[kMostMissed];
+      int n = missed_count.load();
+      do {
+        for (int i = 0; i < n; ++i) all[i] = missed[i];
+      } while (!missed_count.compare_exchange_strong(n, 0));
+      held = false;
+      std::atomic_signal_fence(std::memory_order_seq_cst);
+      for (int i = 0; i < n; ++i) WakeAt(all[i], SIZE_MAX);
+      held = true;
+      std::atomic_signal_fence(std::memory_order_seq_cst);
+    }
     static void Relax() {
 #if defined(__x86_64__)
       __builtin_ia32_pause();
@@ -81,8 +103,10 @@ class Line {
 #endif
     }
 
+    static constexpr int kMostMissed = 32;  // docs/patching.md says so
     static constinit thread_local volatile bool held;
-    static constinit thread_local const void* volatile missed;
+    static constinit thread_local const void* volatile missed[kMostMissed];
+    static constinit thread_local std::atomic<int> missed_count;
     Line& line_;
   };
 
@@ -99,7 +123,8 @@ class Line {
   std::atomic<bool> locked_ = false;
 };
 constinit thread_local volatile bool Line::Guard::held = false;
-constinit thread_local const void* volatile Line::Guard::missed = nullptr;
+constinit thread_local const void* volatile Line::Guard::missed[kMostMissed] = {};
+constinit thread_local std::atomic<int> Line::Guard::missed_count = 0;
 
 // One that waits, in its line.
 class Parked {
@@ -203,7 +228,8 @@ class ParkedGreenlet final : public Parked, public Waiter {
   Core* greenlet() const override { return core_; }
   void WakeUp(const Scheduler* here, bool handed_over) override {
     handed_over_ = handed_over;
-    if (here == &scheduler_) {
+    // In a handler the hub may be in the middle of anything, but for taking mail.
+    if (here == &scheduler_ && !RunningHandler::Exists()) {
       OnLetter(true);
     } else {
       // Its hub lives, for it waits there; it leaves only when this has arrived.

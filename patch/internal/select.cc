@@ -12,7 +12,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <vector>
 
 #include "absl/container/inlined_vector.h"
 #include "grove/patch/internal/hook.h"
@@ -251,7 +250,10 @@ int EpollCooperatively(Scheduler& s, Hook& hook, int epoll, epoll_event* events,
   const pollfd watched = {.fd = epoll, .events = POLLIN, .revents = 0};
   return LookAndWait(s, hook, absl::MakeConstSpan(&watched, 1), mask, deadline, [&] {
     const SignalGate::Opened opened;
-    return epoll_pwait_hook.Original(epoll, events, count, 0, mask);
+    const int n = epoll_pwait_hook.Original(epoll, events, count, 0, mask);
+    // Without a time it does not look at signals, as ppoll(2) does.
+    if (n != 0 || mask == nullptr) return n;
+    return ppoll_hook.Original(nullptr, 0, &kNow, mask);
   });
 }
 

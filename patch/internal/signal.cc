@@ -12,7 +12,6 @@
 
 #include <array>
 #include <atomic>
-#include <mutex>
 #include <optional>
 #include <string>
 

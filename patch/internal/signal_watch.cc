@@ -2,6 +2,7 @@
 
 #include <signal.h>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <utility>
@@ -53,6 +54,8 @@ class SignalDesk {
   void ForgetInChild() {
     first_ = last_ = nullptr;
     arrived_ = 0;
+    arrivals_.fill(Arrival());
+    too_many_ = false;
     posted_ = false;
   }
 
@@ -61,23 +64,22 @@ class SignalDesk {
     const Core* running = scheduler_.on_loop_stack() ? nullptr : scheduler_.current();
     // Who runs is in no call that waits.
     if (running == (addressee ? addressee : scheduler_.main())) return;
-    Arrival& a = arrivals_[static_cast<size_t>(signum)];
-    a.restarts.store(restarts, std::memory_order_relaxed);
-    a.addressee.store(addressee, std::memory_order_relaxed);
-    a.begun.store(begun_.load(std::memory_order_relaxed), std::memory_order_relaxed);
-    arrived_.fetch_or(uint64_t{1} << (signum - 1), std::memory_order_release);
+    WriteDown({addressee, restarts, begun_.load(std::memory_order_relaxed), signum});
     if (!posted_.exchange(true) && !scheduler_.handle().PostLetter(&letter_)) {
       posted_.store(false);
     }
   }
 
  private:
-  // The last one with that number, where several come at once.
+  // The last one of several with that number, to the same one, that come at once. Written
+  // by handlers, which are within one another, and never run beside each other.
   struct Arrival {
-    std::atomic<bool> restarts;
-    std::atomic<const Core*> addressee;
-    std::atomic<uint64_t> begun;  // how many watches had begun
+    const Core* addressee = nullptr;
+    bool restarts = false;
+    uint64_t begun = 0;  // how many watches had begun
+    int signum = 0;
   };
+  static constexpr uint32_t kMostArrivals = 256;
 
   explicit SignalDesk(Scheduler& s) : scheduler_(s) {}
   ~SignalDesk() = default;
@@ -88,28 +90,61 @@ class SignalDesk {
       if (ended_) delete this;
       return;
     }
-    const uint64_t arrived = arrived_.exchange(0, std::memory_order_acquire);
-    for (int signum = 1; signum < NSIG; ++signum) {
-      if ((arrived >> (signum - 1) & 1) != 0) {
-        Tell(arrivals_[static_cast<size_t>(signum)]);
+    if (too_many_.exchange(false)) {
+      // Any of them may have been for anyone.
+      for (SignalWatch* w = first_; w != nullptr; w = w->next_) Tell(w);
+    }
+    for (uint32_t n = TakeArrivals(), i = 0; i < n; ++i) Tell(taken_[i]);
+  }
+
+  // No handler runs meanwhile.
+  uint32_t TakeArrivals() {
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    const uint32_t n = arrived_.load();
+    std::copy_n(arrivals_.begin(), n, taken_.begin());
+    std::fill_n(arrivals_.begin(), n, Arrival());
+    arrived_ = 0;
+    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    return n;
+  }
+
+  // In a handler, which others may interrupt. A place that one of them has taken and not
+  // yet written has no number.
+  void WriteDown(const Arrival& arrival) {
+    uint32_t n = arrived_.load();
+    for (uint32_t i = 0; i < n; ++i) {
+      Arrival& a = arrivals_[i];
+      if (a.signum == arrival.signum && a.addressee == arrival.addressee) {
+        a.restarts = arrival.restarts;
+        a.begun = arrival.begun;
+        return;
       }
     }
+    do {
+      if (n == kMostArrivals) {
+        too_many_.store(true);
+        return;
+      }
+    } while (!arrived_.compare_exchange_strong(n, n + 1));
+    arrivals_[n] = arrival;
   }
 
   void Tell(const Arrival& a) {
-    SignalWatch* w = Find(a, a.addressee.load(std::memory_order_relaxed));
+    SignalWatch* w = Find(a, a.addressee);
     if (w == nullptr) return;
-    if (w->restart_ == Restart::kByHandler &&
-        a.restarts.load(std::memory_order_relaxed)) {
-      return;
-    }
+    if (w->restart_ == Restart::kByHandler && a.restarts) return;
+    Tell(w);
+  }
+  void Tell(SignalWatch* w) {
     w->has_come_ = true;
     if (w->parked_) scheduler_.Wake(w->core_);
   }
 
   // Whose call it may end.
   SignalWatch* Find(const Arrival& a, const Core* addressee) const {
-    const uint64_t begun = a.begun.load(std::memory_order_relaxed);
+    const uint64_t begun = a.begun;
     SignalWatch* oldest = nullptr;
     for (SignalWatch* w = first_; w != nullptr && w->number_ <= begun; w = w->next_) {
       if (w->core_ == (addressee ? addressee : scheduler_.main())) return w;
@@ -131,8 +166,10 @@ class SignalDesk {
   SignalWatch* last_ = nullptr;
   bool ended_ = false;
   std::atomic<uint64_t> begun_ = 0;
-  std::array<Arrival, NSIG> arrivals_{};
-  std::atomic<uint64_t> arrived_ = 0;  // by number, from 1
+  std::array<Arrival, kMostArrivals> arrivals_{};
+  std::array<Arrival, kMostArrivals> taken_{};
+  std::atomic<uint32_t> arrived_ = 0;
+  std::atomic<bool> too_many_ = false;
   std::atomic<bool> posted_ = false;
   MemberLetter<SignalDesk, &SignalDesk::OnLetter> letter_{this};
 };

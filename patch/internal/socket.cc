@@ -6,7 +6,7 @@
 #include <sys/socket.h>
 #include <time.h>
 
-#include <algorithm>
+#include <optional>
 
 #include "grove/patch/internal/hook.h"
 #include "grove/patch/internal/non_blocking.h"
@@ -63,6 +63,7 @@ int Connect(int fd, const sockaddr* address, socklen_t size) {
   Scheduler* s = Cooperating(connect_hook);
   if (s == nullptr) return connect_hook.Original(fd, address, size);
   connect_hook.CountCall();
+  LetOthersRun(*s);
   const int flags = fcntl(fd, F_GETFL);
   if (flags < 0 || (flags & O_NONBLOCK) != 0) {
     return connect_hook.Original(fd, address, size);
@@ -92,12 +93,14 @@ int Connect(int fd, const sockaddr* address, socklen_t size) {
     }
     if (end != WaitEnd::kReady) return Fail(end);
     if (!IsReadyNow(fd, POLLOUT)) continue;
-    int error = 0;
-    socklen_t error_size = sizeof error;
-    if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &error_size) != 0) return -1;
-    if (error == 0) return 0;
-    errno = error;
-    return -1;
+    // Asked by SO_ERROR, the socket would go on to be one that connects: the next
+    // connect() would not begin anew, nor say EISCONN.
+    {
+      const NonBlockingForOneCall now(fd, flags);
+      result = connect_hook.Original(fd, address, size);
+    }
+    if (result == 0 || errno == EISCONN) return 0;
+    if (errno != EALREADY && errno != EINPROGRESS) return -1;
   }
 }
 
@@ -133,8 +136,14 @@ template <typename Receive>
 [[gnu::noinline]] ssize_t ReceiveRest(Scheduler& s, Hook& hook, int fd, size_t size,
                                       int flags, Receive receive, ssize_t first) {
   size_t done = 0;
-  const auto attempt = [&] { return receive(done, flags | MSG_DONTWAIT); };
-  if (first < 0) first = RetryAfterWait(s, hook, fd, POLLIN, attempt);
+  Patience patience(s, hook, fd, POLLIN);  // one time for all that is waited for
+  const auto attempt = [&](ssize_t n) {
+    while (n < 0 && errno == EAGAIN && patience.Wait()) {
+      n = receive(done, flags | MSG_DONTWAIT);
+    }
+    return n;
+  };
+  first = attempt(first);
   if (first <= 0 || !(flags & MSG_WAITALL) || first == static_cast<ssize_t>(size)) {
     return first;
   }
@@ -145,7 +154,8 @@ template <typename Receive>
   if (type != SOCK_STREAM || IsNonBlocking(fd)) return first;
   done = static_cast<size_t>(first);
   while (done < size) {
-    const ssize_t n = Retry(s, hook, fd, POLLIN, attempt);
+    LetOthersRun(s);
+    const ssize_t n = attempt(receive(done, flags | MSG_DONTWAIT));
     if (n <= 0) break;  // what has come so far counts more than why no more does
     done += static_cast<size_t>(n);
   }
@@ -165,13 +175,22 @@ ssize_t ReceiveCooperatively(Scheduler& s, Hook& hook, int fd, size_t size, int 
   return ReceiveRest(s, hook, fd, size, flags, receive, n);
 }
 
-bool PassesThrough(const Scheduler* s, int flags) {
-  return s == nullptr || (flags & MSG_DONTWAIT) != 0;
+// One that waits for nothing lets others run all the same: a loop of them would stop the
+// hub. Receiving what is urgent, or an error, never waits.
+bool PassesThrough(Scheduler* s, int flags) {
+  if (s == nullptr) return true;
+  if ((flags & MSG_DONTWAIT) == 0) return false;
+  LetOthersRun(*s);
+  return true;
+}
+bool ReceivePassesThrough(Scheduler* s, int flags) {
+  const bool never_waits = (flags & (MSG_ERRQUEUE | MSG_OOB)) != 0;
+  return PassesThrough(s, never_waits ? MSG_DONTWAIT : flags);
 }
 
 ssize_t Recv(int fd, void* buffer, size_t size, int flags) {
   Scheduler* s = Cooperating(recv_hook);
-  if (PassesThrough(s, flags)) return recv_hook.Original(fd, buffer, size, flags);
+  if (ReceivePassesThrough(s, flags)) return recv_hook.Original(fd, buffer, size, flags);
   return ReceiveCooperatively(*s, recv_hook, fd, size, flags, [=](size_t at, int f) {
     return recv_hook.Original(fd, static_cast<char*>(buffer) + at, size - at, f);
   });
@@ -179,7 +198,7 @@ ssize_t Recv(int fd, void* buffer, size_t size, int flags) {
 
 ssize_t RecvChk(int fd, void* buffer, size_t size, size_t capacity, int flags) {
   Scheduler* s = Cooperating(recv_chk_hook);
-  if (PassesThrough(s, flags) || size > capacity) {
+  if (ReceivePassesThrough(s, flags) || size > capacity) {
     return recv_chk_hook.Original(fd, buffer, size, capacity, flags);
   }
   return ReceiveCooperatively(*s, recv_chk_hook, fd, size, flags, [=](size_t at, int f) {
@@ -192,7 +211,7 @@ ssize_t RecvChk(int fd, void* buffer, size_t size, size_t capacity, int flags) {
 ssize_t RecvFrom(int fd, void* buffer, size_t size, int flags, sockaddr* from,
                  socklen_t* from_size) {
   Scheduler* s = Cooperating(recvfrom_hook);
-  if (PassesThrough(s, flags)) {
+  if (ReceivePassesThrough(s, flags)) {
     return recvfrom_hook.Original(fd, buffer, size, flags, from, from_size);
   }
   return ReceiveCooperatively(*s, recvfrom_hook, fd, size, flags, [=](size_t at, int f) {
@@ -204,7 +223,7 @@ ssize_t RecvFrom(int fd, void* buffer, size_t size, int flags, sockaddr* from,
 ssize_t RecvFromChk(int fd, void* buffer, size_t size, size_t capacity, int flags,
                     sockaddr* from, socklen_t* from_size) {
   Scheduler* s = Cooperating(recvfrom_chk_hook);
-  if (PassesThrough(s, flags) || size > capacity) {
+  if (ReceivePassesThrough(s, flags) || size > capacity) {
     return recvfrom_chk_hook.Original(fd, buffer, size, capacity, flags, from, from_size);
   }
   return ReceiveCooperatively(
@@ -214,27 +233,44 @@ ssize_t RecvFromChk(int fd, void* buffer, size_t size, size_t capacity, int flag
       });
 }
 
+bool HasDescriptors(const msghdr& message) {
+  auto* const m = const_cast<msghdr*>(&message);
+  for (cmsghdr* c = CMSG_FIRSTHDR(m); c != nullptr; c = CMSG_NXTHDR(m, c)) {
+    if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) return true;
+  }
+  return false;
+}
+
 ssize_t RecvMsg(int fd, msghdr* message, int flags) {
   Scheduler* s = Cooperating(recvmsg_hook);
-  if (PassesThrough(s, flags)) return recvmsg_hook.Original(fd, message, flags);
+  if (ReceivePassesThrough(s, flags)) return recvmsg_hook.Original(fd, message, flags);
   size_t size = 0;
   if (flags & MSG_WAITALL) {
     for (size_t i = 0; i < message->msg_iovlen; ++i) size += message->msg_iov[i].iov_len;
   }
+  const size_t control_size = message->msg_controllen;
   return ReceiveCooperatively(*s, recvmsg_hook, fd, size, flags, [=](size_t at, int f) {
     if (at == 0) return recvmsg_hook.Original(fd, message, f);
+    // As in the kernel, descriptors end what is received with them.
+    if (HasDescriptors(*message)) return ssize_t{0};
     Pieces rest(message->msg_iov, message->msg_iovlen);
     rest.Advance(at);
     msghdr more = {};
     more.msg_iov = rest.data();
     more.msg_iovlen = rest.size();
-    return recvmsg_hook.Original(fd, &more, f);
+    more.msg_control = message->msg_control;
+    more.msg_controllen = control_size;
+    const ssize_t n = recvmsg_hook.Original(fd, &more, f);
+    if (n < 0) return n;
+    if (more.msg_controllen > 0) message->msg_controllen = more.msg_controllen;
+    message->msg_flags |= more.msg_flags;
+    return n;
   });
 }
 
 int RecvMMsg(int fd, mmsghdr* messages, unsigned count, int flags, timespec* timeout) {
   Scheduler* s = Cooperating(recvmmsg_hook);
-  if (PassesThrough(s, flags)) {
+  if (ReceivePassesThrough(s, flags)) {
     return recvmmsg_hook.Original(fd, messages, count, flags, timeout);
   }
   recvmmsg_hook.CountCall();
@@ -242,7 +278,8 @@ int RecvMMsg(int fd, mmsghdr* messages, unsigned count, int flags, timespec* tim
       timeout ? Deadline(absl::DurationFromTimespec(*timeout)) : Deadline();
   const int first_flags = (flags & ~MSG_WAITFORONE) | MSG_DONTWAIT;
   unsigned done = 0;
-  Patience patience(*s, recvmmsg_hook, fd, POLLIN);
+  std::optional<Patience> patience;  // each datagram has the socket's whole time
+  LetOthersRun(*s);
   while (done < count) {
     const int n =
         recvmmsg_hook.Original(fd, messages + done, count - done, first_flags, nullptr);
@@ -250,7 +287,11 @@ int RecvMMsg(int fd, mmsghdr* messages, unsigned count, int flags, timespec* tim
       done += static_cast<unsigned>(n);
       // The manual page: the timeout is looked at after each datagram only.
       if ((flags & MSG_WAITFORONE) || deadline.HasPassed()) break;
-    } else if (n == 0 || errno != EAGAIN || !patience.Wait()) {
+      patience.reset();
+      continue;
+    }
+    if (!patience) patience.emplace(*s, recvmmsg_hook, fd, POLLIN);
+    if (n == 0 || errno != EAGAIN || !patience->Wait()) {
       if (done == 0) return n;
       break;
     }
@@ -353,6 +394,7 @@ int SendMMsg(int fd, mmsghdr* messages, unsigned count, int flags) {
   unsigned done = 0;
   Patience patience(*s, sendmmsg_hook, fd, POLLOUT);
   sendmmsg_hook.CountCall();
+  LetOthersRun(*s);
   while (done < count) {
     const int n =
         sendmmsg_hook.Original(fd, messages + done, count - done, flags | MSG_DONTWAIT);

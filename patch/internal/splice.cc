@@ -5,6 +5,7 @@
 #include <limits.h>
 #include <poll.h>
 #include <sys/sendfile.h>
+#include <sys/socket.h>
 #include <sys/uio.h>
 
 #include "grove/patch/internal/hook.h"
@@ -42,9 +43,14 @@ class PatienceWithTwo {
   PatienceWithTwo(Scheduler& s, Hook& hook, int from, int to)
       : hook_(hook),
         scheduler_(s),
-        signal_(s, Restart::kByHandler),
         from_(from),
-        to_(to) {
+        to_(to),
+        from_deadline_(from < 0 ? Deadline() : SocketDeadline(from, SO_RCVTIMEO)),
+        to_deadline_(to < 0 ? Deadline() : SocketDeadline(to, SO_SNDTIMEO)),
+        // As of Patience.
+        signal_(s, from_deadline_.infinite() && to_deadline_.infinite()
+                       ? Restart::kByHandler
+                       : Restart::kNever) {
     hook.CountWait();
   }
 
@@ -55,8 +61,9 @@ class PatienceWithTwo {
       errno = EAGAIN;
       return false;
     }
+    const Deadline deadline = is_full ? to_deadline_ : from_deadline_;
     const WaitEnd end = patch_internal::Wait(scheduler_, fd, is_full ? POLLOUT : POLLIN,
-                                             {}, hook_.name, &signal_);
+                                             deadline, hook_.name, &signal_);
     if (end != WaitEnd::kReady) Fail(end);
     return end == WaitEnd::kReady;
   }
@@ -64,9 +71,11 @@ class PatienceWithTwo {
  private:
   Hook& hook_;
   Scheduler& scheduler_;
-  SignalWatch signal_;
   const int from_;
   const int to_;
+  const Deadline from_deadline_;
+  const Deadline to_deadline_;
+  SignalWatch signal_;
 };
 
 // `attempt` does not wait. One that has moved something has done enough.

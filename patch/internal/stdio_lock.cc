@@ -8,6 +8,7 @@
 #include <new>
 
 #include "grove/patch/internal/parking_lot.h"
+#include "grove/patch/internal/signal_watch.h"
 #include "grove/patch/internal/spin_mutex.h"
 
 namespace grove::patch::patch_internal {
@@ -53,6 +54,11 @@ class Inside {
     count_.store(holders_.size(), std::memory_order_relaxed);
     return true;
   }
+  bool Holds(const FILE* f, const Core* core) {
+    const std::lock_guard guard(lock_);
+    const auto holder = holders_.find(f);
+    return holder != holders_.end() && holder->second.core == core;
+  }
   bool Forget(const FILE* f, const Core* core) {
     const std::lock_guard guard(lock_);
     const auto holder = holders_.find(f);
@@ -79,30 +85,38 @@ class Inside {
   std::atomic<size_t> count_ = 0;
 };
 
+// A greenlet does not take libc's own lock: it may wait while it has this one, and who
+// calls what is not patched, clearerr(3) and the like, would stop all of its thread.
 void FLockFile(FILE* f) {
-  if (Scheduler* s = Cooperating(lock_hook)) {
-    lock_hook.CountCall();
-    LockStream(*s, lock_hook, f);
-  }
-  lock_hook.Original(f);
+  Scheduler* s = Cooperating(lock_hook);
+  if (s == nullptr) return lock_hook.Original(f);
+  lock_hook.CountCall();
+  LockStream(*s, lock_hook, f);
 }
 
 int FTryLockFile(FILE* f) {
   Scheduler* s = Cooperating(trylock_hook);
   if (s == nullptr) return trylock_hook.Original(f);
   trylock_hook.CountCall();
+  LetOthersRun(*s);
   if (!TryLockStream(*s, f)) return -1;
-  const int result = trylock_hook.Original(f);
-  if (result != 0) UnlockStream(*s, f);
-  return result;
+  // A thread without a hub may be in it.
+  if (trylock_hook.Original(f) == 0) {
+    unlock_hook.Original(f);
+    return 0;
+  }
+  UnlockStream(*s, f);
+  return -1;
 }
 
 void FUnlockFile(FILE* f) {
-  unlock_hook.Original(f);
-  if (Scheduler* s = Cooperating(unlock_hook)) {
-    unlock_hook.CountCall();
-    UnlockStream(*s, f);
+  Scheduler* s = Scheduler::GetIfExists();
+  // Or it was locked where nothing is patched, or before there was a hub.
+  if (s == nullptr || !Inside::Get().Holds(f, s->current())) {
+    return unlock_hook.Original(f);
   }
+  unlock_hook.CountCall();
+  UnlockStream(*s, f);
 }
 
 }  // namespace

@@ -112,8 +112,7 @@ Hook* const hooks[] = {&fgetc_hook,
                        &iso99_fscanf_hook,
                        &iso99_scanf_hook};
 
-// --- characters
-// -------------------------------------------------------------------------
+// --- characters ----------------------------------------------------------------------
 
 template <typename Original>
 int GetCharacter(Hook& hook, FILE* f, Original original) {
@@ -162,8 +161,7 @@ int Underflow(FILE* f) {
   return next.empty() ? EOF : static_cast<unsigned char>(next[0]);
 }
 
-// --- blocks
-// -----------------------------------------------------------------------------
+// --- blocks --------------------------------------------------------------------------
 
 template <typename Original>
 size_t ReadBlock(Hook& hook, void* to, size_t size, size_t count, FILE* f,
@@ -219,8 +217,7 @@ size_t FReadUnlockedChk(void* to, size_t capacity, size_t size, size_t count, FI
   return ReadBlock(fread_unlocked_chk_hook, to, size, count, f, original);
 }
 
-// --- lines
-// ------------------------------------------------------------------------------
+// --- lines ---------------------------------------------------------------------------
 
 template <typename Original>
 char* ReadLineInto(Hook& hook, char* to, int size, FILE* f, Original original) {
@@ -337,8 +334,7 @@ ssize_t GetDelimInternal(char** line, size_t* capacity, int delimiter, FILE* f) 
   });
 }
 
-// --- formats
-// ----------------------------------------------------------------------------
+// --- formats -------------------------------------------------------------------------
 
 // scanf() asks for as many characters as it needs, and looks one ahead. It is given a
 // stream of its own, which takes one at a time from the other, as a greenlet.

@@ -115,8 +115,7 @@ Hook* const hooks[] = {&fputc_hook,
                        &vdprintf_chk_hook,
                        &dprintf_chk_hook};
 
-// --- characters, strings, blocks
-// --------------------------------------------------------
+// --- characters, strings, blocks -----------------------------------------------------
 
 template <typename Original>
 int PutCharacter(Hook& hook, int c, FILE* f, Original original) {
@@ -220,8 +219,7 @@ int PutS(const char* text) {
   return static_cast<int>(std::min<size_t>(strlen(text) + 1, INT_MAX));
 }
 
-// --- formats
-// ----------------------------------------------------------------------------
+// --- formats -------------------------------------------------------------------------
 
 struct Free {
   void operator()(char* p) const { free(p); }
@@ -344,8 +342,7 @@ int DPrintFChk(int fd, int flag, const char* format, ...) {
   return result;
 }
 
-// --- the end of what was written
-// --------------------------------------------------------
+// --- the end of what was written -----------------------------------------------------
 
 // Writes out what is in the buffer, where that may take a wait.
 bool FlushCooperatively(Scheduler& s, Hook& hook, FILE* f) {

@@ -17,7 +17,6 @@
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <string>
 #include <unordered_map>
 #include <utility>
 
@@ -236,6 +235,8 @@ GreenletLocal<Life>& Lives() {
     // As it would from a native thread: with the exception's name, and no unwinding.
     std::terminate();
   }
+  // What ends with it, values of keys and the like, is not cancelled.
+  t.cancelling.allowed = false;
 }
 
 void Run(const std::shared_ptr<Thread>& t) {

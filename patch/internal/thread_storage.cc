@@ -10,7 +10,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -344,7 +343,9 @@ void ThreadStorage::Run(absl::FunctionRef<void()> fn) {
   SetThreadPointer(block_);
   BeginThread();
   fn();
+  ++core->shields;  // destructors may wait, and are not to be ended by what ends it
   EndThread(block_);
+  --core->shields;
   core->special &= ~green_internal::kOwnThreadPointer;
   SetThreadPointer(s.thread_pointer());
   core->thread_pointer = nullptr;

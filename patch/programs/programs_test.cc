@@ -10,7 +10,6 @@
 
 #include <filesystem>
 #include <fstream>
-#include <memory>
 #include <string>
 #include <vector>
 
@@ -515,7 +514,8 @@ GREENLET_TEST_F(Programs, AThreadPerConnectionServerWithFiveThousand) {
   const Command server = {"patch/programs/thread_server", std::to_string(kConnections)};
   EXPECT_EQ(ServesThousands(Patched(server), kConnections), "threads 1");
   // And without. (A machine may not allow so many: ulimit -u, and its cgroup's pids.max.)
-  EXPECT_EQ(ServesThousands(server, kConnections), absl::StrCat("threads ", kConnections));
+  EXPECT_EQ(ServesThousands(server, kConnections),
+            absl::StrCat("threads ", kConnections));
 }
 
 }  // namespace
