@@ -3,7 +3,6 @@
 
 #include <functional>
 #include <memory>
-#include <memory>
 #include <string>
 
 #include "absl/strings/string_view.h"

@@ -15,7 +15,6 @@
 
 #include <stdio.h>
 
-#include <optional>
 #include <string>
 #include <utility>
 

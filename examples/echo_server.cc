@@ -8,21 +8,19 @@
 // --grace, and says what it served. A second signal ends it at once.
 //
 // Look at Serve(): a hub's server, its handler and its part of the orderly end; and at
-// main(), which gives each hub a listener.
+// main(), which gives each hub a listener (on_hubs.h).
 
 #include <stdio.h>
 
 #include <cstdint>
 #include <optional>
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "absl/flags/flag.h"
-#include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "grove/examples/on_hubs.h"
 #include "grove/examples/parse_flags.h"
-#include "grove/green/greenlet.h"
 #include "grove/green/hub_group.h"
 #include "grove/green/shutdown.h"
 #include "grove/net/copy.h"
@@ -41,9 +39,10 @@ ABSL_FLAG(absl::Duration, grace, absl::Seconds(5),
 
 namespace {
 
+using grove::examples::HubListeners;
+using grove::examples::ListenOnHubs;
+using grove::examples::OnHubs;
 using grove::examples::ParseFlags;
-using grove::examples::Refuse;
-using grove::net::Address;
 using grove::net::Copy;
 using grove::net::StreamServer;
 using grove::net::TcpListener;
@@ -81,44 +80,20 @@ int main(int argc, char** argv) {
              "  echo_server [--host=127.0.0.1] [--port=7000] [--hubs=N] [--by_core] "
              "[--grace=5s]");
   const int hubs = absl::GetFlag(FLAGS_hubs);
-  const int port = absl::GetFlag(FLAGS_port);
   const absl::Duration grace = absl::GetFlag(FLAGS_grace);
-  if (hubs < 1) Refuse(absl::StrCat("--hubs=", hubs, ": at least one is needed"));
-  if (port < 0 || port > 65535)
-    Refuse(absl::StrCat("--port=", port, ": not from 0 to 65535"));
-  absl::StatusOr<Address> address =
-      Address::FromIp(absl::GetFlag(FLAGS_host), static_cast<uint16_t>(port));
-  if (!address.ok()) Refuse(absl::StrCat("--host: ", address.status().message()));
-
   // Before anything else, so that no signal is lost.
   grove::ShutdownScope shutdown({.grace = grace});
-  absl::StatusOr<std::vector<TcpListener>> listeners =
-      TcpListener::ListenMany(*address, hubs, {.by_core = absl::GetFlag(FLAGS_by_core)});
-  if (!listeners.ok()) Refuse(std::string(listeners.status().message()));
-  const Address actual = listeners->front().address();
-  std::vector<int> fds;
-  for (TcpListener& l : *listeners) fds.push_back(l.Release());
+  const HubListeners listeners =
+      ListenOnHubs(absl::GetFlag(FLAGS_host), absl::GetFlag(FLAGS_port), hubs,
+                   {.by_core = absl::GetFlag(FLAGS_by_core)});
 
   std::vector<Served> served(hubs);
-  const auto serve = [&](int i) { Serve(fds[i], served[i]); };
-  // One hub is this thread's own: a process with a second thread pays for it in each
-  // system call, where the kernel then counts references to the descriptor.
-  std::optional<grove::HubGroup> group;
-  grove::Greenlet<> alone;
-  if (hubs > 1) {
-    group.emplace(grove::HubGroupOptions{.hubs = hubs, .name = "echo"}, serve);
-  } else {
-    alone = grove::Spawn([&] { serve(0); });
-  }
-  printf("listening on %s (%d hubs)\n", actual.ToString().c_str(), hubs);
+  OnHubs servers(hubs, "echo", [&](int i) { Serve(listeners.fds[i], served[i]); });
+  printf("listening on %s (%d hubs)\n", listeners.address.ToString().c_str(), hubs);
   fflush(stdout);
 
   const int exit_code = shutdown.Run();
-  if (group) {
-    group->Join();
-  } else {
-    alone.Join();
-  }
+  servers.Join();
 
   Served total;
   for (const Served& s : served) {

@@ -26,14 +26,12 @@
 #include <vector>
 
 #include "absl/flags/flag.h"
-#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/time.h"
+#include "grove/examples/on_hubs.h"
 #include "grove/examples/parse_flags.h"
-#include "grove/green/greenlet.h"
-#include "grove/green/hub_group.h"
 #include "grove/green/shutdown.h"
 #include "grove/green/sleep.h"
 #include "grove/net/http/compress.h"
@@ -66,6 +64,9 @@ ABSL_FLAG(absl::Duration, grace, absl::Seconds(5),
 
 namespace {
 
+using grove::examples::HubListeners;
+using grove::examples::ListenOnHubs;
+using grove::examples::OnHubs;
 using grove::examples::ParseFlags;
 using grove::examples::Refuse;
 using grove::http::EventStream;
@@ -75,7 +76,6 @@ using grove::http::Request;
 using grove::http::ResponseWriter;
 using grove::http::Router;
 using grove::http::WebSocket;
-using grove::net::Address;
 using grove::net::TcpListener;
 using grove::net::TlsListener;
 using grove::net::TlsServerContext;
@@ -214,13 +214,6 @@ int main(int argc, char** argv) {
              "[--tls_cert=FILE --tls_key=FILE] [--access_log] [--drain_delay=0s] "
              "[--grace=5s]");
   const int hubs = absl::GetFlag(FLAGS_hubs);
-  const int port = absl::GetFlag(FLAGS_port);
-  if (hubs < 1) Refuse(absl::StrCat("--hubs=", hubs, ": at least one is needed"));
-  if (port < 0 || port > 65535)
-    Refuse(absl::StrCat("--port=", port, ": not from 0 to 65535"));
-  absl::StatusOr<Address> address =
-      Address::FromIp(absl::GetFlag(FLAGS_host), static_cast<uint16_t>(port));
-  if (!address.ok()) Refuse(absl::StrCat("--host: ", address.status().message()));
   const std::optional<TlsServerContext> tls = MakeTls();
 
   const absl::Duration drain_delay = absl::GetFlag(FLAGS_drain_delay);
@@ -229,30 +222,15 @@ int main(int argc, char** argv) {
   const grove::ShutdownHook wait =
       grove::OnShutdown(grove::ShutdownPhase::kStopAccepting, "drain delay",
                         [drain_delay](grove::Deadline) { grove::Sleep(drain_delay); });
-  absl::StatusOr<std::vector<TcpListener>> listeners =
-      TcpListener::ListenMany(*address, hubs);
-  if (!listeners.ok()) Refuse(std::string(listeners.status().message()));
-  const Address actual = listeners->front().address();
-  std::vector<int> fds;
-  for (TcpListener& l : *listeners) fds.push_back(l.Release());
+  const HubListeners listeners =
+      ListenOnHubs(absl::GetFlag(FLAGS_host), absl::GetFlag(FLAGS_port), hubs);
 
   const Router router = MakeRouter();  // each hub takes a copy
-  const auto serve = [&](int i) { Serve(fds[i], tls, router); };
-  std::optional<grove::HubGroup> group;
-  grove::Greenlet<> alone;
-  if (hubs > 1) {
-    group.emplace(grove::HubGroupOptions{.hubs = hubs, .name = "http"}, serve);
-  } else {
-    alone = grove::Spawn([&] { serve(0); });
-  }
-  printf("listening on %s (%d hubs)\n", actual.ToString().c_str(), hubs);
+  OnHubs servers(hubs, "http", [&](int i) { Serve(listeners.fds[i], tls, router); });
+  printf("listening on %s (%d hubs)\n", listeners.address.ToString().c_str(), hubs);
   fflush(stdout);
 
   const int exit_code = shutdown.Run();
-  if (group) {
-    group->Join();
-  } else {
-    alone.Join();
-  }
+  servers.Join();
   return exit_code;
 }

@@ -15,7 +15,6 @@
 #include <stdio.h>
 
 #include <string>
-#include <utility>
 #include <vector>
 
 #include "absl/flags/flag.h"

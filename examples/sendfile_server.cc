@@ -13,7 +13,6 @@
 
 #include <stdio.h>
 
-#include <cstdint>
 #include <string>
 
 #include "absl/flags/flag.h"

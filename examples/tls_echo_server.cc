@@ -18,7 +18,6 @@
 
 #include "absl/flags/flag.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
 #include "absl/time/time.h"
 #include "grove/examples/parse_flags.h"
 #include "grove/green/blocking.h"

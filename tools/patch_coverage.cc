@@ -23,7 +23,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "absl/strings/string_view.h"
 #include "grove/patch/coverage.h"
 
 namespace {

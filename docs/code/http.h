@@ -3,7 +3,6 @@
 // What the code in http.md takes for given.
 
 #include "absl/strings/match.h"
-#include "absl/strings/str_cat.h"
 #include "grove/green/os/file.h"
 #include "grove/green/sleep.h"
 #include "grove/net/http/access_log.h"

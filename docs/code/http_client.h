@@ -2,8 +2,6 @@
 
 // What the code in http_client.md takes for given.
 
-#include <iostream>
-
 #include "grove/green/sleep.h"
 #include "grove/net/dial.h"
 #include "grove/net/http/client.h"

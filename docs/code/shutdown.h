@@ -2,7 +2,6 @@
 
 // What the code in shutdown.md takes for given.
 
-#include "absl/strings/str_cat.h"
 #include "grove/green/greenlet.h"
 #include "grove/green/hub_group.h"
 #include "grove/green/shutdown.h"

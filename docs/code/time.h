@@ -2,8 +2,6 @@
 
 // What the code in time.md takes for given.
 
-#include <iostream>
-
 #include "grove/green/deadline_scope.h"
 #include "grove/green/greenlet.h"
 #include "grove/green/hub_scope.h"

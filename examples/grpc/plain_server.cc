@@ -9,7 +9,6 @@
 
 #include <chrono>
 #include <memory>
-#include <string>
 
 #include "examples/grpc/demo.grpc.pb.h"
 

@@ -10,7 +10,6 @@
 #include <chrono>
 #include <cstdint>
 #include <functional>
-#include <string>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -28,8 +27,7 @@
 namespace grove::bench {
 namespace {
 
-// --- posts
-// ------------------------------------------------------------------------------
+// --- posts ---------------------------------------------------------------------------
 
 struct CountLetter : Letter {
   explicit CountLetter(const std::function<void()>* c) : Letter(&Deliver), count(c) {}
@@ -98,8 +96,7 @@ void RunPosts(Run& run) {
   add("HubHandle::PostLetter, one producer", letters);
 }
 
-// --- the raw side
-// -------------------------------------------------------------------------
+// --- the raw side --------------------------------------------------------------------
 
 void Signal(int event_fd) {
   const uint64_t one = 1;
@@ -170,8 +167,7 @@ class RawThread {
   std::thread thread_;  // last: it uses the others
 };
 
-// --- one way
-// ------------------------------------------------------------------------------
+// --- one way -------------------------------------------------------------------------
 
 // Where the receiver of a wake says when it came.
 struct Arrival {
@@ -253,8 +249,7 @@ void RunWake(Run& run) {
                  .note = Spread(cpu_ratios, "ratios ")});
 }
 
-// --- there and back
-// -----------------------------------------------------------------------
+// --- there and back ------------------------------------------------------------------
 
 struct PongLetter : Letter {
   explicit PongLetter(Gate* g) : Letter(&Deliver), gate(g) {}
@@ -350,8 +345,7 @@ void RunCallAwake(Run& run) {
                  .note = Spread(us)});
 }
 
-// --- to a thread of a pool, and back
-// ------------------------------------------------------
+// --- to a thread of a pool, and back -------------------------------------------------
 
 void StayOnCore(int core) {
   cpu_set_t set;

@@ -32,8 +32,7 @@ std::vector<std::string> EchoLoadCommand(const Server& server, int connections) 
   return LoadCommand(load.binary, server, load.flags);
 }
 
-// --- under load
-// ---------------------------------------------------------------------------
+// --- under load ----------------------------------------------------------------------
 
 void RunEcho(Run& run, int connections, Target target) {
   const Pairs pairs =
@@ -110,8 +109,7 @@ void RunEchoTwoHubsOneLoad(Run& run) {
                });
 }
 
-// --- idle
-// ---------------------------------------------------------------------------------
+// --- idle ----------------------------------------------------------------------------
 
 void RunIdle(Run& run) {
   const int connections = run.quick ? 1'000 : 15'000;

@@ -7,7 +7,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"

@@ -1,5 +1,4 @@
 #include <memory>
-#include <optional>
 
 #include "grove/sync/async_result.h"
 #include "grove/sync/event.h"

@@ -1,4 +1,3 @@
-#include <deque>
 #include <mutex>
 #include <shared_mutex>
 

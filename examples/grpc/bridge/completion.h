@@ -6,7 +6,6 @@
 #include <atomic>
 
 #include "absl/cleanup/cleanup.h"
-#include "absl/time/clock.h"
 #include "grove/green/deadline_scope.h"
 #include "grove/green/hub_scope.h"
 #include "grove/sync/event.h"
