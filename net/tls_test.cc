@@ -472,7 +472,10 @@ GREENLET_TEST(TlsTest, ARecordThatComesInPiecesHoldsUpNobody) {
   int turns = 0;
   bool read = false;
   const Greenlet<> other = Spawn([&] {
-    for (; !read; ++turns) Yield();
+    while (!read) {
+      ++turns;
+      Yield();
+    }
   });
   char b[16000];
   EXPECT_EQ(*pair.server.Read(absl::MakeSpan(b)), sizeof b);
