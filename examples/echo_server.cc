@@ -13,7 +13,6 @@
 #include <stdio.h>
 
 #include <cstdint>
-#include <optional>
 #include <string>
 #include <vector>
 

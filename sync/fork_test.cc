@@ -19,6 +19,8 @@
 #include "grove/green/wait.h"
 #include "grove/hub/hub.h"
 #include "grove/sync/event.h"
+#include "grove/sync/select.h"
+#include "grove/sync/semaphore.h"
 
 namespace grove {
 namespace {
@@ -122,6 +124,35 @@ GREENLET_TEST_F(SyncForkTest, AChildsHubIsWokenFromItsSleep) {
     _exit(0);
   }
   EXPECT_EQ(ExitCodeOf(*child), 0);
+}
+
+// Else to destroy what they wait for would be a fatal error.
+GREENLET_TEST_F(SyncForkTest, WhoWaitsForSeveralThingsIsInNoLineOfTheChild) {
+  SKIP_UNDER_TSAN();
+  std::optional<Event> one, other;
+  std::optional<Semaphore> semaphore(0);
+  one.emplace();
+  other.emplace();
+  const Greenlet<> waits = Spawn([&] {
+    (void)Wait({one->AsWaitable(), other->AsWaitable()});
+  });
+  const Greenlet<> selects = Spawn([&] {
+    WaitCase wait(*one);
+    AcquireCase acquire(*semaphore);
+    (void)Select({wait, acquire});
+  });
+  Yield();
+  const absl::StatusOr<pid_t> child = Fork();
+  ASSERT_TRUE(child.ok()) << child.status();
+  if (*child == 0) {
+    one.reset();
+    other.reset();
+    semaphore.reset();
+    _exit(0);
+  }
+  EXPECT_EQ(ExitCodeOf(*child), 0);
+  waits.Kill();
+  selects.Kill();
 }
 
 }  // namespace

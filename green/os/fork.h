@@ -20,9 +20,8 @@ namespace grove {
 //   arms and posts does not reach the parent, nor the other way round. Timeouts that are
 //   in force stay so;
 // - no other greenlet: they count as killed, but nothing of them runs any more, not even
-//   destructors, and their stacks stay as they are. What they wait for goes to others;
-//   only in a Select() or a Wait() for several things do they keep their places, so leave
-//   the objects of those alone;
+//   destructors, and their stacks stay as they are. They leave the lines in which they
+//   wait: what is given there goes to others;
 // - no other hub: a post to one fails, with kFailedPrecondition. What belongs to one is
 //   as it was at that moment, perhaps half changed: leave it alone;
 // - nobody who listens to signals; those do what they did before there were listeners;
