@@ -35,22 +35,25 @@ std::vector<std::string> EchoLoadCommand(const Server& server, int connections) 
 // --- under load ----------------------------------------------------------------------
 
 void RunEcho(Run& run, int connections, Target target) {
-  const Pairs pairs =
-      MeasurePairs(run, GroveServer(run), RawServer(), EchoLoad(connections));
+  const Contestant grove = {GroveServer(run), EchoLoad(connections)};
+  const Contestant raw = {RawServer(), EchoLoad(connections)};
+  const Pairs by_turns = MeasurePairs(run, grove, raw);
+  const Pairs alone = MeasurePairsAlone(run, grove, raw);
   const std::string name = absl::StrCat(
       "echo, ", connections, connections == 1 ? " connection" : " connections");
-  const auto row = [&](const char* what, const char* unit, double Echo::*member) {
+  const auto row = [&](const char* what, const char* unit, double Echo::*member,
+                       const Pairs& pairs) {
     return RowOf(
         name + what, unit, [=](const Echo& e) { return e.*member; }, pairs);
   };
-  Row cpu = row(", CPU per request", "us", &Echo::cpu_us);
+  Row cpu = row(", CPU per request", "us", &Echo::cpu_us, by_turns);
   cpu.target = target;
-  cpu.note = WithWait(cpu.note, pairs);
+  cpu.note = WithWait(cpu.note, by_turns);
   run.table.Add(cpu);
-  run.table.Add(row(", rate", "requests/s", &Echo::requests_per_s));
-  run.table.Add(row(", p50", "us", &Echo::p50_us));
-  run.table.Add(row(", p99", "us", &Echo::p99_us));
-  run.table.Add(row(", p99.9", "us", &Echo::p999_us));
+  run.table.Add(row(", rate", "requests/s", &Echo::requests_per_s, alone));
+  run.table.Add(row(", p50", "us", &Echo::p50_us, alone));
+  run.table.Add(row(", p99", "us", &Echo::p99_us, alone));
+  run.table.Add(row(", p99.9", "us", &Echo::p999_us, alone));
 }
 
 void RunEcho1(Run& run) { RunEcho(run, 1, {}); }

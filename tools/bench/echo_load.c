@@ -263,9 +263,8 @@ static void Connect(struct Connection* c, int index) {
       Fail(2, "bind to a source address: %s", strerror(errno));
     }
   }
-  // Connecting blocks, one after the other: this is no test of accept().
-  const struct timeval patience = {.tv_sec = 10};
-  setsockopt(c->fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
+  // Connecting blocks, one after the other: this is no test of accept(). A limit on its
+  // time would also end it by a SIGSTOP (signal(7)); there is the alarm.
   if (connect(c->fd, (const struct sockaddr*)&server, server_size) != 0) {
     Fail(1, "connection %d: %s", index + 1, strerror(errno));
   }
@@ -289,8 +288,6 @@ static void MakeWebSocket(struct Connection* c) {
 // The first request of a connection that stands.
 static void Start(struct Connection* c) {
   if (options.websocket) MakeWebSocket(c);
-  const struct timeval none = {0};
-  setsockopt(c->fd, SOL_SOCKET, SO_SNDTIMEO, &none, sizeof none);
   // SOCK_NONBLOCK from here on only: connecting was to wait.
   if (fcntl(c->fd, F_SETFL, O_NONBLOCK) != 0) Fail(1, "fcntl: %s", strerror(errno));
   Watch(EPOLL_CTL_ADD, c);

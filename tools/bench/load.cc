@@ -76,21 +76,20 @@ double NumberIn(const std::string& json, const std::string& key) {
 
 namespace {
 
-std::vector<std::string> ForSeconds(const Run& run, std::vector<std::string> load) {
-  load.push_back(run.quick ? "--warmup=0.1" : "--warmup=0.5");
-  load.push_back(run.quick ? "--seconds=0.3" : "--seconds=2");
+// So long, for each of as many as take turns.
+std::vector<std::string> ForSeconds(const Run& run, std::vector<std::string> load,
+                                    int turns = 1) {
+  load.push_back(absl::StrCat("--warmup=", (run.quick ? 0.1 : 0.5) * turns));
+  load.push_back(absl::StrCat("--seconds=", (run.quick ? 0.3 : 2.0) * turns));
   return load;
 }
 
 }  // namespace
 
-Echo MeasureEcho(const Run& run, std::vector<std::string> command, const Load& load,
-                 int server_core) {
-  Server server(std::move(command), server_core);
-  Process process(ForSeconds(run, LoadCommand(load.binary, server, load.flags)),
-                  {.core = CoreNumber(kLoadCore), .capture_stderr = true});
-  const std::string json = OutputOfLoad(process, absl::Seconds(70));
-  server.Stop();
+namespace {
+
+// What a load said, of a server that it had for itself or by turns.
+Echo EchoOf(const std::string& json) {
   const double requests = NumberIn(json, "requests");
   if (requests < 1) throw BenchError("not a single request was answered: " + json);
   const double cpu_ns = NumberIn(json, "server_cpu_ns");
@@ -106,6 +105,43 @@ Echo MeasureEcho(const Run& run, std::vector<std::string> command, const Load& l
       .p99_us = latency("p99_us"),
       .p999_us = latency("p999_us"),
       .wait_percent = NumberIn(json, "server_wait_ns") / 1e7 / NumberIn(json, "seconds")};
+}
+
+// A server and its load, which runs.
+class Contest {
+ public:
+  Contest(const Run& run, const Contestant& c)
+      : server_(c.server, CoreNumber(kServerCore)),
+        load_(ForSeconds(run, LoadCommand(c.load.binary, server_, c.load.flags), 2),
+              {.core = CoreNumber(kLoadCore), .capture_stderr = true}) {}
+
+  const Process& load() const { return load_; }
+  Echo Finish() {
+    const Echo echo = EchoOf(OutputOfLoad(load_, absl::Seconds(70)));
+    server_.Stop();
+    return {.cpu_us = echo.cpu_us,
+            .requests_per_s = kNoValue,
+            .p50_us = kNoValue,
+            .p99_us = kNoValue,
+            .p999_us = kNoValue,
+            .wait_percent = echo.wait_percent};
+  }
+
+ private:
+  Server server_;
+  Process load_;
+};
+
+}  // namespace
+
+Echo MeasureEcho(const Run& run, std::vector<std::string> command, const Load& load,
+                 int server_core) {
+  Server server(std::move(command), server_core);
+  Process process(ForSeconds(run, LoadCommand(load.binary, server, load.flags)),
+                  {.core = CoreNumber(kLoadCore), .capture_stderr = true});
+  const Echo echo = EchoOf(OutputOfLoad(process, absl::Seconds(70)));
+  server.Stop();
+  return echo;
 }
 
 Echo MeasureEchoOnTwoCores(const Run& run, const std::vector<std::string>& command,
@@ -147,14 +183,27 @@ Echo MeasureEchoOnTwoCores(const Run& run, const std::vector<std::string>& comma
           .wait_percent = 0};
 }
 
-Pairs MeasurePairs(const Run& run, const std::vector<std::string>& grove,
-                   const std::vector<std::string>& raw, const Load& load) {
+Pairs MeasurePairs(const Run& run, const Contestant& grove, const Contestant& raw) {
   Pairs pairs;
-  const int core = CoreNumber(kServerCore);
   for (int i = 0; i < run.repetitions(); ++i) {
-    if (i % 2 == 0) pairs.raw.push_back(MeasureEcho(run, raw, load, core));
-    pairs.grove.push_back(MeasureEcho(run, grove, load, core));
-    if (i % 2 == 1) pairs.raw.push_back(MeasureEcho(run, raw, load, core));
+    Contest first(run, i % 2 == 0 ? raw : grove);
+    Contest second(run, i % 2 == 0 ? grove : raw);
+    TakeTurns(first.load(), second.load());
+    (i % 2 == 0 ? pairs.raw : pairs.grove).push_back(first.Finish());
+    (i % 2 == 0 ? pairs.grove : pairs.raw).push_back(second.Finish());
+  }
+  return pairs;
+}
+
+Pairs MeasurePairsAlone(const Run& run, const Contestant& grove, const Contestant& raw) {
+  Pairs pairs;
+  for (int i = 0; i < run.repetitions(); ++i) {
+    for (int k = 0; k < 2; ++k) {
+      const bool is_raw = (i + k) % 2 == 0;
+      const Contestant& c = is_raw ? raw : grove;
+      (is_raw ? pairs.raw : pairs.grove)
+          .push_back(MeasureEcho(run, c.server, c.load, CoreNumber(kServerCore)));
+    }
   }
   return pairs;
 }

@@ -82,15 +82,31 @@ Echo MeasureEcho(const Run& run, std::vector<std::string> command, const Load& l
 Echo MeasureEchoOnTwoCores(const Run& run, const std::vector<std::string>& command,
                            const Load& load, bool one_for_both);
 
+// Contestant
+//
+// A server and the load upon it.
+struct Contestant {
+  std::vector<std::string> server;
+  Load load;
+};
+
 // Pairs
 //
-// The same load on both servers, each of which goes first in half of the pairs: what
-// drifts hits both alike.
+// What was measured of both sides, each of which goes first in half of the pairs.
 struct Pairs {
   std::vector<Echo> grove, raw;
 };
-Pairs MeasurePairs(const Run& run, const std::vector<std::string>& grove,
-                   const std::vector<std::string>& raw, const Load& load);
+
+// MeasurePairs()
+//
+// Both servers run, and their loads take turns: a machine whose clock changes by the second
+// hits both alike. Only the CPU time is known then.
+Pairs MeasurePairs(const Run& run, const Contestant& grove, const Contestant& raw);
+
+// MeasurePairsAlone()
+//
+// One after the other, undisturbed: for rates and latencies.
+Pairs MeasurePairsAlone(const Run& run, const Contestant& grove, const Contestant& raw);
 
 // A row of one figure of all pairs.
 template <typename Figure>

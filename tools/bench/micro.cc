@@ -12,6 +12,7 @@
 #include "grove/hub/clock.h"
 #include "tools/bench/alloc_count.h"
 #include "tools/bench/bench.h"
+#include "tools/bench/core_clock.h"
 
 namespace grove::bench {
 namespace {
@@ -42,14 +43,15 @@ void RunYield(Run& run) {
   // ThreadSanitizer, under which bench_test runs as well, allows for some 8,000.
   for (const Case& c : {Case{2, 5}, Case{run.quick ? 1'000 : 10'000, 20}}) {
     const int rounds = (run.quick ? 200'000 : 20'000'000) / c.greenlets;
-    std::vector<double> ns;
-    for (int i = 0; i < run.repetitions(); ++i)
-      ns.push_back(YieldNs(c.greenlets, rounds));
+    Timings ns;
+    for (int i = 0; i < run.repetitions(); ++i) {
+      ns.Take([&] { return YieldNs(c.greenlets, rounds); });
+    }
     run.table.Add({.name = absl::StrCat("yield, ", c.greenlets, " greenlets"),
-                   .value = Median(ns),
+                   .value = ns.median(),
                    .unit = "ns",
                    .target = {Target::kAtMost, c.target},
-                   .note = Spread(ns)});
+                   .note = ns.note()});
   }
 }
 
@@ -57,21 +59,23 @@ void RunSpawnJoin(Run& run) {
   const int n = run.quick ? 20'000 : 5'000'000;
   HubScope scope;
   Spawn([] {}).Join();  // cuts the one stack that all of them will use
-  std::vector<double> ns;
+  Timings ns;
   double allocations = 0;
   for (int i = 0; i < run.repetitions(); ++i) {
-    const uint64_t allocated = AllocationCount();
-    const MonotonicNanos start = Clock::ReadMonotonic();
-    for (int k = 0; k < n; ++k) Spawn([] {}).Join();
-    const MonotonicNanos end = Clock::ReadMonotonic();
-    allocations += static_cast<double>(AllocationCount() - allocated);
-    ns.push_back(static_cast<double>(end - start) / n);
+    ns.Take([&] {
+      const uint64_t allocated = AllocationCount();
+      const MonotonicNanos start = Clock::ReadMonotonic();
+      for (int k = 0; k < n; ++k) Spawn([] {}).Join();
+      const MonotonicNanos end = Clock::ReadMonotonic();
+      allocations += static_cast<double>(AllocationCount() - allocated);
+      return static_cast<double>(end - start) / n;
+    });
   }
   run.table.Add({.name = "spawn + join, empty function",
-                 .value = Median(ns),
+                 .value = ns.median(),
                  .unit = "ns",
                  .target = {Target::kAtMost, 40},
-                 .note = Spread(ns)});
+                 .note = ns.note()});
   run.table.Add(
       {.name = "spawn + join, allocations",
        .value = CountsAllocations() ? allocations / n / run.repetitions() : kNoValue,
@@ -124,17 +128,19 @@ ParkCost ParkOnce(int n) {
 
 void RunPark(Run& run) {
   const int n = run.quick ? 100'000 : 10'000'000;
-  std::vector<double> ns;
+  Timings ns;
   double allocations = 0;
   for (int i = 0; i < run.repetitions(); ++i) {
-    const ParkCost cost = ParkOnce(n);
-    ns.push_back(cost.ns);
-    allocations += cost.allocations / run.repetitions();
+    ns.Take([&] {
+      const ParkCost cost = ParkOnce(n);
+      allocations += cost.allocations / run.repetitions();
+      return cost.ns;
+    });
   }
   run.table.Add({.name = "park + wake, no mutex",
-                 .value = Median(ns),
+                 .value = ns.median(),
                  .unit = "ns",
-                 .note = Spread(ns)});
+                 .note = ns.note()});
   run.table.Add({.name = "park + wake, allocations",
                  .value = CountsAllocations() ? allocations : kNoValue,
                  .unit = "per op",

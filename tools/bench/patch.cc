@@ -91,7 +91,8 @@ void RunThreadServer(Run& run) {
   const int connections = 1'000;
   const Load load = {.flags = {absl::StrCat("--connections=", connections),
                                absl::StrCat("--bytes=", kBytes)}};
-  const Pairs pairs = MeasurePairs(run, PatchedThreadServer(), ThreadServer(), load);
+  const Pairs pairs =
+      MeasurePairs(run, {PatchedThreadServer(), load}, {ThreadServer(), load});
   Row row = RowOf(
       "thread-per-connection server, 1,000 connections, CPU per request", "us",
       [](const Echo& e) { return e.cpu_us; }, pairs);

@@ -99,6 +99,14 @@ std::string Process::ReadAll(absl::Duration timeout) {
   return std::exchange(buffer_, "");
 }
 
+bool Process::HasEnded() const {
+  siginfo_t info = {};
+  return ended_ ||
+         waitid(P_PID, static_cast<id_t>(pid_), &info, WEXITED | WNOHANG | WNOWAIT) !=
+             0 ||
+         info.si_pid == pid_;
+}
+
 int Process::Wait(absl::Duration timeout) {
   const absl::Time until = absl::Now() + timeout;
   bool killed = false;
@@ -124,6 +132,19 @@ int Process::Wait(absl::Duration timeout) {
 int Process::Stop(int signal_number, absl::Duration timeout) {
   if (!ended_) kill(pid_, signal_number);
   return Wait(timeout);
+}
+
+void TakeTurns(const Process& a, const Process& b) {
+  constexpr absl::Duration kTurn = absl::Milliseconds(100);
+  kill(a.pid(), SIGSTOP);
+  kill(b.pid(), SIGSTOP);
+  for (bool a_runs = true; !a.HasEnded() || !b.HasEnded(); a_runs = !a_runs) {
+    const Process& runs = a_runs ? a : b;
+    if (runs.HasEnded()) continue;
+    kill(runs.pid(), SIGCONT);
+    absl::SleepFor(kTurn);
+    kill(runs.pid(), SIGSTOP);
+  }
 }
 
 std::string FindBinary(const std::string& workspace_path) {

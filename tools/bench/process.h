@@ -30,6 +30,8 @@ class Process {
   ~Process();
 
   pid_t pid() const { return pid_; }
+  // Its status is still there to be waited for.
+  bool HasEnded() const;
 
   // Process::ReadLine()
   //
@@ -62,6 +64,12 @@ class Process {
   bool ended_ = false;
   std::string buffer_;
 };
+
+// TakeTurns()
+//
+// Lets one of two processes run at a time, for a tenth of a second each, until both have
+// ended.
+void TakeTurns(const Process& a, const Process& b);
 
 // FindBinary()
 //

@@ -24,15 +24,17 @@ constexpr int kWindow = 64;
 double CpuOf(const Echo& e) { return e.cpu_us; }
 
 // "--unix=@...", a name that no other run has.
-std::vector<std::string> AtAbstractName(const std::string& binary) {
-  return {FindBinary(binary), absl::StrCat("--unix=@grove-bench-", getpid())};
+std::vector<std::string> AtAbstractName(const std::string& binary,
+                                        const std::string& name) {
+  return {FindBinary(binary), absl::StrCat("--unix=@grove-bench-", name, "-", getpid())};
 }
 
 void RunUnixEcho(Run& run, int connections, Target target) {
-  const Pairs pairs = MeasurePairs(run, AtAbstractName("tools/bench/socket_server"),
-                                   AtAbstractName("tools/bench/raw_epoll_server"),
-                                   {.flags = {absl::StrCat("--connections=", connections),
-                                              absl::StrCat("--bytes=", kBytes)}});
+  const Load load = {.flags = {absl::StrCat("--connections=", connections),
+                               absl::StrCat("--bytes=", kBytes)}};
+  const Pairs pairs =
+      MeasurePairs(run, {AtAbstractName("tools/bench/socket_server", "grove"), load},
+                   {AtAbstractName("tools/bench/raw_epoll_server", "raw"), load});
   Row row = RowOf(absl::StrCat("Unix echo, ", connections,
                                connections == 1 ? " connection" : " connections",
                                ", CPU per request"),
@@ -49,11 +51,12 @@ void RunUnixEcho1000(Run& run) { RunUnixEcho(run, 1'000, {Target::kRatioAtMost, 
 void RunUdpEcho(Run& run, const std::vector<std::string>& more, const char* peer) {
   std::vector<std::string> raw = AtAnyPort({FindBinary("tools/bench/raw_udp_server")});
   raw.insert(raw.end(), more.begin(), more.end());
+  const Load load = {.binary = "tools/bench/udp_load",
+                     .flags = {absl::StrCat("--window=", kWindow),
+                               absl::StrCat("--bytes=", kDatagramBytes)}};
   const Pairs pairs = MeasurePairs(
-      run, AtAnyPort({FindBinary("tools/bench/socket_server"), "--udp"}), raw,
-      {.binary = "tools/bench/udp_load",
-       .flags = {absl::StrCat("--window=", kWindow),
-                 absl::StrCat("--bytes=", kDatagramBytes)}});
+      run, {AtAnyPort({FindBinary("tools/bench/socket_server"), "--udp"}), load},
+      {raw, load});
   Row row = RowOf(
       absl::StrCat("UDP echo by batches, datagrams per CPU second, beside ", peer), "/s",
       [](const Echo& e) { return e.requests_per_cpu_s(); }, pairs);
@@ -66,16 +69,19 @@ void RunUdpBlocking(Run& run) { RunUdpEcho(run, {}, "recvmmsg"); }
 void RunUdpEpoll(Run& run) { RunUdpEcho(run, {"--epoll"}, "epoll"); }
 
 void RunReconnect(Run& run) {
-  const Pairs pairs = MeasurePairs(
-      run, GroveServer(run), RawServer(),
-      {.flags = {"--connections=50", absl::StrCat("--bytes=", kBytes), "--reconnect"}});
-  Row row = RowOf("connect, one echo, close: CPU", "us", &CpuOf, pairs);
+  const Load load = {
+      .flags = {"--connections=50", absl::StrCat("--bytes=", kBytes), "--reconnect"}};
+  const Contestant grove = {GroveServer(run), load};
+  const Contestant raw = {RawServer(), load};
+  const Pairs by_turns = MeasurePairs(run, grove, raw);
+  Row row = RowOf("connect, one echo, close: CPU", "us", &CpuOf, by_turns);
   row.target = {Target::kRatioAtMost, 1.05};
-  row.note = WithWait(row.note, pairs);
+  row.note = WithWait(row.note, by_turns);
   run.table.Add(row);
   run.table.Add(RowOf(
       "connect, one echo, close: rate", "connections/s",
-      [](const Echo& e) { return e.requests_per_s; }, pairs));
+      [](const Echo& e) { return e.requests_per_s; },
+      MeasurePairsAlone(run, grove, raw)));
 }
 
 }  // namespace

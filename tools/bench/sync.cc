@@ -25,6 +25,7 @@
 #include "tools/bench/alloc_count.h"
 #include "tools/bench/bench.h"
 #include "tools/bench/boost_fiber_peer.h"
+#include "tools/bench/core_clock.h"
 #include "tools/bench/hub_thread.h"
 
 namespace grove::bench {
@@ -46,20 +47,23 @@ struct Cost {
 void Report(Run& run, const std::string& name, int n, double target, Cost (*measure)(int),
             double (*twin)(int) = nullptr, int twin_n = 0) {
   if (run.quick) n = n / 100 + 1;
-  std::vector<double> ns, twin_ns;
+  Timings ns;
+  std::vector<double> twin_ns;
   double allocations = 0;
   for (int i = 0; i < run.repetitions(); ++i) {
-    const Cost cost = measure(n);
-    ns.push_back(cost.ns);
-    allocations += cost.allocations / run.repetitions();
+    ns.Take([&] {
+      const Cost cost = measure(n);
+      allocations += cost.allocations / run.repetitions();
+      return cost.ns;
+    });
     if (twin) twin_ns.push_back(twin(run.quick ? twin_n / 100 + 1 : twin_n));
   }
   run.table.Add({.name = name,
-                 .value = Median(ns),
+                 .value = ns.median(),
                  .unit = "ns",
                  .target = {Target::kAtMost, target},
                  .peer = twin ? Median(twin_ns) : kNoValue,
-                 .note = Spread(ns)});
+                 .note = ns.note()});
   run.table.Add({.name = name + ", allocations",
                  .value = CountsAllocations() ? allocations : kNoValue,
                  .unit = "per op",
@@ -68,14 +72,15 @@ void Report(Run& run, const std::string& name, int n, double target, Cost (*meas
 
 // The same of another library, where the machine has it.
 void ReportOther(Run& run, const std::string& name, int n, double (*measure)(int)) {
-  std::vector<double> ns;
-  for (int i = 0; i < run.repetitions(); ++i)
-    ns.push_back(measure(run.quick ? 1'000 : n));
-  const bool there = !std::isnan(ns[0]);
+  Timings ns;
+  for (int i = 0; i < run.repetitions(); ++i) {
+    ns.Take([&] { return measure(run.quick ? 1'000 : n); });
+  }
+  const bool there = !std::isnan(ns.median());
   run.table.Add({.name = name,
-                 .value = there ? Median(ns) : kNoValue,
+                 .value = there ? ns.median() : kNoValue,
                  .unit = "ns",
-                 .note = there ? Spread(ns) : "needs libboost-fiber-dev"});
+                 .note = there ? ns.note() : "needs libboost-fiber-dev"});
 }
 
 // --- without contention ---

@@ -15,6 +15,7 @@
 #include "grove/hub/clock.h"
 #include "grove/hub/timer_queue.h"
 #include "tools/bench/bench.h"
+#include "tools/bench/core_clock.h"
 
 namespace grove::bench {
 namespace {
@@ -69,12 +70,14 @@ double ArmCancelNs(int active, int n) {
 void RunTimerArmCancel(Run& run) {
   const int n = run.quick ? 100'000 : 5'000'000;
   for (const int active : {0, 10'000, 100'000}) {
-    std::vector<double> ns;
-    for (int i = 0; i < run.repetitions(); ++i) ns.push_back(ArmCancelNs(active, n));
+    Timings ns;
+    for (int i = 0; i < run.repetitions(); ++i) {
+      ns.Take([&] { return ArmCancelNs(active, n); });
+    }
     Row row = {.name = absl::StrCat("timer arm + cancel, ", active, " active"),
-               .value = Median(ns),
+               .value = ns.median(),
                .unit = "ns",
-               .note = Spread(ns)};
+               .note = ns.note()};
     if (active == 100'000) row.target = {Target::kAtMost, 30};
     run.table.Add(row);
   }
@@ -83,29 +86,32 @@ void RunTimerArmCancel(Run& run) {
 void RunTimeoutScope(Run& run) {
   const int n = run.quick ? 50'000 : 5'000'000;
   HubScope scope;
-  std::vector<double> ns;
+  Timings ns, clock_ns;
   for (int i = 0; i < run.repetitions(); ++i) {
-    const MonotonicNanos start = Clock::ReadMonotonic();
-    for (int k = 0; k < n; ++k) {
-      Timeout timeout(absl::Milliseconds(1000 + k % 1024));
-    }
-    ns.push_back(static_cast<double>(Clock::ReadMonotonic() - start) / n);
+    ns.Take([n] {
+      const MonotonicNanos start = Clock::ReadMonotonic();
+      for (int k = 0; k < n; ++k) {
+        Timeout timeout(absl::Milliseconds(1000 + k % 1024));
+      }
+      return static_cast<double>(Clock::ReadMonotonic() - start) / n;
+    });
   }
-  std::vector<double> clock_ns;
   for (int i = 0; i < run.repetitions(); ++i) {
-    const MonotonicNanos start = Clock::ReadMonotonic();
-    MonotonicNanos last = start;
-    for (int k = 0; k < n; ++k) last = Clock::ReadMonotonic();
-    clock_ns.push_back(static_cast<double>(last - start) / n);
+    clock_ns.Take([n] {
+      const MonotonicNanos start = Clock::ReadMonotonic();
+      MonotonicNanos last = start;
+      for (int k = 0; k < n; ++k) last = Clock::ReadMonotonic();
+      return static_cast<double>(last - start) / n;
+    });
   }
   run.table.Add({.name = "one reading of the clock",
-                 .value = Median(clock_ns),
+                 .value = clock_ns.median(),
                  .unit = "ns",
-                 .note = Spread(clock_ns)});
+                 .note = clock_ns.note()});
   run.table.Add({.name = "Timeout scope that does not expire",
-                 .value = Median(ns),
+                 .value = ns.median(),
                  .unit = "ns",
-                 .note = Spread(ns, "a reading of the clock is part of it; ")});
+                 .note = "a reading of the clock is part of it; " + ns.note()});
 }
 
 void RunLateness(Run& run) {

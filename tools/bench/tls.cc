@@ -63,12 +63,17 @@ Server StartNginx(const Certificate& certificate) {
   return {std::move(process), absl::StrCat(port)};
 }
 
-std::string Load(const Server& server, std::vector<std::string> more) {
+std::unique_ptr<Process> StartLoad(const Server& server, std::vector<std::string> more) {
   std::vector<std::string> command = {
       FindBinary("tools/bench/tls_load"), "--port=" + server.port,
       absl::StrCat("--server_pid=", server.process->pid())};
   command.insert(command.end(), more.begin(), more.end());
-  Process load(std::move(command), {.core = CoreNumber(1), .capture_stderr = true});
+  return std::make_unique<Process>(
+      std::move(command), ProcessOptions{.core = CoreNumber(1), .capture_stderr = true});
+}
+
+// What the load printed.
+std::string Finish(Process& load, const Server& server) {
   const std::string output = load.ReadAll(absl::Seconds(130));
   if (load.Wait(absl::Seconds(5)) != 0) throw BenchError(output);
   server.process->Stop(SIGTERM);
@@ -90,17 +95,17 @@ Server RawSource(const Certificate& c) {
   return StartOwn("tools/bench/raw_tls_server", c, {"--source"});
 }
 
-// CPU in microseconds for each of what the load counts, of both in turn.
+// The server's CPU for each of what the load counts, of both, whose loads take turns.
 void Compare(Run& run, const std::string& name, const Start& ours, const Start& theirs,
              const std::vector<std::string>& load, Target target,
              const std::function<double(double)>& figure, const std::string& unit) {
   const Certificate certificate;
   std::vector<std::string> arguments = load;
-  arguments.push_back(run.quick ? "--warmup=0.1" : "--warmup=0.3");
-  arguments.push_back(run.quick ? "--seconds=0.3" : "--seconds=1.5");
+  arguments.push_back(run.quick ? "--warmup=0.2" : "--warmup=0.6");
+  arguments.push_back(run.quick ? "--seconds=0.6" : "--seconds=3");
   double wait = 0;
-  const auto measure = [&](const Start& start) {
-    const std::string json = Load(start(certificate), arguments);
+  const auto figure_of = [&](Process& process, const Server& server) {
+    const std::string json = Finish(process, server);
     const double count = NumberIn(json, "requests");
     if (count < 1) throw BenchError("nothing was done: " + json);
     wait = std::max(wait,
@@ -109,10 +114,13 @@ void Compare(Run& run, const std::string& name, const Start& ours, const Start& 
   };
   std::vector<double> mine, peers, ratios;
   for (int i = 0; i < run.repetitions(); ++i) {
-    // Each goes first in half of the pairs: what drifts hits both alike.
-    if (i % 2 == 0) peers.push_back(measure(theirs));
-    mine.push_back(measure(ours));
-    if (i % 2 == 1) peers.push_back(measure(theirs));
+    const Server grove = ours(certificate), peer = theirs(certificate);
+    const auto on_grove = StartLoad(grove, arguments);
+    const auto on_peer = StartLoad(peer, arguments);
+    // Each goes first in half of the pairs.
+    TakeTurns(i % 2 == 0 ? *on_peer : *on_grove, i % 2 == 0 ? *on_grove : *on_peer);
+    mine.push_back(figure_of(*on_grove, grove));
+    peers.push_back(figure_of(*on_peer, peer));
     ratios.push_back(mine[i] / peers[i]);
   }
   run.table.Add({.name = name,
@@ -155,8 +163,10 @@ void RunTlsIdle(Run& run) {
   const int connections = run.quick ? 500 : 15'000;
   const Certificate certificate;
   const auto each = [&](const Start& start) {
-    const std::string json = Load(
-        start(certificate), {"--mode=idle", absl::StrCat("--connections=", connections)});
+    const Server server = start(certificate);
+    const auto load =
+        StartLoad(server, {"--mode=idle", absl::StrCat("--connections=", connections)});
+    const std::string json = Finish(*load, server);
     return (NumberIn(json, "server_rss_kib") - NumberIn(json, "server_rss_before_kib")) /
            connections;
   };

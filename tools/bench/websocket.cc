@@ -6,7 +6,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "tools/bench/bench.h"
-#include "tools/bench/hub_thread.h"
 #include "tools/bench/load.h"
 #include "tools/bench/process.h"
 
@@ -16,30 +15,23 @@ namespace {
 constexpr int kBytes = 512;
 
 void RunWebSocket(Run& run, int connections) {
-  const std::vector<std::string> grove =
-      AtAnyPort({FindBinary("examples/http_server"), "--hubs=1"});
   const Load raw_load = {.flags = {absl::StrCat("--connections=", connections),
                                    absl::StrCat("--bytes=", kBytes)}};
   Load load = raw_load;
   load.flags.push_back("--websocket");
-  Pairs pairs;
-  for (int i = 0; i < run.repetitions(); ++i) {
-    for (int k = 0; k < 2; ++k) {
-      const bool raw = (i + k) % 2 == 0;
-      (raw ? pairs.raw : pairs.grove)
-          .push_back(MeasureEcho(run, raw ? RawServer() : grove, raw ? raw_load : load,
-                                 CoreNumber(kServerCore)));
-    }
-  }
+  const Contestant grove = {AtAnyPort({FindBinary("examples/http_server"), "--hubs=1"}),
+                            load};
+  const Contestant raw = {RawServer(), raw_load};
+  const Pairs by_turns = MeasurePairs(run, grove, raw);
   const std::string name = absl::StrCat("WebSocket echo, ", connections, " connections");
   Row cpu = RowOf(
-      name + ", CPU per message", "us", [](const Echo& e) { return e.cpu_us; }, pairs);
+      name + ", CPU per message", "us", [](const Echo& e) { return e.cpu_us; }, by_turns);
   cpu.target = {Target::kRatioAtMost, 1.2};
-  cpu.note = WithWait(absl::StrCat("the peer is a TCP echo; ", cpu.note), pairs);
+  cpu.note = WithWait(absl::StrCat("the peer is a TCP echo; ", cpu.note), by_turns);
   run.table.Add(cpu);
   run.table.Add(RowOf(
       name + ", rate", "messages/s", [](const Echo& e) { return e.requests_per_s; },
-      pairs));
+      MeasurePairsAlone(run, grove, raw)));
 }
 
 void RunWebSocket100(Run& run) { RunWebSocket(run, 100); }
