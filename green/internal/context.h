@@ -41,9 +41,18 @@ inline void MakeContext(Context* context, void* stack_top, void (*main)(void*),
   context->pc = reinterpret_cast<void*>(&grove_greenlet_entry);
 }
 
+// What whoever switches hands to whoever goes on, in registers: what is the same for all
+// stacks of a thread need not be fetched from memory by each.
+struct Carried {
+  void* first = nullptr;
+  void* second = nullptr;
+};
+
 // Stores where this stack stands in `from`, and goes on where `to` stands. Returns when
-// somebody switches back to `from`.
-[[gnu::always_inline]] inline void SwapRegisters(Context* from, Context* to) {
+// somebody switches back to `from`, with what that one has given as `carried`; what it
+// returns is `from`, as they have named it.
+[[gnu::always_inline]] inline Context* SwapRegisters(Context* from, Context* to,
+                                                     Carried* carried) {
 #if defined(__x86_64__)
   asm volatile(
       "leaq 1f(%%rip), %%rax\n\t"
@@ -55,12 +64,12 @@ inline void MakeContext(Context* context, void* stack_top, void (*main)(void*),
       "jmpq *16(%[to])\n\t"
       "1:\n\t"
       "endbr64"
-      : [from] "+S"(from), [to] "+D"(to)
+      : [from] "+S"(from), [to] "+D"(to), "+d"(carried->first), "+c"(carried->second)
       :
-      : "rax", "rbx", "rcx", "rdx", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15",
-        "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9",
-        "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15", "st", "st(1)", "st(2)",
-        "st(3)", "st(4)", "st(5)", "st(6)", "st(7)",
+      : "rax", "rbx", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "xmm0",
+        "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10",
+        "xmm11", "xmm12", "xmm13", "xmm14", "xmm15", "st", "st(1)", "st(2)", "st(3)",
+        "st(4)", "st(5)", "st(6)", "st(7)",
 #ifdef __AVX512F__
         "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", "xmm21", "xmm22", "xmm23", "xmm24",
         "xmm25", "xmm26", "xmm27", "xmm28", "xmm29", "xmm30", "xmm31", "k0", "k1", "k2",
@@ -70,40 +79,47 @@ inline void MakeContext(Context* context, void* stack_top, void (*main)(void*),
 #elif defined(__aarch64__)
   register Context* x0 asm("x0") = from;
   register Context* x1 asm("x1") = to;
+  register void* x2 asm("x2") = carried->first;
+  register void* x3 asm("x3") = carried->second;
   asm volatile(
-      "adr x2, 1f\n\t"
-      "mov x3, sp\n\t"
-      "stp x3, x29, [x0]\n\t"
-      "str x2, [x0, #16]\n\t"
-      "ldp x3, x29, [x1]\n\t"
-      "ldr x2, [x1, #16]\n\t"
-      "mov sp, x3\n\t"
-      "br x2\n\t"
+      "adr x4, 1f\n\t"
+      "mov x5, sp\n\t"
+      "stp x5, x29, [x0]\n\t"
+      "str x4, [x0, #16]\n\t"
+      "ldp x5, x29, [x1]\n\t"
+      "ldr x4, [x1, #16]\n\t"
+      "mov sp, x5\n\t"
+      "br x4\n\t"
       "1:\n\t"
       "hint #36"  // bti j
-      : "+r"(x0), "+r"(x1)
+      : "+r"(x0), "+r"(x1), "+r"(x2), "+r"(x3)
       :
-      : "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12", "x13", "x14",
-        "x15", "x16", "x17", "x18", "x19", "x20", "x21", "x22", "x23", "x24", "x25",
-        "x26", "x27", "x28", "x30", "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8",
-        "v9", "v10", "v11", "v12", "v13", "v14", "v15", "v16", "v17", "v18", "v19", "v20",
+      : "x4", "x5", "x6", "x7", "x8", "x9", "x10", "x11", "x12", "x13", "x14", "x15",
+        "x16", "x17", "x18", "x19", "x20", "x21", "x22", "x23", "x24", "x25", "x26",
+        "x27", "x28", "x30", "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9",
+        "v10", "v11", "v12", "v13", "v14", "v15", "v16", "v17", "v18", "v19", "v20",
         "v21", "v22", "v23", "v24", "v25", "v26", "v27", "v28", "v29", "v30", "v31",
 #ifdef __ARM_FEATURE_SVE
         "p0", "p1", "p2", "p3", "p4", "p5", "p6", "p7", "p8", "p9", "p10", "p11", "p12",
         "p13", "p14", "p15", "ffr",
 #endif
         "cc", "memory");
+  to = x1;
+  *carried = {x2, x3};
 #else
 #error "grove switches stacks on x86-64 and aarch64 only"
 #endif
+  return to;
 }
 
 // As SwapRegisters(), telling the sanitizers. With `last`, `from` will never go on.
-[[gnu::always_inline]] inline void SwitchContext(Context* from, Context* to,
-                                                 bool last = false) {
+[[gnu::always_inline]] inline Context* SwitchContext(Context* from, Context* to,
+                                                     Carried* carried,
+                                                     bool last = false) {
   SanitizerBeforeSwitch(&from->sanitizer, to->sanitizer, last);
-  SwapRegisters(from, to);
+  from = SwapRegisters(from, to, carried);
   SanitizerAfterSwitch(&from->sanitizer);
+  return from;
 }
 
 }  // namespace grove::green_internal

@@ -185,6 +185,13 @@ constexpr size_t kStackBytes = 256 * 1024;
 
 Context main_context;
 
+// Switches, and looks at what whoever switches back has handed over.
+[[gnu::always_inline]] inline void Switch(Context* from, Context* to, bool last = false) {
+  Carried carried = {from, to};
+  EXPECT(SwitchContext(from, to, &carried, last) == from);
+  EXPECT(carried.second == from);
+}
+
 // A stack with a function on it, which Back() leaves and Resume() enters.
 struct Task {
   using Body = void (*)(Task* self);
@@ -202,7 +209,7 @@ struct Task {
     self->body(self);
     self->ended = true;
     SanitizerDropStack(&self->context.sanitizer);
-    SwitchContext(&self->context, self->back, /*last=*/true);
+    Switch(&self->context, self->back, /*last=*/true);
     abort();
   }
 
@@ -218,10 +225,10 @@ struct Task {
 // Out of line, as a function that blocks is for its callers.
 [[gnu::noinline]] void Resume(Task* task) {
   task->back = &main_context;
-  SwitchContext(&main_context, &task->context);
+  Switch(&main_context, &task->context);
 }
 
-[[gnu::noinline]] void Back(Task* task) { SwitchContext(&task->context, task->back); }
+[[gnu::noinline]] void Back(Task* task) { Switch(&task->context, task->back); }
 
 void SwitchesBackAndForth() {
   Task task([](Task* self) {
@@ -302,7 +309,7 @@ void ScribbleForEver(Task* self) {
     ++self->steps;
     // Keeps the compiler from preserving anything across the switch but what it must.
     Scribble();
-    SwitchContext(&self->context, self->back);
+    Switch(&self->context, self->back);
     Scribble();
   }
 }
@@ -336,7 +343,7 @@ volatile double seed = 1.25;
                m = l + g, n = m * h;
   const float x = static_cast<float>(n) * 0.5f;
   const long double y = static_cast<long double>(m) / 3;
-  if (task) SwitchContext(&main_context, &task->context);
+  if (task) Switch(&main_context, &task->context);
   return a + b + c + d + e + f + g + h + i + j + k + l + m + n + x +
          static_cast<double>(y * 7);
 }
@@ -408,13 +415,13 @@ void ManyContextsSwitchToOneAnother() {
         const bool last = index + 1 == ring->tasks.size();
         ring->laps += last;
         Context* next = last ? &main_context : &ring->tasks[index + 1]->context;
-        SwitchContext(&self->context, next);
+        Switch(&self->context, next);
       }
     }));
     r.tasks.back()->argument = reinterpret_cast<void*>(i);
   }
   for (size_t lap = 1; lap <= kLaps; ++lap) {
-    SwitchContext(&main_context, &r.tasks[0]->context);
+    Switch(&main_context, &r.tasks[0]->context);
     EXPECT(r.laps == lap);
   }
   EXPECT(r.order.size() == kTasks * kLaps);
@@ -431,7 +438,7 @@ void ContextsAreMadeInsideContexts() {
     Task inner(nest);
     inner.steps = self->steps + 1;
     inner.back = &self->context;
-    SwitchContext(&self->context, &inner.context);
+    Switch(&self->context, &inner.context);
     if (inner.ended && (inner.steps == kDepth || inner.argument == &inner)) {
       self->argument = self;
     }

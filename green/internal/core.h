@@ -298,6 +298,11 @@ class alignas(64) Core : public WaitNode {
   // the hub's thread's.
   void* thread_pointer = nullptr;
 
+  // Whose context that is.
+  static Core* Of(Context* context) {
+    return reinterpret_cast<Core*>(reinterpret_cast<char*>(context) - sizeof(WaitNode));
+  }
+
   uint8_t pending() const { return special & kPending; }
   bool has_own_thread_pointer() const { return (special & kOwnThreadPointer) != 0; }
 

@@ -26,6 +26,8 @@ struct DebuggerTable {
   static const DebuggerEntry kEntries[];
 };
 
+static_assert(offsetof(Core, context) == sizeof(WaitNode));  // for Core::Of()
+
 const DebuggerEntry DebuggerTable::kEntries[] = {
     {"first_scheduler", 0, &Scheduler::first},
     {"scheduler.next", offsetof(Scheduler, next_), nullptr},

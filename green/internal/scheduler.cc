@@ -96,7 +96,7 @@ Scheduler::Scheduler(HubOptions options)
       operations_per_turn_(options.operations_per_turn),
       operations_left_(options.operations_per_turn),
       park_mark_(process_park_mark),
-      hub_(std::make_unique<Hub>(std::move(options))),
+      hub_(std::in_place, std::move(options)),
       stacks_(stack_size.Get().count, static_cast<size_t>(warm_stacks.Get())),
       handle_(hub_->handle()) {
   hub_internal::SetFatalContext(&FatalContext);
@@ -293,7 +293,8 @@ bool Scheduler::RemoveSpawnHook(uint64_t id) {
 #endif
   Core* next = Next();
   current_ = next;
-  SwitchContext(&nowhere, &next->context, /*last=*/true);
+  Carried carried = ToCarry();
+  SwitchContext(&nowhere, &next->context, &carried, /*last=*/true);
   __builtin_unreachable();
 }
 
@@ -525,20 +526,19 @@ void Scheduler::ThrowPending() {
 
 // --- the special ones -------------------------------------------------------------
 
-[[gnu::noinline]] Scheduler* Scheduler::SwitchInHandler(Core* self, Core* next) {
+[[gnu::noinline]] Scheduler::Resumed Scheduler::SwitchInHandler(Core* self, Core* next) {
   const ExceptionState state = std::exchange(*exception_state_, {});
-  Scheduler* s = SwitchOutsideOfHandlers(self, next);
-  *s->exception_state_ = state;
-  return s;
+  const Resumed now = SwitchOutsideOfHandlers(self, next);
+  *now.scheduler->exception_state_ = state;
+  return now;
 }
 
 void Scheduler::Switch(Core* self, Core* next) {
   if (next == self) return;
   // Between greenlets the thread pointer is the hub's.
   if (self->has_own_thread_pointer()) SetThreadPointer(thread_pointer_);
-  Scheduler* s = SwitchPlainly(self, next);
-  const Core* now = s->current_;
-  if (now->has_own_thread_pointer()) SetThreadPointer(now->thread_pointer);
+  self = SwitchPlainly(self, next).self;
+  if (self->has_own_thread_pointer()) SetThreadPointer(self->thread_pointer);
 }
 
 bool Scheduler::GoOn() {
@@ -559,7 +559,7 @@ bool Scheduler::ParkSpecial(Waiter* waiter) {
   }
   BeginWait(self, waiter);
   if (self->has_own_thread_pointer()) SetThreadPointer(thread_pointer_);
-  return SwitchPlainly(self, Next())->GoOn();
+  return SwitchPlainly(self, Next()).scheduler->GoOn();
 }
 
 void Scheduler::YieldSpecial() {

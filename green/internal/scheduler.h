@@ -11,6 +11,7 @@
 #include <exception>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -315,13 +316,18 @@ class Scheduler {
   friend class Core;
   friend struct DebuggerTable;
 
+  // What who goes on would otherwise have to fetch from its stack, as no register
+  // survives: this, and itself. Whoever switches hands them over.
+  struct Resumed {
+    Scheduler* scheduler;
+    Core* self;
+  };
   // Switch() of one that is not special, to another one. Who goes on may have become
-  // special meanwhile, and has to call GoOn(). Returns this: no register survives, and a
-  // caller's `this` would have to be fetched from the stack.
-  [[gnu::always_inline]] inline Scheduler* SwitchPlainly(Core* self, Core* next);
-  [[gnu::always_inline]] inline Scheduler* SwitchOutsideOfHandlers(Core* self,
-                                                                   Core* next);
-  Scheduler* SwitchInHandler(Core* self, Core* next);
+  // special meanwhile, and has to call GoOn().
+  [[gnu::always_inline]] inline Resumed SwitchPlainly(Core* self, Core* next);
+  [[gnu::always_inline]] inline Resumed SwitchOutsideOfHandlers(Core* self, Core* next);
+  Resumed SwitchInHandler(Core* self, Core* next);
+  Carried ToCarry() { return {this, errno_}; }
   // For a special one that goes on. True if an interrupt has ended its wait.
   bool GoOn();
 
@@ -382,7 +388,8 @@ class Scheduler {
   // greenlets of hubs that are over still stand in line, and must not run.
   uint8_t park_mark_;
   static uint8_t process_park_mark;
-  std::unique_ptr<Hub> hub_;
+  // In here, and not elsewhere, for each wait uses both. Ends before this does.
+  std::optional<Hub> hub_;
   std::shared_ptr<HubRecord> record_;
   StackCache stacks_;
   CorePool cores_;
@@ -475,21 +482,20 @@ inline void Scheduler::PrefetchFrom(const Runnable* next) {
 // What is caught or in flight belongs to the greenlet. There hardly ever is something, so
 // whoever stops with something takes it along (SwitchInHandler()), and whoever goes on
 // finds nothing.
-[[gnu::always_inline]] inline Scheduler* Scheduler::SwitchPlainly(Core* self,
-                                                                  Core* next) {
+[[gnu::always_inline]] inline Scheduler::Resumed Scheduler::SwitchPlainly(Core* self,
+                                                                          Core* next) {
   if (ABSL_PREDICT_FALSE(exception_state_->any())) return SwitchInHandler(self, next);
   return SwitchOutsideOfHandlers(self, next);
 }
 
-[[gnu::always_inline]] inline Scheduler* Scheduler::SwitchOutsideOfHandlers(Core* self,
-                                                                            Core* next) {
+[[gnu::always_inline]] inline Scheduler::Resumed Scheduler::SwitchOutsideOfHandlers(
+    Core* self, Core* next) {
   current_ = next;
   const int saved_errno = *errno_;
-  SwitchContext(&self->context, &next->context);
-  // This thread's scheduler is nearer in thread-local storage than on the stack.
-  Scheduler* s = current_scheduler;
-  *s->errno_ = saved_errno;
-  return s;
+  Carried carried = ToCarry();
+  Context* const context = SwitchContext(&self->context, &next->context, &carried);
+  *static_cast<int*>(carried.second) = saved_errno;
+  return {static_cast<Scheduler*>(carried.first), Core::Of(context)};
 }
 
 [[gnu::always_inline]] inline void Scheduler::BeginWait(Core* self, Waiter* waiter) {
@@ -504,8 +510,8 @@ inline bool Scheduler::ParkUnlessPending(Waiter* waiter) {
   if (ABSL_PREDICT_FALSE(self->special != 0)) return ParkSpecial(waiter);
   self->interruptible = self->shields == 0 && exception_state_->uncaught == 0;
   BeginWait(self, waiter);
-  Scheduler* s = SwitchPlainly(self, Next());
-  return ABSL_PREDICT_FALSE(s->current_->special != 0) && s->GoOn();
+  const Resumed now = SwitchPlainly(self, Next());
+  return ABSL_PREDICT_FALSE(now.self->special != 0) && now.scheduler->GoOn();
 }
 
 [[gnu::always_inline]] inline void Scheduler::Park(Waiter* waiter) {
@@ -526,10 +532,10 @@ inline bool Scheduler::ParkUnlessPending(Waiter* waiter) {
     next = Next();
     if (next == self) return;
   }
-  Scheduler* s = SwitchPlainly(self, next);
-  if (ABSL_PREDICT_FALSE(s->current_->special != 0)) {
-    s->GoOn();
-    s->DeliverPending();
+  const Resumed now = SwitchPlainly(self, next);
+  if (ABSL_PREDICT_FALSE(now.self->special != 0)) {
+    now.scheduler->GoOn();
+    now.scheduler->DeliverPending();
   }
 }
 
