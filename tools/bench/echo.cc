@@ -48,7 +48,6 @@ void RunEcho(Run& run, int connections, Target target) {
   };
   Row cpu = row(", CPU per request", "us", &Echo::cpu_us, by_turns);
   cpu.target = target;
-  cpu.note = WithWait(cpu.note, by_turns);
   run.table.Add(cpu);
   run.table.Add(row(", rate", "requests/s", &Echo::requests_per_s, alone));
   run.table.Add(row(", p50", "us", &Echo::p50_us, alone));
@@ -61,55 +60,52 @@ void RunEcho100(Run& run) { RunEcho(run, 100, {Target::kRatioAtMost, 1.05}); }
 void RunEcho1000(Run& run) { RunEcho(run, 1'000, {Target::kRatioAtMost, 1.05}); }
 void RunEcho10000(Run& run) { RunEcho(run, 10'000, {Target::kRatioAtMost, 1.2}); }
 
-// One and two, of grove's hubs and of the threads of the server by hand, which shows what
-// of it is the machine's.
-void RunOneAndTwo(
-    const Run& run, const char* name, Target target,
-    const std::vector<std::string>& flags,
-    const std::function<Echo(std::vector<std::string> command, int n)>& measure) {
-  const auto server = [&](const char* binary, const char* flag, int n) {
-    std::vector<std::string> command = AtAnyPort({FindBinary(binary)});
-    command.push_back(absl::StrCat(flag, n));
-    command.insert(command.end(), flags.begin(), flags.end());
-    return command;
-  };
-  Pairs hubs, threads;  // two, one
-  for (int i = 0; i < run.repetitions(); ++i) {
-    for (int k = 0; k < 2; ++k) {
-      const int n = (i + k) % 2 == 0 ? 1 : 2;
-      (n == 1 ? hubs.raw : hubs.grove)
-          .push_back(measure(server("examples/echo_server", "--hubs=", n), n));
-      (n == 1 ? threads.raw : threads.grove)
-          .push_back(measure(server("tools/bench/raw_epoll_server", "--threads=", n), n));
-    }
-  }
-  const auto row = [&](const std::string& row_name, const char* peer,
-                       const Pairs& pairs) {
+// Two beside one, of grove's hubs and of the threads of the server by hand, which shows
+// what of it is the machine's.
+void RunTwoAndOne(
+    Run& run, const char* name, Target target,
+    const std::function<Pairs(const std::function<std::vector<std::string>(int n)>&)>&
+        measure) {
+  const auto row = [&](const std::string& row_name, const char* peer, const char* binary,
+                       const char* flag) {
+    const Pairs pairs = measure([=](int n) {
+      std::vector<std::string> command = AtAnyPort({FindBinary(binary)});
+      command.push_back(absl::StrCat(flag, n));
+      return command;
+    });
     Row r = RowOf(
         row_name, "us", [](const Echo& e) { return e.cpu_us; }, pairs);
     r.note = Spread(r.ratios, absl::StrCat("the peer is ", peer, "; ratios "));
     return r;
   };
-  Row two_hubs = row(absl::StrCat(name, ", CPU per request"), "one hub", hubs);
+  Row two_hubs = row(absl::StrCat(name, ", CPU per request"), "one hub",
+                     "examples/echo_server", "--hubs=");
   two_hubs.target = target;
   run.table.Add(two_hubs);
-  run.table.Add(row("  the same by hand, two threads", "one of the same", threads));
+  run.table.Add(row("  the same by hand, two threads", "one of the same",
+                    "tools/bench/raw_epoll_server", "--threads="));
 }
 
 // Two cores, each with a load and a hub for it: those of one process, or of two.
 void RunEchoTwoHubs(Run& run) {
-  RunOneAndTwo(run, "echo on two hubs", {Target::kRatioAtMost, 1}, {"--by_core"},
-               [&](const std::vector<std::string>& command, int n) {
-                 return MeasureEchoOnTwoCores(run, command, EchoLoad(50), n == 2);
+  RunTwoAndOne(run, "echo on two hubs", {Target::kRatioAtMost, 1},
+               [&](const auto& server) {
+                 const auto contestant = [&](int n, Contestant::Cores cores) {
+                   std::vector<std::string> command = server(n);
+                   command.push_back("--by_core");
+                   return Contestant{std::move(command), EchoLoad(50), cores};
+                 };
+                 return MeasurePairs(run, contestant(2, Contestant::kTwo),
+                                     contestant(1, Contestant::kOneEach));
                });
 }
 
 // Both are free to use all cores, of which one load keeps one busy.
 void RunEchoTwoHubsOneLoad(Run& run) {
-  RunOneAndTwo(run, "echo on two hubs, one load", {}, {},
-               [&](std::vector<std::string> command, int) {
-                 return MeasureEcho(run, std::move(command), EchoLoad(100), kAnyCore);
-               });
+  RunTwoAndOne(run, "echo on two hubs, one load", {}, [&](const auto& server) {
+    return MeasurePairs(run, {server(2), EchoLoad(100), Contestant::kAny},
+                        {server(1), EchoLoad(100), Contestant::kAny});
+  });
 }
 
 // --- idle ----------------------------------------------------------------------------

@@ -107,36 +107,66 @@ Echo EchoOf(const std::string& json) {
       .wait_percent = NumberIn(json, "server_wait_ns") / 1e7 / NumberIn(json, "seconds")};
 }
 
-// A server and its load, which runs.
+// Servers and their loads, which run.
 class Contest {
  public:
-  Contest(const Run& run, const Contestant& c)
-      : server_(c.server, CoreNumber(kServerCore)),
-        load_(ForSeconds(run, LoadCommand(c.load.binary, server_, c.load.flags), 2),
-              {.core = CoreNumber(kLoadCore), .capture_stderr = true}) {}
+  Contest(const Run& run, const Contestant& c) {
+    const auto add_server = [&](int core) {
+      servers_.push_back(std::make_unique<Server>(c.server, core));
+    };
+    const auto add_load = [&](const Server& server, int core) {
+      loads_.push_back(std::make_unique<Process>(
+          ForSeconds(run, LoadCommand(c.load.binary, server, c.load.flags), 2),
+          ProcessOptions{.core = core, .capture_stderr = true}));
+    };
+    if (c.cores == Contestant::kOne || c.cores == Contestant::kAny) {
+      add_server(c.cores == Contestant::kAny ? kAnyCore : CoreNumber(kServerCore));
+      add_load(*servers_[0], CoreNumber(kLoadCore));
+      return;
+    }
+    if (c.cores == Contestant::kTwo) add_server(kAnyCore);  // pins its threads by itself
+    for (int i = 0; i < 2; ++i) {
+      if (c.cores == Contestant::kOneEach) add_server(CoreNumber(i));
+      add_load(*servers_.back(), CoreNumber(i));
+    }
+  }
 
-  const Process& load() const { return load_; }
+  Team loads() const {
+    Team team;
+    for (const auto& load : loads_) team.push_back(load.get());
+    return team;
+  }
+
   Echo Finish() {
-    const Echo echo = EchoOf(OutputOfLoad(load_, absl::Seconds(70)));
-    server_.Stop();
-    return {.cpu_us = echo.cpu_us,
+    // Each load has looked at the whole of its server, at about the same time.
+    const double loads_of_each =
+        static_cast<double>(loads_.size()) / static_cast<double>(servers_.size());
+    double requests = 0, cpu_us = 0, wait_percent = 0;
+    for (const auto& load : loads_) {
+      const std::string json = OutputOfLoad(*load, absl::Seconds(70));
+      const Echo echo = EchoOf(json);
+      requests += NumberIn(json, "requests");
+      cpu_us += NumberIn(json, "server_cpu_ns") / 1e3 / loads_of_each;
+      wait_percent = std::max(wait_percent, echo.wait_percent);
+    }
+    for (const auto& server : servers_) server->Stop();
+    return {.cpu_us = cpu_us / requests,
             .requests_per_s = kNoValue,
             .p50_us = kNoValue,
             .p99_us = kNoValue,
             .p999_us = kNoValue,
-            .wait_percent = echo.wait_percent};
+            .wait_percent = wait_percent};
   }
 
  private:
-  Server server_;
-  Process load_;
+  std::vector<std::unique_ptr<Server>> servers_;
+  std::vector<std::unique_ptr<Process>> loads_;
 };
 
 }  // namespace
 
-Echo MeasureEcho(const Run& run, std::vector<std::string> command, const Load& load,
-                 int server_core) {
-  Server server(std::move(command), server_core);
+Echo MeasureEcho(const Run& run, std::vector<std::string> command, const Load& load) {
+  Server server(std::move(command), CoreNumber(kServerCore));
   Process process(ForSeconds(run, LoadCommand(load.binary, server, load.flags)),
                   {.core = CoreNumber(kLoadCore), .capture_stderr = true});
   const Echo echo = EchoOf(OutputOfLoad(process, absl::Seconds(70)));
@@ -144,51 +174,12 @@ Echo MeasureEcho(const Run& run, std::vector<std::string> command, const Load& l
   return echo;
 }
 
-Echo MeasureEchoOnTwoCores(const Run& run, const std::vector<std::string>& command,
-                           const Load& load, bool one_for_both) {
-  constexpr int kCores = 2;
-  std::vector<std::unique_ptr<Server>> servers;
-  if (one_for_both) {  // which pins its threads by itself
-    servers.push_back(std::make_unique<Server>(command, kAnyCore));
-  } else {
-    for (int i = 0; i < kCores; ++i) {
-      servers.push_back(std::make_unique<Server>(command, CoreNumber(i)));
-    }
-  }
-  std::vector<std::unique_ptr<Process>> loads;
-  for (int i = 0; i < kCores; ++i) {
-    const Server& server = *servers[one_for_both ? 0 : i];
-    loads.push_back(std::make_unique<Process>(
-        ForSeconds(run, LoadCommand(load.binary, server, load.flags)),
-        ProcessOptions{.core = CoreNumber(i), .capture_stderr = true}));
-  }
-  double requests_per_s = 0, cpu_us_per_s = 0;
-  for (const auto& process : loads) {
-    const std::string json = OutputOfLoad(*process, absl::Seconds(70));
-    const double rate = NumberIn(json, "requests_per_s");
-    if (rate <= 0 || NumberIn(json, "server_cpu_ns") <= 0) {
-      throw BenchError("no request was answered, or no CPU time is told: " + json);
-    }
-    requests_per_s += rate;
-    // Each has looked at the whole of its server, at about the same time.
-    cpu_us_per_s += NumberIn(json, "server_cpu_ns") / 1e3 / NumberIn(json, "seconds") /
-                    (one_for_both ? kCores : 1);
-  }
-  for (const auto& server : servers) server->Stop();
-  return {.cpu_us = cpu_us_per_s / requests_per_s,
-          .requests_per_s = requests_per_s,
-          .p50_us = kNoValue,
-          .p99_us = kNoValue,
-          .p999_us = kNoValue,
-          .wait_percent = 0};
-}
-
 Pairs MeasurePairs(const Run& run, const Contestant& grove, const Contestant& raw) {
   Pairs pairs;
   for (int i = 0; i < run.repetitions(); ++i) {
     Contest first(run, i % 2 == 0 ? raw : grove);
     Contest second(run, i % 2 == 0 ? grove : raw);
-    TakeTurns(first.load(), second.load());
+    TakeTurns(first.loads(), second.loads());
     (i % 2 == 0 ? pairs.raw : pairs.grove).push_back(first.Finish());
     (i % 2 == 0 ? pairs.grove : pairs.raw).push_back(second.Finish());
   }
@@ -201,8 +192,7 @@ Pairs MeasurePairsAlone(const Run& run, const Contestant& grove, const Contestan
     for (int k = 0; k < 2; ++k) {
       const bool is_raw = (i + k) % 2 == 0;
       const Contestant& c = is_raw ? raw : grove;
-      (is_raw ? pairs.raw : pairs.grove)
-          .push_back(MeasureEcho(run, c.server, c.load, CoreNumber(kServerCore)));
+      (is_raw ? pairs.raw : pairs.grove).push_back(MeasureEcho(run, c.server, c.load));
     }
   }
   return pairs;

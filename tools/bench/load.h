@@ -72,22 +72,22 @@ struct Echo {
 //
 // A fresh process each time: where its memory happens to lie is then part of the noise,
 // and does not stick to one side.
-Echo MeasureEcho(const Run& run, std::vector<std::string> command, const Load& load,
-                 int server_core);
-
-// MeasureEchoOnTwoCores()
-//
-// As MeasureEcho(), with a load on each of two cores, where its server is too: one that
-// serves both cores, or one for each. Only the CPU time and the rate are known then.
-Echo MeasureEchoOnTwoCores(const Run& run, const std::vector<std::string>& command,
-                           const Load& load, bool one_for_both);
+Echo MeasureEcho(const Run& run, std::vector<std::string> command, const Load& load);
 
 // Contestant
 //
 // A server and the load upon it.
 struct Contestant {
+  enum Cores {
+    kOne,      // the server's, and another for the load
+    kAny,      // the server may use all, and the load has one
+    kTwo,      // the server has both, and each a load
+    kOneEach,  // a server and a load on each of two
+  };
+
   std::vector<std::string> server;
   Load load;
+  Cores cores = kOne;
 };
 
 // Pairs

@@ -134,16 +134,23 @@ int Process::Stop(int signal_number, absl::Duration timeout) {
   return Wait(timeout);
 }
 
-void TakeTurns(const Process& a, const Process& b) {
+void TakeTurns(const Team& a, const Team& b) {
   constexpr absl::Duration kTurn = absl::Milliseconds(100);
-  kill(a.pid(), SIGSTOP);
-  kill(b.pid(), SIGSTOP);
-  for (bool a_runs = true; !a.HasEnded() || !b.HasEnded(); a_runs = !a_runs) {
-    const Process& runs = a_runs ? a : b;
-    if (runs.HasEnded()) continue;
-    kill(runs.pid(), SIGCONT);
+  const auto send = [](const Team& team, int signal_number) {
+    for (const Process* p : team) kill(p->pid(), signal_number);
+  };
+  const auto has_ended = [](const Team& team) {
+    return std::all_of(team.begin(), team.end(),
+                       [](const Process* p) { return p->HasEnded(); });
+  };
+  send(a, SIGSTOP);
+  send(b, SIGSTOP);
+  for (bool a_runs = true; !has_ended(a) || !has_ended(b); a_runs = !a_runs) {
+    const Team& team = a_runs ? a : b;
+    if (has_ended(team)) continue;
+    send(team, SIGCONT);
     absl::SleepFor(kTurn);
-    kill(runs.pid(), SIGSTOP);
+    send(team, SIGSTOP);
   }
 }
 

@@ -67,9 +67,10 @@ class Process {
 
 // TakeTurns()
 //
-// Lets one of two processes run at a time, for a tenth of a second each, until both have
-// ended.
-void TakeTurns(const Process& a, const Process& b);
+// Lets one of two groups of processes run at a time, for a tenth of a second each, until
+// all have ended.
+using Team = std::vector<const Process*>;
+void TakeTurns(const Team& a, const Team& b);
 
 // FindBinary()
 //

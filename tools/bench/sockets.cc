@@ -40,7 +40,6 @@ void RunUnixEcho(Run& run, int connections, Target target) {
                                ", CPU per request"),
                   "us", &CpuOf, pairs);
   row.target = target;
-  row.note = WithWait(row.note, pairs);
   run.table.Add(row);
 }
 
@@ -61,7 +60,6 @@ void RunUdpEcho(Run& run, const std::vector<std::string>& more, const char* peer
       absl::StrCat("UDP echo by batches, datagrams per CPU second, beside ", peer), "/s",
       [](const Echo& e) { return e.requests_per_cpu_s(); }, pairs);
   row.target = {Target::kRatioAtLeast, 0.95};
-  row.note = WithWait(row.note, pairs);
   run.table.Add(row);
 }
 
@@ -76,7 +74,6 @@ void RunReconnect(Run& run) {
   const Pairs by_turns = MeasurePairs(run, grove, raw);
   Row row = RowOf("connect, one echo, close: CPU", "us", &CpuOf, by_turns);
   row.target = {Target::kRatioAtMost, 1.05};
-  row.note = WithWait(row.note, by_turns);
   run.table.Add(row);
   run.table.Add(RowOf(
       "connect, one echo, close: rate", "connections/s",

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include <algorithm>
 #include <fstream>
 #include <functional>
 #include <memory>
@@ -103,13 +102,10 @@ void Compare(Run& run, const std::string& name, const Start& ours, const Start& 
   std::vector<std::string> arguments = load;
   arguments.push_back(run.quick ? "--warmup=0.2" : "--warmup=0.6");
   arguments.push_back(run.quick ? "--seconds=0.6" : "--seconds=3");
-  double wait = 0;
   const auto figure_of = [&](Process& process, const Server& server) {
     const std::string json = Finish(process, server);
     const double count = NumberIn(json, "requests");
     if (count < 1) throw BenchError("nothing was done: " + json);
-    wait = std::max(wait,
-                    NumberIn(json, "server_wait_ns") / 1e7 / NumberIn(json, "seconds"));
     return figure(NumberIn(json, "server_cpu_ns") / count);
   };
   std::vector<double> mine, peers, ratios;
@@ -118,7 +114,8 @@ void Compare(Run& run, const std::string& name, const Start& ours, const Start& 
     const auto on_grove = StartLoad(grove, arguments);
     const auto on_peer = StartLoad(peer, arguments);
     // Each goes first in half of the pairs.
-    TakeTurns(i % 2 == 0 ? *on_peer : *on_grove, i % 2 == 0 ? *on_grove : *on_peer);
+    const Team a = {on_grove.get()}, b = {on_peer.get()};
+    TakeTurns(i % 2 == 0 ? b : a, i % 2 == 0 ? a : b);
     mine.push_back(figure_of(*on_grove, grove));
     peers.push_back(figure_of(*on_peer, peer));
     ratios.push_back(mine[i] / peers[i]);
@@ -129,8 +126,7 @@ void Compare(Run& run, const std::string& name, const Start& ours, const Start& 
                  .target = target,
                  .peer = Median(peers),
                  .ratios = ratios,
-                 .note = absl::StrCat(Spread(ratios, "ratios "), "; waited for the core ",
-                                      static_cast<int>(wait), " %")});
+                 .note = Spread(ratios, "ratios ")});
 }
 
 double Microseconds(double ns) { return ns / 1e3; }

@@ -27,7 +27,7 @@ void RunWebSocket(Run& run, int connections) {
   Row cpu = RowOf(
       name + ", CPU per message", "us", [](const Echo& e) { return e.cpu_us; }, by_turns);
   cpu.target = {Target::kRatioAtMost, 1.2};
-  cpu.note = WithWait(absl::StrCat("the peer is a TCP echo; ", cpu.note), by_turns);
+  cpu.note = "the peer is a TCP echo; " + cpu.note;
   run.table.Add(cpu);
   run.table.Add(RowOf(
       name + ", rate", "messages/s", [](const Echo& e) { return e.requests_per_s; },
