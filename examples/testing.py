@@ -5,6 +5,7 @@ its pid, when its `with` ends.
 """
 
 import os
+import random
 import re
 import shutil
 import signal
@@ -25,10 +26,22 @@ def temporary_folder():
 
 
 def free_port(kind=socket.SOCK_STREAM):
-    """A port at which nobody listens just now."""
-    with socket.socket(socket.AF_INET, kind) as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """A port at which nobody listens just now.
+
+    None of those that the system gives out by itself: of these, another test's connection
+    may have it before who is to listen there does."""
+    with open("/proc/sys/net/ipv4/ip_local_port_range") as f:
+        first, last = map(int, f.read().split())
+    every = range(10_000, 65_536)
+    mine = [port for port in every if not first <= port <= last] or every
+    while True:
+        with socket.socket(socket.AF_INET, kind) as s:
+            port = random.choice(mine)
+            try:
+                s.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
 
 
 def connect(port):

@@ -1,10 +1,8 @@
 // Programs that know nothing of grove, under patch/run and without it.
 
-#include <netinet/in.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -19,6 +17,7 @@
 #include "tools/bench/bench.h"
 #include "tools/bench/hub_thread.h"
 #include "tools/bench/load.h"
+#include "tools/bench/peers.h"
 #include "tools/bench/process.h"
 
 namespace grove::bench {
@@ -123,20 +122,6 @@ void RunThreadServer(Run& run) {
                      .note = all ? kFootprint : "RSS"});
     }
   }
-}
-
-// A port of the loopback that nobody listens at just now.
-int FreePort() {
-  const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  sockaddr_in address = {};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof address;
-  const bool found = bind(fd, reinterpret_cast<sockaddr*>(&address), size) == 0 &&
-                     getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size) == 0;
-  close(fd);
-  if (!found) throw BenchError("no free port");
-  return ntohs(address.sin_port);
 }
 
 // PostgreSQL, from its making to the end of this, in a folder of its own.
