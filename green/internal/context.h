@@ -41,18 +41,20 @@ inline void MakeContext(Context* context, void* stack_top, void (*main)(void*),
   context->pc = reinterpret_cast<void*>(&grove_greenlet_entry);
 }
 
-// What whoever switches hands to whoever goes on, in registers: what is the same for all
-// stacks of a thread need not be fetched from memory by each.
-struct Carried {
-  void* first = nullptr;
-  void* second = nullptr;
+// What whoever goes on gets from whoever switches to it, in registers: who it is, as the
+// other one has named it, and two words. What is the same for all stacks of a thread need
+// not be fetched from memory by each.
+struct Arrival {
+  Context* self;
+  void* first;
+  void* second;
 };
 
 // Stores where this stack stands in `from`, and goes on where `to` stands. Returns when
-// somebody switches back to `from`, with what that one has given as `carried`; what it
-// returns is `from`, as they have named it.
-[[gnu::always_inline]] inline Context* SwapRegisters(Context* from, Context* to,
-                                                     Carried* carried) {
+// somebody switches back to `from`. In here nothing may be looked up in memory, for
+// ThreadSanitizer takes this for the other stack already.
+[[gnu::always_inline]] inline Arrival SwapRegisters(Context* from, Context* to,
+                                                    void* first, void* second) {
 #if defined(__x86_64__)
   asm volatile(
       "leaq 1f(%%rip), %%rax\n\t"
@@ -64,7 +66,7 @@ struct Carried {
       "jmpq *16(%[to])\n\t"
       "1:\n\t"
       "endbr64"
-      : [from] "+S"(from), [to] "+D"(to), "+d"(carried->first), "+c"(carried->second)
+      : [from] "+S"(from), [to] "+D"(to), "+d"(first), "+c"(second)
       :
       : "rax", "rbx", "r8", "r9", "r10", "r11", "r12", "r13", "r14", "r15", "xmm0",
         "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7", "xmm8", "xmm9", "xmm10",
@@ -79,8 +81,8 @@ struct Carried {
 #elif defined(__aarch64__)
   register Context* x0 asm("x0") = from;
   register Context* x1 asm("x1") = to;
-  register void* x2 asm("x2") = carried->first;
-  register void* x3 asm("x3") = carried->second;
+  register void* x2 asm("x2") = first;
+  register void* x3 asm("x3") = second;
   asm volatile(
       "adr x4, 1f\n\t"
       "mov x5, sp\n\t"
@@ -105,21 +107,23 @@ struct Carried {
 #endif
         "cc", "memory");
   to = x1;
-  *carried = {x2, x3};
+  first = x2;
+  second = x3;
 #else
 #error "grove switches stacks on x86-64 and aarch64 only"
 #endif
-  return to;
+  return {to, first, second};
 }
 
 // As SwapRegisters(), telling the sanitizers. With `last`, `from` will never go on.
-[[gnu::always_inline]] inline Context* SwitchContext(Context* from, Context* to,
-                                                     Carried* carried,
-                                                     bool last = false) {
+[[gnu::always_inline]] inline Arrival SwitchContext(Context* from, Context* to,
+                                                    void* first = nullptr,
+                                                    void* second = nullptr,
+                                                    bool last = false) {
   SanitizerBeforeSwitch(&from->sanitizer, to->sanitizer, last);
-  from = SwapRegisters(from, to, carried);
-  SanitizerAfterSwitch(&from->sanitizer);
-  return from;
+  const Arrival arrival = SwapRegisters(from, to, first, second);
+  SanitizerAfterSwitch(&arrival.self->sanitizer);
+  return arrival;
 }
 
 }  // namespace grove::green_internal

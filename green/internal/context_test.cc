@@ -187,9 +187,9 @@ Context main_context;
 
 // Switches, and looks at what whoever switches back has handed over.
 [[gnu::always_inline]] inline void Switch(Context* from, Context* to, bool last = false) {
-  Carried carried = {from, to};
-  EXPECT(SwitchContext(from, to, &carried, last) == from);
-  EXPECT(carried.second == from);
+  const Arrival arrival = SwitchContext(from, to, from, to, last);
+  EXPECT(arrival.self == from);
+  EXPECT(arrival.second == from);
 }
 
 // A stack with a function on it, which Back() leaves and Resume() enters.

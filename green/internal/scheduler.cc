@@ -293,8 +293,7 @@ bool Scheduler::RemoveSpawnHook(uint64_t id) {
 #endif
   Core* next = Next();
   current_ = next;
-  Carried carried = ToCarry();
-  SwitchContext(&nowhere, &next->context, &carried, /*last=*/true);
+  SwitchContext(&nowhere, &next->context, this, errno_, /*last=*/true);
   __builtin_unreachable();
 }
 

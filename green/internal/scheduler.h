@@ -327,7 +327,6 @@ class Scheduler {
   [[gnu::always_inline]] inline Resumed SwitchPlainly(Core* self, Core* next);
   [[gnu::always_inline]] inline Resumed SwitchOutsideOfHandlers(Core* self, Core* next);
   Resumed SwitchInHandler(Core* self, Core* next);
-  Carried ToCarry() { return {this, errno_}; }
   // For a special one that goes on. True if an interrupt has ended its wait.
   bool GoOn();
 
@@ -492,10 +491,9 @@ inline void Scheduler::PrefetchFrom(const Runnable* next) {
     Core* self, Core* next) {
   current_ = next;
   const int saved_errno = *errno_;
-  Carried carried = ToCarry();
-  Context* const context = SwitchContext(&self->context, &next->context, &carried);
-  *static_cast<int*>(carried.second) = saved_errno;
-  return {static_cast<Scheduler*>(carried.first), Core::Of(context)};
+  const Arrival arrival = SwitchContext(&self->context, &next->context, this, errno_);
+  *static_cast<int*>(arrival.second) = saved_errno;
+  return {static_cast<Scheduler*>(arrival.first), Core::Of(arrival.self)};
 }
 
 [[gnu::always_inline]] inline void Scheduler::BeginWait(Core* self, Waiter* waiter) {
