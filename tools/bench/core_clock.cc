@@ -20,22 +20,24 @@ double RoundsPerNs(MonotonicNanos start) {
 
 CoreSpeed MeasureCoreSpeed() {
 #if defined(__x86_64__)
-#define GROVE_MULTIPLY "imul %1, %0\n"
+  constexpr double kCyclesOfStep = 3;
+#define GROVE_STEP "imul %1, %0\n"
 #define GROVE_ADD "add %3, %0\nadd %3, %1\nadd %3, %2\n"
 #else
-#define GROVE_MULTIPLY "mul %0, %0, %1\n"
+  constexpr double kCyclesOfStep = 1;
+#define GROVE_STEP "add %0, %0, %1\n"
 #define GROVE_ADD "add %0, %0, %3\nadd %1, %1, %3\nadd %2, %2, %3\n"
 #endif
-  constexpr double kMultiplications = 4, kCyclesEach = 3;
+  constexpr double kSteps = 4;
   uint64_t product = 3;
   const uint64_t factor = 5;
   MonotonicNanos start = Clock::ReadMonotonic();
   for (int i = 0; i < kRounds; ++i) {
-    asm volatile(GROVE_MULTIPLY GROVE_MULTIPLY GROVE_MULTIPLY GROVE_MULTIPLY
+    asm volatile(GROVE_STEP GROVE_STEP GROVE_STEP GROVE_STEP
                  : "+r"(product)
                  : "r"(factor));
   }
-  const double ghz = RoundsPerNs(start) * kMultiplications * kCyclesEach;
+  const double ghz = RoundsPerNs(start) * kSteps * kCyclesOfStep;
 
   constexpr double kAdditionsOfEach = 8;
   uint64_t a = 0, b = 0, c = 0;
@@ -50,7 +52,7 @@ CoreSpeed MeasureCoreSpeed() {
   }
   const double share = RoundsPerNs(start) * kAdditionsOfEach / ghz;
   return {.ghz = ghz, .share = std::min(share, 1.0)};
-#undef GROVE_MULTIPLY
+#undef GROVE_STEP
 #undef GROVE_ADD
 }
 

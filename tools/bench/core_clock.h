@@ -13,8 +13,10 @@ namespace grove::bench {
 // What the calling thread's core does just now. Virtual machines give no access to the
 // processor's counters, so that both are measured, by arithmetic.
 struct CoreSpeed {
-  // Cycles in a nanosecond: by multiplications that each need the last one's result, which
-  // takes three cycles on all processors that grove runs on.
+  // Cycles in a nanosecond: by instructions that each need the last one's result. On x86-64
+  // these are multiplications, of three cycles on all servers' processors since 2008: a
+  // busy neighbour on the core delays them less than additions, which are one cycle's and
+  // what is used elsewhere.
   double ghz;
   // How much of the core's width this thread gets, from 0 to 1: by additions that could
   // run three at a time. The rest goes to the other thread of the core, if there is one,

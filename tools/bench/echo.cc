@@ -1,4 +1,5 @@
-// grove's echo server beside one by hand, under the same load, on the same core, in turn.
+// grove's echo server beside one by hand, under the same load, on the same core, by
+// turns.
 
 #include <signal.h>
 #include <stdio.h>
@@ -49,7 +50,9 @@ void RunEcho(Run& run, int connections, Target target) {
   Row cpu = row(", CPU per request", "us", &Echo::cpu_us, by_turns);
   cpu.target = target;
   run.table.Add(cpu);
-  run.table.Add(row(", rate", "requests/s", &Echo::requests_per_s, alone));
+  Row rate = row(", rate", "requests/s", &Echo::requests_per_s, alone);
+  rate.note = WithWait(rate.note, alone);
+  run.table.Add(rate);
   run.table.Add(row(", p50", "us", &Echo::p50_us, alone));
   run.table.Add(row(", p99", "us", &Echo::p99_us, alone));
   run.table.Add(row(", p99.9", "us", &Echo::p999_us, alone));

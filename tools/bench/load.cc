@@ -84,28 +84,18 @@ std::vector<std::string> ForSeconds(const Run& run, std::vector<std::string> loa
   return load;
 }
 
-}  // namespace
+// What a load counted.
+struct Work {
+  explicit Work(const std::string& json)
+      : requests(NumberIn(json, "requests")),
+        cpu_us(NumberIn(json, "server_cpu_ns") / 1e3) {
+    if (requests < 1) throw BenchError("not a single request was answered: " + json);
+    if (cpu_us <= 0) throw BenchError("the kernel does not tell the server's CPU time");
+  }
 
-namespace {
-
-// What a load said, of a server that it had for itself or by turns.
-Echo EchoOf(const std::string& json) {
-  const double requests = NumberIn(json, "requests");
-  if (requests < 1) throw BenchError("not a single request was answered: " + json);
-  const double cpu_ns = NumberIn(json, "server_cpu_ns");
-  if (cpu_ns <= 0) throw BenchError("the kernel does not tell the server's CPU time");
-  // Datagrams have no latencies here.
-  const auto latency = [&](const char* key) {
-    return absl::StrContains(json, key) ? NumberIn(json, key) : kNoValue;
-  };
-  return {
-      .cpu_us = cpu_ns / 1e3 / requests,
-      .requests_per_s = NumberIn(json, "requests_per_s"),
-      .p50_us = latency("p50_us"),
-      .p99_us = latency("p99_us"),
-      .p999_us = latency("p999_us"),
-      .wait_percent = NumberIn(json, "server_wait_ns") / 1e7 / NumberIn(json, "seconds")};
-}
+  double requests;
+  double cpu_us;  // the server's
+};
 
 // Servers and their loads, which run.
 class Contest {
@@ -131,9 +121,10 @@ class Contest {
     }
   }
 
-  Team loads() const {
+  Team team() const {
     Team team;
-    for (const auto& load : loads_) team.push_back(load.get());
+    for (const auto& server : servers_) team.servers.push_back(&server->process());
+    for (const auto& load : loads_) team.loads.push_back(load.get());
     return team;
   }
 
@@ -141,13 +132,11 @@ class Contest {
     // Each load has looked at the whole of its server, at about the same time.
     const double loads_of_each =
         static_cast<double>(loads_.size()) / static_cast<double>(servers_.size());
-    double requests = 0, cpu_us = 0, wait_percent = 0;
+    double requests = 0, cpu_us = 0;
     for (const auto& load : loads_) {
-      const std::string json = OutputOfLoad(*load, absl::Seconds(70));
-      const Echo echo = EchoOf(json);
-      requests += NumberIn(json, "requests");
-      cpu_us += NumberIn(json, "server_cpu_ns") / 1e3 / loads_of_each;
-      wait_percent = std::max(wait_percent, echo.wait_percent);
+      const Work work(OutputOfLoad(*load, absl::Seconds(70)));
+      requests += work.requests;
+      cpu_us += work.cpu_us / loads_of_each;
     }
     for (const auto& server : servers_) server->Stop();
     return {.cpu_us = cpu_us / requests,
@@ -155,7 +144,7 @@ class Contest {
             .p50_us = kNoValue,
             .p99_us = kNoValue,
             .p999_us = kNoValue,
-            .wait_percent = wait_percent};
+            .wait_percent = kNoValue};
   }
 
  private:
@@ -169,9 +158,16 @@ Echo MeasureEcho(const Run& run, std::vector<std::string> command, const Load& l
   Server server(std::move(command), CoreNumber(kServerCore));
   Process process(ForSeconds(run, LoadCommand(load.binary, server, load.flags)),
                   {.core = CoreNumber(kLoadCore), .capture_stderr = true});
-  const Echo echo = EchoOf(OutputOfLoad(process, absl::Seconds(70)));
+  const std::string json = OutputOfLoad(process, absl::Seconds(70));
   server.Stop();
-  return echo;
+  const Work work(json);
+  return {
+      .cpu_us = work.cpu_us / work.requests,
+      .requests_per_s = NumberIn(json, "requests_per_s"),
+      .p50_us = NumberIn(json, "p50_us"),
+      .p99_us = NumberIn(json, "p99_us"),
+      .p999_us = NumberIn(json, "p999_us"),
+      .wait_percent = NumberIn(json, "server_wait_ns") / 1e7 / NumberIn(json, "seconds")};
 }
 
 Pairs MeasurePairs(const Run& run, const Contestant& grove, const Contestant& raw) {
@@ -179,7 +175,7 @@ Pairs MeasurePairs(const Run& run, const Contestant& grove, const Contestant& ra
   for (int i = 0; i < run.repetitions(); ++i) {
     Contest first(run, i % 2 == 0 ? raw : grove);
     Contest second(run, i % 2 == 0 ? grove : raw);
-    TakeTurns(first.loads(), second.loads());
+    TakeTurns(first.team(), second.team());
     (i % 2 == 0 ? pairs.raw : pairs.grove).push_back(first.Finish());
     (i % 2 == 0 ? pairs.grove : pairs.raw).push_back(second.Finish());
   }

@@ -26,6 +26,7 @@ class Server {
   Server(std::vector<std::string> command, int core);
 
   pid_t pid() const { return process_.pid(); }
+  const Process& process() const { return process_; }
   // "--host=127.0.0.1" and "--port=N", or "--unix=@name".
   const std::vector<std::string>& address_flags() const { return flags_; }
   void Stop();
@@ -105,7 +106,8 @@ Pairs MeasurePairs(const Run& run, const Contestant& grove, const Contestant& ra
 
 // MeasurePairsAlone()
 //
-// One after the other, undisturbed: for rates and latencies.
+// One after the other, undisturbed, with a core for the server and one for the load: for
+// rates and latencies.
 Pairs MeasurePairsAlone(const Run& run, const Contestant& grove, const Contestant& raw);
 
 // A row of one figure of all pairs.

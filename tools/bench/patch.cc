@@ -96,7 +96,7 @@ void RunThreadServer(Run& run) {
       "thread-per-connection server, 1,000 connections, CPU per request", "us",
       [](const Echo& e) { return e.cpu_us; }, pairs);
   row.target = {Target::kRatioAtMost, 1};
-  row.note = "patch/run beside native threads; " + row.note;
+  row.note = Spread(row.ratios, "patch/run beside native threads; ratios ");
   run.table.Add(row);
   const char* const kFootprint =
       geteuid() == 0

@@ -136,22 +136,32 @@ int Process::Stop(int signal_number, absl::Duration timeout) {
 
 void TakeTurns(const Team& a, const Team& b) {
   constexpr absl::Duration kTurn = absl::Milliseconds(100);
-  const auto send = [](const Team& team, int signal_number) {
-    for (const Process* p : team) kill(p->pid(), signal_number);
+  const auto send = [](const std::vector<const Process*>& to, int signal_number) {
+    for (const Process* p : to) kill(p->pid(), signal_number);
+  };
+  const auto stop = [&](const Team& team) {
+    send(team.loads, SIGSTOP);
+    send(team.servers, SIGSTOP);
+  };
+  const auto go_on = [&](const Team& team) {
+    send(team.servers, SIGCONT);
+    send(team.loads, SIGCONT);
   };
   const auto has_ended = [](const Team& team) {
-    return std::all_of(team.begin(), team.end(),
+    return std::all_of(team.loads.begin(), team.loads.end(),
                        [](const Process* p) { return p->HasEnded(); });
   };
-  send(a, SIGSTOP);
-  send(b, SIGSTOP);
+  stop(a);
+  stop(b);
   for (bool a_runs = true; !has_ended(a) || !has_ended(b); a_runs = !a_runs) {
     const Team& team = a_runs ? a : b;
     if (has_ended(team)) continue;
-    send(team, SIGCONT);
+    go_on(team);
     absl::SleepFor(kTurn);
-    send(team, SIGSTOP);
+    stop(team);
   }
+  go_on(a);  // for their servers' orderly end
+  go_on(b);
 }
 
 std::string FindBinary(const std::string& workspace_path) {

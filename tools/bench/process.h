@@ -65,11 +65,17 @@ class Process {
   std::string buffer_;
 };
 
+// Team
+//
+// Servers, and the loads upon them.
+struct Team {
+  std::vector<const Process*> servers, loads;
+};
+
 // TakeTurns()
 //
-// Lets one of two groups of processes run at a time, for a tenth of a second each, until
-// all have ended.
-using Team = std::vector<const Process*>;
+// Lets one of two teams run at a time, for a tenth of a second each, until all loads have
+// ended. Nothing of the one goes on in the other's time.
 void TakeTurns(const Team& a, const Team& b);
 
 // FindBinary()

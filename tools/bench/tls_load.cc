@@ -111,15 +111,13 @@ class Usage {
     const double seconds = Now() - begin_;
     printf(
         "{\"seconds\": %.6f, \"requests\": %.0f, \"requests_per_s\": %.1f, "
-        "\"server_cpu_ns\": %lld, \"server_wait_ns\": %lld}\n",
-        seconds, count, count / seconds, static_cast<long long>(CpuNsOf(pid) - cpu_),
-        static_cast<long long>(WaitNsOf(pid) - wait_));
+        "\"server_cpu_ns\": %lld}\n",
+        seconds, count, count / seconds, static_cast<long long>(CpuNsOf(pid) - cpu_));
   }
 
  private:
   const double begin_;
   const int64_t cpu_ = CpuNsOf(absl::GetFlag(FLAGS_server_pid));
-  const int64_t wait_ = WaitNsOf(absl::GetFlag(FLAGS_server_pid));
 };
 
 // --- several connections ---

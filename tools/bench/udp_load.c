@@ -124,17 +124,14 @@ int main(int argc, char** argv) {
   Run(fd, Now() + (int64_t)(warmup * 1e9), &lost);
   lost = 0;
   const int64_t cpu_before = server_pid ? CpuNsOf(server_pid) : 0;
-  const int64_t wait_before = server_pid ? WaitNsOf(server_pid) : 0;
   const int64_t start = Now();
   const uint64_t received = Run(fd, start + (int64_t)(seconds * 1e9), &lost);
   const double took = (double)(Now() - start) / 1e9;
   const int64_t cpu = server_pid ? CpuNsOf(server_pid) - cpu_before : 0;
-  const int64_t wait = server_pid ? WaitNsOf(server_pid) - wait_before : 0;
   printf(
       "{\"window\": %d, \"bytes\": %d, \"seconds\": %.6f, \"requests\": %llu, "
-      "\"lost\": %llu, \"requests_per_s\": %.1f, \"server_cpu_ns\": %lld, "
-      "\"server_wait_ns\": %lld}\n",
+      "\"lost\": %llu, \"requests_per_s\": %.1f, \"server_cpu_ns\": %lld}\n",
       window, bytes, took, (unsigned long long)received, (unsigned long long)lost,
-      (double)received / took, (long long)cpu, (long long)wait);
+      (double)received / took, (long long)cpu);
   return 0;
 }

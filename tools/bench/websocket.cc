@@ -1,5 +1,5 @@
 // http_server's WebSocket echo beside a TCP echo by hand, under the same load, on the
-// same core, in turn.
+// same core, by turns.
 
 #include <string>
 #include <vector>
@@ -27,7 +27,7 @@ void RunWebSocket(Run& run, int connections) {
   Row cpu = RowOf(
       name + ", CPU per message", "us", [](const Echo& e) { return e.cpu_us; }, by_turns);
   cpu.target = {Target::kRatioAtMost, 1.2};
-  cpu.note = "the peer is a TCP echo; " + cpu.note;
+  cpu.note = Spread(cpu.ratios, "the peer is a TCP echo; ratios ");
   run.table.Add(cpu);
   run.table.Add(RowOf(
       name + ", rate", "messages/s", [](const Echo& e) { return e.requests_per_s; },
