@@ -174,6 +174,7 @@ Pairs MeasurePairs(const Run& run, const Contestant& grove, const Contestant& ra
   Pairs pairs;
   for (int i = 0; i < run.repetitions(); ++i) {
     Contest first(run, i % 2 == 0 ? raw : grove);
+    Suspend(first.team());  // a thousand of its threads would leave the other no time
     Contest second(run, i % 2 == 0 ? grove : raw);
     TakeTurns(first.team(), second.team());
     (i % 2 == 0 ? pairs.raw : pairs.grove).push_back(first.Finish());

@@ -134,34 +134,42 @@ int Process::Stop(int signal_number, absl::Duration timeout) {
   return Wait(timeout);
 }
 
+namespace {
+
+void Send(const std::vector<const Process*>& to, int signal_number) {
+  for (const Process* p : to) kill(p->pid(), signal_number);
+}
+
+void Resume(const Team& team) {
+  Send(team.servers, SIGCONT);
+  Send(team.loads, SIGCONT);
+}
+
+bool HasEnded(const Team& team) {
+  return std::all_of(team.loads.begin(), team.loads.end(),
+                     [](const Process* p) { return p->HasEnded(); });
+}
+
+}  // namespace
+
+void Suspend(const Team& team) {
+  Send(team.loads, SIGSTOP);
+  Send(team.servers, SIGSTOP);
+}
+
 void TakeTurns(const Team& a, const Team& b) {
   constexpr absl::Duration kTurn = absl::Milliseconds(100);
-  const auto send = [](const std::vector<const Process*>& to, int signal_number) {
-    for (const Process* p : to) kill(p->pid(), signal_number);
-  };
-  const auto stop = [&](const Team& team) {
-    send(team.loads, SIGSTOP);
-    send(team.servers, SIGSTOP);
-  };
-  const auto go_on = [&](const Team& team) {
-    send(team.servers, SIGCONT);
-    send(team.loads, SIGCONT);
-  };
-  const auto has_ended = [](const Team& team) {
-    return std::all_of(team.loads.begin(), team.loads.end(),
-                       [](const Process* p) { return p->HasEnded(); });
-  };
-  stop(a);
-  stop(b);
-  for (bool a_runs = true; !has_ended(a) || !has_ended(b); a_runs = !a_runs) {
+  Suspend(a);
+  Suspend(b);
+  for (bool a_runs = true; !HasEnded(a) || !HasEnded(b); a_runs = !a_runs) {
     const Team& team = a_runs ? a : b;
-    if (has_ended(team)) continue;
-    go_on(team);
+    if (HasEnded(team)) continue;
+    Resume(team);
     absl::SleepFor(kTurn);
-    stop(team);
+    Suspend(team);
   }
-  go_on(a);  // for their servers' orderly end
-  go_on(b);
+  Resume(a);  // for their servers' orderly end
+  Resume(b);
 }
 
 std::string FindBinary(const std::string& workspace_path) {

@@ -72,6 +72,9 @@ struct Team {
   std::vector<const Process*> servers, loads;
 };
 
+// Until TakeTurns() lets them go on.
+void Suspend(const Team& team);
+
 // TakeTurns()
 //
 // Lets one of two teams run at a time, for a tenth of a second each, until all loads have
