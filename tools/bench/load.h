@@ -100,8 +100,8 @@ struct Pairs {
 
 // MeasurePairs()
 //
-// Both servers run, and their loads take turns: a machine whose clock changes by the second
-// hits both alike. Only the CPU time is known then.
+// Both servers are there, and take turns with their loads: a machine that is another one
+// from second to second hits both alike. Only the CPU time is known then.
 Pairs MeasurePairs(const Run& run, const Contestant& grove, const Contestant& raw);
 
 // MeasurePairsAlone()

@@ -12,7 +12,7 @@
 #include "grove/hub/clock.h"
 #include "tools/bench/alloc_count.h"
 #include "tools/bench/bench.h"
-#include "tools/bench/core_clock.h"
+#include "tools/bench/core_speed.h"
 
 namespace grove::bench {
 namespace {

@@ -25,7 +25,7 @@
 #include "tools/bench/alloc_count.h"
 #include "tools/bench/bench.h"
 #include "tools/bench/boost_fiber_peer.h"
-#include "tools/bench/core_clock.h"
+#include "tools/bench/core_speed.h"
 #include "tools/bench/hub_thread.h"
 
 namespace grove::bench {

@@ -15,7 +15,7 @@
 #include "grove/hub/clock.h"
 #include "grove/hub/timer_queue.h"
 #include "tools/bench/bench.h"
-#include "tools/bench/core_clock.h"
+#include "tools/bench/core_speed.h"
 
 namespace grove::bench {
 namespace {

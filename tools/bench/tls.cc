@@ -108,7 +108,7 @@ Server RawSource(const Certificate& c) {
   return StartOwn("tools/bench/raw_tls_server", c, {"--source"});
 }
 
-// The server's CPU for each of what the load counts, of both, whose loads take turns.
+// The server's CPU for each of what the load counts, of both, which take turns.
 void Compare(Run& run, const std::string& name, const Start& ours, const Start& theirs,
              const std::vector<std::string>& load, Target target,
              const std::function<double(double)>& figure, const std::string& unit) {

@@ -1,4 +1,4 @@
-#include "tools/bench/core_clock.h"
+#include "tools/bench/core_speed.h"
 
 #include <algorithm>
 #include <cstdint>

@@ -1,5 +1,5 @@
-#ifndef GROVE_TOOLS_BENCH_CORE_CLOCK_H_
-#define GROVE_TOOLS_BENCH_CORE_CLOCK_H_
+#ifndef GROVE_TOOLS_BENCH_CORE_SPEED_H_
+#define GROVE_TOOLS_BENCH_CORE_SPEED_H_
 
 #include <string>
 #include <vector>
@@ -52,4 +52,4 @@ class Timings {
 
 }  // namespace grove::bench
 
-#endif  // GROVE_TOOLS_BENCH_CORE_CLOCK_H_
+#endif  // GROVE_TOOLS_BENCH_CORE_SPEED_H_
